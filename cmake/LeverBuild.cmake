@@ -1,0 +1,85 @@
+# How every folder of Lever is compiled: flags, dependencies, and the two helpers that a folder's
+# CMakeLists.txt calls.
+#
+#   lever_folder(NAME SOURCES a.cc b.cc [DEPENDS base value] [LIBRARIES SQLite::SQLite3])
+#     one static, position-independent archive lever_NAME out of liblever/<folder>.
+#   lever_test(NAME SOURCES a_test.cc [FOLDERS rpc policy] [LIBRARIES ...] [LABELS ...] [TIMEOUT s])
+#     one GoogleTest program, registered with ctest.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+# Asserts that are cheap stay in release builds; LEVER_DEBUG adds the expensive ones.
+string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+string(REPLACE "-g" "-g1" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+add_compile_definitions($<$<CONFIG:Debug>:LEVER_DEBUG=1>)
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -fno-omit-frame-pointer)
+
+set(LEVER_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
+if(LEVER_SANITIZE)
+  add_compile_options(-fsanitize=${LEVER_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${LEVER_SANITIZE})
+endif()
+
+find_program(LEVER_CCACHE ccache)
+if(LEVER_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${LEVER_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LEVER_CCACHE})
+endif()
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+# nghttp2 is linked statically, so that nothing collides with the copy that Node exports.
+find_library(LEVER_NGHTTP2_ARCHIVE NAMES libnghttp2.a REQUIRED)
+add_library(lever_nghttp2 INTERFACE)
+target_link_libraries(lever_nghttp2 INTERFACE ${LEVER_NGHTTP2_ARCHIVE})
+
+# msgpack-cxx is header-only. Debian's package cannot be installed beside Boost 1.81, so the set-up
+# script unpacks it below .deps/.
+find_path(LEVER_MSGPACK_INCLUDE msgpack.hpp
+  HINTS ${PROJECT_SOURCE_DIR}/.deps/msgpack-cxx/usr/include REQUIRED)
+add_library(lever_msgpack INTERFACE)
+target_include_directories(lever_msgpack SYSTEM INTERFACE ${LEVER_MSGPACK_INCLUDE})
+target_compile_definitions(lever_msgpack INTERFACE MSGPACK_NO_BOOST)
+
+function(lever_folder name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_library(lever_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(lever_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  foreach(folder IN LISTS ARG_DEPENDS)
+    target_link_libraries(lever_${name} PUBLIC lever_${folder})
+  endforeach()
+  target_link_libraries(lever_${name} PUBLIC ${ARG_LIBRARIES} Threads::Threads)
+  # The C ABI's symbols are exported from both libraries, and from nothing else.
+  target_compile_definitions(lever_${name} PRIVATE LEVER_BUILDING)
+endfunction()
+
+function(lever_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;FOLDERS;LIBRARIES;LABELS" ${ARGN})
+  find_package(GTest REQUIRED)
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  target_compile_definitions(${name} PRIVATE
+    LEVER_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LEVER_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  foreach(folder IN LISTS ARG_FOLDERS)
+    target_link_libraries(${name} PRIVATE lever_${folder})
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest GTest::gtest_main)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}")
+endfunction()

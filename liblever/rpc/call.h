@@ -1,0 +1,103 @@
+// One gRPC call over an HTTP/2 stream, either side: messages, metadata, deadline, status.
+//
+// Wire: gRPC over HTTP/2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md). Threads: those of the
+// connection's loop.
+//
+// Invariants
+//  1. A call has one CallHandler, which gets exactly one OnEnd(), last; the Call is gone after it.
+//  2. Messages are delivered while there is credit (Read()); credit adds up. With credit for a message
+//     the stream's window is given back as its bytes arrive, up to the maximum message size; without
+//     credit nothing beyond one window is buffered.
+//  3. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on a
+//     server it only cancels the stream (OnEnd with DEADLINE_EXCEEDED).
+#ifndef LIBLEVER_RPC_CALL_H_
+#define LIBLEVER_RPC_CALL_H_
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "liblever/base/slice.h"
+#include "liblever/base/status.h"
+#include "liblever/rpc/headers.h"
+#include "liblever/rpc/limits.h"
+
+namespace lever::rpc {
+
+class Call;
+class Connection;
+class Stream;
+
+struct CallEnd {
+  Status status;  // the gRPC status with its message and executed(), or what ended it on this side
+  // Trailing metadata without gRPC's own fields; null if there was none.
+  const HeaderList* trailers = nullptr;
+  // Client: whether a message of the reply came before the end.
+  bool replied = false;
+  // Client: no byte of the call was handed to a socket.
+  bool never_written = false;
+};
+
+class CallHandler {
+ public:
+  virtual ~CallHandler() = default;
+  // Client: the server's initial metadata are in call.headers().
+  virtual void OnHeaders(Call& call) {}
+  virtual void OnMessage(Call& call, SliceList message) = 0;
+  // Server: the client has sent its last message.
+  virtual void OnPeerEnd(Call& call) {}
+  virtual void OnWritable(Call& call) {}
+  virtual void OnEnd(Call& call, const CallEnd& end) = 0;
+};
+
+struct CallOptions {
+  std::string_view path;       // "/lever.v1.Lever/Invoke"
+  std::string_view authority;  // ":authority"
+  int64_t deadline_ns = kNever;            // on the loop's clock; sent as grpc-timeout
+  const HeaderList* metadata = nullptr;    // "-bin" values are raw here and base64 on the wire
+  size_t message_bytes_max = kMessageBytesMax;
+  uint64_t initial_credit_messages = 0;  // as a Read() before the first byte
+};
+
+class Call {
+ public:
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Client: starts a call on a connection; Channel::StartCall() is the usual way. Null: the connection
+  // takes no new streams. The call owns itself until its OnEnd(); `handler` outlives it.
+  static Call* Start(Connection* connection, const CallOptions& options, CallHandler* handler);
+
+  // The peer's metadata, "-bin" values decoded, gRPC's own fields taken out. On a server these are the
+  // request's.
+  const HeaderList& headers() const;
+  // Server.
+  std::string_view path() const;
+  int64_t deadline_ns() const;
+  void set_handler(CallHandler* handler);
+
+  // Credit for `messages` more messages.
+  void Read(uint64_t messages);
+  // Server: initial metadata; sent empty by the first Write() otherwise.
+  void SendHeaders(const HeaderList* metadata = nullptr);
+  // Queues one message. The slices are shared until written.
+  void Write(SliceList message);
+  size_t queued_bytes() const;
+  bool Writable() const;
+  // Client: no more messages.
+  void CloseSend();
+  // Server: ends the call after what is queued. `trailers` may be null.
+  void Finish(const Status& status, const HeaderList* trailers = nullptr);
+  // Client: RST_STREAM(CANCEL); OnEnd follows with `status`. Server: ends at once with `status`,
+  // dropping what is queued, or by RST_STREAM if it cannot be told.
+  void Cancel(const Status& status);
+
+ private:
+  friend class CallImpl;
+  Call() = default;
+  ~Call() = default;
+};
+
+}  // namespace lever::rpc
+
+#endif  // LIBLEVER_RPC_CALL_H_

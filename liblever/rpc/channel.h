@@ -1,0 +1,66 @@
+// A client's way to one endpoint: connects when there is something to send, reconnects with back-off,
+// and holds calls that come while it connects.
+//
+// Threads: those of its loop. Invariants:
+//  1. Exactly one OnEnd() for every call that Start() accepted, whether or not it got a connection.
+//  2. A call that found no connection within its deadline, or whose connect failed, ends UNAVAILABLE,
+//     never_written, executed NO.
+//  3. After a GOAWAY new calls go to a new connection; those on the old one finish there.
+#ifndef LIBLEVER_RPC_CHANNEL_H_
+#define LIBLEVER_RPC_CHANNEL_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "liblever/rpc/call.h"
+#include "liblever/rpc/connection.h"
+
+namespace lever::rpc {
+
+// Where a channel connects: "127.0.0.1:8080", "[::1]:8080", "host.name:8080", "unix:/path",
+// "unix-abstract:name".
+struct Endpoint {
+  enum class Kind : uint8_t { kTcp, kUnix };
+  Kind kind = Kind::kTcp;
+  std::string host_or_path;
+  uint16_t port = 0;
+
+  static StatusOr<Endpoint> Parse(std::string_view text);
+  std::string ToString() const;
+};
+
+class Channel {
+ public:
+  // Connects to an endpoint, again and again as needed.
+  static std::unique_ptr<Channel> To(Loop* loop, Endpoint endpoint,
+                                     const ConnectionOptions& options = {});
+  // Over a socket that is connected already (a socketpair that was handed in); it does not reconnect.
+  static StatusOr<std::unique_ptr<Channel>> Over(Loop* loop, UniqueFd socket,
+                                                 const ConnectionOptions& options = {});
+  virtual ~Channel() = default;
+
+  enum class State : uint8_t { kIdle, kConnecting, kReady, kBackoff, kClosed };
+  virtual State state() const = 0;
+  // Called at each change of state, and with a text where there is one.
+  virtual void OnStateChange(std::function<void(State, const Status&)> callback) = 0;
+
+  // Starts a gRPC call; never null. While there is no connection yet the call waits: what is written
+  // to it is queued, Cancel() works, and its deadline runs. The handler gets OnEnd() in any case, never
+  // from inside this function.
+  virtual Call* StartCall(const CallOptions& options, CallHandler* handler) = 0;
+  // The connection, if it is ready: for callers that start streams themselves and without delay.
+  virtual Connection* ready_connection() const = 0;
+  // Makes it connect now.
+  virtual void Connect() = 0;
+
+  virtual size_t open_calls() const = 0;
+  // Finishes what is open, takes nothing new.
+  virtual void Drain() = 0;
+  // Ends all calls with `status`.
+  virtual void Close(const Status& status) = 0;
+};
+
+}  // namespace lever::rpc
+
+#endif  // LIBLEVER_RPC_CHANNEL_H_
