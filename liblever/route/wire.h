@@ -1,0 +1,47 @@
+// The names that a call bears on the wire: paths, headers, defaults. docs/wire.md tells their meaning.
+#ifndef LIBLEVER_ROUTE_WIRE_H_
+#define LIBLEVER_ROUTE_WIRE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "liblever/base/clock.h"
+
+namespace lever::route {
+
+inline constexpr std::string_view kInvokePath = "/lever.v1.Lever/Invoke";
+inline constexpr std::string_view kStreamPath = "/lever.v1.Lever/Stream";
+inline constexpr std::string_view kAttachPath = "/lever.v1.Host/Attach";
+inline constexpr std::string_view kWatchPath = "/lever.v1.Host/Watch";
+
+// Headers. User metadata whose names begin with one of the two prefixes is dropped.
+inline constexpr std::string_view kReservedPrefix = "lever-";
+inline constexpr std::string_view kGrpcPrefix = "grpc-";
+inline constexpr std::string_view kUrlHeader = "lever-url";            // without the resource
+inline constexpr std::string_view kResourceHeader = "lever-resource";  // never indexed
+inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the caller retries by itself
+inline constexpr std::string_view kProtoHeader = "lever-proto";
+inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only
+inline constexpr std::string_view kExecutedTrailer = "lever-executed";
+inline constexpr std::string_view kProtoVersion = "1";
+inline constexpr std::string_view kNotExecuted = "no";
+
+// What is negotiated on the attach and watch streams.
+inline constexpr uint32_t kSessionProtocol = 1;
+
+inline constexpr int64_t kUnaryTimeoutNs = 60 * kNanosPerSecond;
+// Introductions that a peer may leave unanswered.
+inline constexpr size_t kIntroductionsUnansweredMax = 64;
+// A packet of the introduction socket: identities and ids only.
+inline constexpr size_t kIntroductionBytesMax = 4096;
+
+// Whether a header of user code's may cross the wire.
+inline bool IsUserHeader(std::string_view name) {
+  return !name.starts_with(kReservedPrefix) && !name.starts_with(kGrpcPrefix) && !name.empty() &&
+         name[0] != ':';
+}
+
+}  // namespace lever::route
+
+#endif  // LIBLEVER_ROUTE_WIRE_H_

@@ -1,0 +1,179 @@
+// A service in this process: its methods, its attachment to a host, the calls that come in, its drain.
+//
+// Calls come over connections that the host introduces, and over an address of its own if it listens.
+// The runtime refuses what must not run (unknown method, broken value, too much at once, drained)
+// before user code hears of it, and says so with `lever-executed: no`.
+//
+// Threads: a Service belongs to one Loop and is used only by who holds that loop's word.
+//
+// Invariants
+//  1. User code runs only after Begin() returned true, called directly before it.
+//  2. Every IncomingCall is answered exactly once, by Reply(), Fail() or a Begin() that returned
+//     false; it is gone then, and at the latest when OnClosed() is called.
+//  3. Drain keeps its order: out of the route tables, requests still taken until none comes, refused
+//     as surely not run, GOAWAY, what runs finishes or is cut off, drained.
+//  4. Close() ends every stream with CANCELLED and cancels every call; OnClosed() is last, never from
+//     inside Close(), and only then may the service be destroyed.
+#ifndef LIBLEVER_SERVICE_SERVICE_H_
+#define LIBLEVER_SERVICE_SERVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "liblever/base/clock.h"
+#include "liblever/base/slice.h"
+#include "liblever/base/status.h"
+#include "liblever/route/envelope.h"
+#include "liblever/route/message_stream.h"
+#include "liblever/rpc/limits.h"
+
+namespace lever {
+class Loop;
+namespace route {
+class HostLink;
+}  // namespace route
+namespace rpc {
+class HeaderList;
+}  // namespace rpc
+}  // namespace lever
+
+namespace lever::service {
+
+using route::Kind;
+using route::Outcome;
+using route::StreamHandler;
+
+class Service;
+
+// The numbers are those of lever_service_state.
+enum class State : uint8_t {
+  kStarting = 0,
+  kAttached = 1,
+  kDraining = 2,
+  kDrained = 3,
+  kDetached = 4,
+};
+
+// A unary call that came in.
+class IncomingCall {
+ public:
+  IncomingCall(const IncomingCall&) = delete;
+  IncomingCall& operator=(const IncomingCall&) = delete;
+
+  virtual void* method() const = 0;  // the user_data of the method
+  virtual Kind kind() const = 0;
+  virtual const SliceList& payload() const = 0;  // until it is answered
+  virtual int64_t deadline_ns() const = 0;       // kNever without
+  // The caller's metadata without `lever-*`.
+  virtual const rpc::HeaderList& metadata() const = 0;
+  virtual std::string_view caller() const = 0;  // "lever://env/service", or "" from outside
+
+  // False: the library has refused it, unexecuted (drain, deadline, cancelled); this object is gone.
+  virtual bool Begin() = 0;
+  // Kind VALUE or RAW: success; ERROR_VALUE or ERROR_RAW: the method's own error. `trailing` may be
+  // null. INVALID_ARGUMENT (a broken value): nothing was done; otherwise this object is gone.
+  virtual Status Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) = 0;
+  // Answers with trouble of the platform; before Begin() as surely not run. This object is gone.
+  virtual void Fail(const Status& status) = 0;
+
+  // Whoever answers may keep something here.
+  void* user = nullptr;
+
+ protected:
+  IncomingCall() = default;
+  virtual ~IncomingCall() = default;
+};
+
+// A stream that came in. Until Begin() it delivers nothing but OnEnd().
+class IncomingStream : public route::MessageStream {
+ public:
+  virtual void* method() const = 0;
+  virtual Kind kind() const = 0;  // of the arguments
+  virtual const SliceList& payload() const = 0;
+  virtual int64_t deadline_ns() const = 0;
+  virtual const rpc::HeaderList& metadata() const = 0;
+  virtual std::string_view caller() const = 0;
+
+  // To be called before Begin().
+  virtual void set_handler(StreamHandler* handler) = 0;
+  // As for a call. False: this object is gone, no OnEnd() follows.
+  virtual bool Begin() = 0;
+  // Ends it with the method's own error (ERROR_VALUE, ERROR_RAW); OnEnd() follows.
+  virtual Status Fail(Kind kind, SliceList payload) = 0;
+
+  void* user = nullptr;
+};
+
+class ServiceHandler {
+ public:
+  virtual ~ServiceHandler() = default;
+  // On kDetached `status` says why.
+  virtual void OnState(Service& service, State state, const Status& status) = 0;
+  virtual void OnIncomingCall(Service& service, IncomingCall& call) = 0;
+  // Must set the stream's handler.
+  virtual void OnIncomingStream(Service& service, IncomingStream& stream) = 0;
+  // The caller is gone, or the deadline has passed; the call is still to be answered.
+  virtual void OnCancelled(Service& service, IncomingCall& call) = 0;
+  virtual void OnClosed(Service& service) = 0;
+};
+
+struct ServiceOptions {
+  // Empty in an instance that a host has started, which is told by `inherited`.
+  std::string name;
+  std::string environment = "dev.lever";
+  // Of an attached program: the host's endpoint. It reconnects.
+  std::string host;
+  // The descriptors that a host hands to an instance: attach socket, introduction socket. Owned by the
+  // service from Open() on; -1: not such an instance. See TakeInheritedSockets().
+  int attach_socket = -1;
+  int introduction_socket = -1;
+  std::string listen;  // empty: only introduced connections
+  std::string runtime = "lever";  // "node 20.20.2, lever 0.1.0"
+  uint32_t concurrency_max = 0;   // 0: only the transport's limits
+  int64_t drain_timeout_ns = 0;   // 0: what the host says, else 30 s
+  size_t message_bytes_max = rpc::kMessageBytesMax;
+};
+
+// What the host has told of the instance.
+struct Details {
+  std::string environment;
+  std::string name;
+  std::string instance;
+  uint64_t version = 0;
+  std::string config_json = "null";
+  std::string listening;  // the bound address, or ""
+};
+
+// The sockets named by $LEVER_FDS ("3,4"), close-on-exec from now on; {-1, -1} without, or if they
+// were taken already by this process. Any thread.
+struct InheritedSockets {
+  int attach = -1;
+  int introduction = -1;
+};
+InheritedSockets TakeInheritedSockets();
+
+class Service {
+ public:
+  static StatusOr<std::unique_ptr<Service>> Open(Loop* loop, ServiceOptions options,
+                                                 ServiceHandler* handler);
+  virtual ~Service() = default;
+
+  // Before Start(). ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (started).
+  virtual Status AddMethod(std::string_view name, void* user_data) = 0;
+  // Listens if told to, attaches, and takes calls; OnState() tells how it goes.
+  virtual Status Start() = 0;
+  virtual void Drain() = 0;
+  virtual void Close() = 0;
+
+  virtual State state() const = 0;
+  virtual const Details& details() const = 0;
+  // The way to the host, for clients of the same loop.
+  virtual const std::shared_ptr<route::HostLink>& link() const = 0;
+};
+
+}  // namespace lever::service
+
+#endif  // LIBLEVER_SERVICE_SERVICE_H_
