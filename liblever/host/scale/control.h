@@ -1,0 +1,182 @@
+// The host's control plane: which services there are, which of their instances run, and who is
+// connected to whom. All of it lives on one loop, the control loop.
+//
+// Threads: the functions under «any thread» post to the control loop and return at once; their answers
+// come back on the loop that is named. All others are for the control loop.
+//
+// Invariants
+//  1. A service has at most one start in progress; calls that wait for an instance share it.
+//  2. What changes for the data loops is posted to every Directory, in order.
+//  3. An instance is killed when its driver says nothing within its deadlines; no driver blocks another
+//     service.
+#ifndef LIBLEVER_HOST_SCALE_CONTROL_H_
+#define LIBLEVER_HOST_SCALE_CONTROL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "liblever/base/fd.h"
+#include "liblever/base/loop.h"
+#include "liblever/base/status.h"
+#include "liblever/host/scale/directory.h"
+
+namespace lever::host {
+
+// One deployed version of a service, as the control plane needs it.
+struct ServiceSpec {
+  std::string environment;
+  std::string service;
+  uint64_t version = 0;
+  std::string bundle;  // the hash of its content
+  std::string description;
+  std::vector<std::string> entry;  // argv, if it has no jsEntry or pyEntry
+  std::string js_entry;
+  std::string py_entry;
+  bool is_private = false;
+  uint32_t instances_min = 0;
+  uint32_t concurrency_max = 0;
+  uint32_t load_max = 10;
+  uint64_t ram_limit_bytes = 0;
+  int64_t idle_timeout_ns = 0;
+  int64_t start_timeout_ns = 0;
+  int64_t drain_timeout_ns = 0;
+  std::string config_json = "null";
+
+  ServiceName name() const { return {environment, service}; }
+};
+
+enum class InstancePhase : uint8_t { kStarting, kReady, kStalled, kDraining, kStopped };
+std::string_view InstancePhaseName(InstancePhase phase);
+
+// One row of `lever ps`.
+struct InstanceStatus {
+  std::string environment;
+  std::string service;
+  std::string id;
+  uint64_t version = 0;
+  InstancePhase phase = InstancePhase::kStarting;
+  bool attached = false;  // a program that attached itself
+  int64_t pid = 0;
+  std::string runtime;
+  std::string address;
+  uint32_t calls = 0;
+  uint32_t streams = 0;
+  uint64_t calls_total = 0;
+  int64_t age_ns = 0;
+  std::string memory_limit;  // how ramLimit is enforced: "cgroup-v2", "cgroup-v1", "sampling", "none"
+};
+
+struct ServiceStatus {
+  ServiceSpec spec;
+  uint32_t instances = 0;
+  bool deployed = false;  // false: served by attached programs only
+  std::string last_error;
+  int64_t backoff_until_ns = 0;  // 0: none
+};
+
+// Who is on the other end of a connection.
+struct Caller {
+  // "lever://env/service" of an attached instance; empty for anybody else.
+  std::string identity;
+  std::string environment;
+  std::string service;
+  uint64_t instance_key = 0;  // 0: not an instance
+};
+
+// The attach session's half on the control loop; fleet/attach_session.h is the other.
+class AttachPeer {
+ public:
+  virtual ~AttachPeer() = default;
+  // Any thread. `reason` goes to the instance's log.
+  virtual void RequestDrain(int64_t timeout_ns, std::string reason) = 0;
+  virtual void End(Status status) = 0;
+};
+
+struct AttachHello {
+  Caller caller;  // of the connection; instance_key tells a started instance
+  std::string environment;
+  std::string service;
+  int64_t pid = 0;
+  std::string runtime;
+  std::string listen;
+  uint32_t concurrency_max = 0;
+};
+
+struct AttachWelcome {
+  uint64_t instance_key = 0;
+  std::string environment;
+  std::string service;
+  uint64_t version = 0;
+  std::string instance;
+  std::string config_json;
+  int64_t drain_timeout_ns = 0;
+  std::string introduction_path;  // empty: it has its socket
+  std::string nonce;
+  uint32_t concurrency_max = 0;
+};
+
+struct LoadReportData {
+  uint32_t calls = 0;
+  uint32_t streams = 0;
+  uint64_t calls_total = 0;
+  uint64_t latency_ns = 0;
+  int64_t last_active_ns = 0;  // CLOCK_BOOTTIME
+};
+
+class Control {
+ public:
+  virtual ~Control() = default;
+
+  // ---- Any thread ----
+  // A data loop holds calls for a service without a ready instance. Repeated asking is harmless; the
+  // answer is a change of the Directory or its StartFailed().
+  virtual void Demand(ServiceName name, uint32_t held_calls) = 0;
+  // A connection of the host's own to an instance; `done` runs on `loop`.
+  virtual void Connect(uint64_t instance_key, Loop* loop,
+                       std::function<void(StatusOr<UniqueFd>)> done) = 0;
+
+  // Introductions between two others. A watcher gets a key (and a nonce, if it has no socket yet).
+  struct WatcherTicket {
+    uint64_t key = 0;
+    std::string introduction_path;
+    std::string nonce;
+  };
+  virtual void AddWatcher(Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) = 0;
+  virtual void RemoveWatcher(uint64_t watcher_key) = 0;
+  // Makes a socketpair, gives one end to the instance, the other to the watcher under `id`.
+  virtual void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
+                         std::function<void(Status)> done) = 0;
+
+  // Attach sessions. `peer` is kept until AttachEnded().
+  virtual void Attach(AttachHello hello, std::shared_ptr<AttachPeer> peer, Loop* loop,
+                      std::function<void(StatusOr<AttachWelcome>)> done) = 0;
+  virtual void AttachReady(uint64_t instance_key) = 0;
+  virtual void AttachLoad(uint64_t instance_key, LoadReportData report) = 0;
+  virtual void AttachDraining(uint64_t instance_key) = 0;
+  virtual void AttachDrained(uint64_t instance_key, uint32_t cut_off) = 0;
+  virtual void AttachEnded(uint64_t instance_key, Status status) = 0;
+
+  // For the admin service; `done` runs on `loop`.
+  virtual void ListInstances(Loop* loop,
+                             std::function<void(std::vector<InstanceStatus>)> done) = 0;
+  virtual void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) = 0;
+
+  // ---- The control loop ----
+  virtual Loop& loop() = 0;
+  // A version becomes the one that new calls go to: at once if nothing runs, else when its first
+  // instance is ready; `done` tells which, or why it never became ready (the old one goes on).
+  virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
+  // The service is gone: its calls are NOT_FOUND, its instances drain.
+  virtual void Remove(ServiceName name, std::function<void(Status)> done) = 0;
+  virtual void SetEnvironments(std::vector<std::string> environments) = 0;
+  // Drains every instance, then kills what is left; `done` when all are gone.
+  virtual void Shutdown(std::function<void()> done) = 0;
+};
+
+}  // namespace lever::host
+
+#endif  // LIBLEVER_HOST_SCALE_CONTROL_H_

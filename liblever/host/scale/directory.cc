@@ -1,0 +1,62 @@
+#include "liblever/host/scale/directory.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace lever::host {
+
+std::string ServiceName::ToString() const {
+  std::string text("lever://");
+  text.append(environment).append("/").append(service);
+  return text;
+}
+
+size_t Directory::Hash::operator()(const ServiceName& name) const {
+  const size_t environment = std::hash<std::string_view>()(name.environment);
+  const size_t service = std::hash<std::string_view>()(name.service);
+  // The odd constant of Fibonacci hashing keeps equal halves from cancelling out.
+  return environment * 0x9E3779B97F4A7C15ull + service;
+}
+
+std::shared_ptr<const ServiceView> Directory::Find(ServiceName name) const {
+  const auto found = services_.find(name);
+  return found == services_.end() ? nullptr : found->second;
+}
+
+bool Directory::HasEnvironment(std::string_view environment) const {
+  return environments_ != nullptr &&
+         std::binary_search(environments_->begin(), environments_->end(), environment);
+}
+
+void Directory::Apply(std::shared_ptr<const ServiceView> view) {
+  auto [entry, inserted] = services_.try_emplace(Key{view->environment, view->service}, view);
+  if (!inserted) {
+    if (entry->second->revision >= view->revision) return;
+    entry->second = view;
+  }
+  for (DirectoryObserver* observer : observers_) observer->OnServiceChanged(view);
+}
+
+void Directory::Remove(ServiceName name, uint64_t revision) {
+  const auto found = services_.find(name);
+  if (found == services_.end() || found->second->revision >= revision) return;
+  // The name may lie in the view that goes away.
+  const std::shared_ptr<const ServiceView> kept = found->second;
+  services_.erase(found);
+  for (DirectoryObserver* observer : observers_) observer->OnServiceRemoved(kept->name());
+}
+
+void Directory::StartFailed(ServiceName name, const Status& status) {
+  for (DirectoryObserver* observer : observers_) observer->OnStartFailed(name, status);
+}
+
+void Directory::ApplyEnvironments(std::shared_ptr<const std::vector<std::string>> environments) {
+  environments_ = std::move(environments);
+}
+
+void Directory::AddObserver(DirectoryObserver* observer) { observers_.push_back(observer); }
+
+void Directory::RemoveObserver(DirectoryObserver* observer) { std::erase(observers_, observer); }
+
+}  // namespace lever::host

@@ -1,0 +1,118 @@
+// What one loop of the host knows of services and their instances: read on every call.
+//
+// Threads: one Directory a loop, used only by that loop. The control loop posts changes to it. The
+// views are immutable and replaced whole; only an instance's load is written while it is read, and
+// that is atomic.
+//
+// Invariants
+//  1. The revision of a service's view only rises; Apply() ignores an older one.
+//  2. A view lists ready instances only: what is listed takes calls.
+//  3. Observers are called after the change is in place, and may look it up.
+#ifndef LIBLEVER_HOST_SCALE_DIRECTORY_H_
+#define LIBLEVER_HOST_SCALE_DIRECTORY_H_
+
+#include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "liblever/base/status.h"
+
+namespace lever::host {
+
+// The name of a service in its environment, for look-ups without a copy.
+struct ServiceName {
+  std::string_view environment;
+  std::string_view service;
+
+  friend bool operator==(const ServiceName&, const ServiceName&) = default;
+  // "lever://dev.lever/hello"
+  std::string ToString() const;
+};
+
+// What an instance reported last, and what the host itself has in flight on it.
+struct InstanceLoad {
+  std::atomic<uint32_t> calls{0};
+  std::atomic<uint32_t> streams{0};
+  std::atomic<uint64_t> latency_ns{0};
+  std::atomic<uint32_t> relayed{0};  // calls and streams through this host, in flight
+};
+
+struct InstanceView {
+  uint64_t key = 0;  // unique in the life of this host
+  std::string id;    // unique in the cluster
+  uint64_t version = 0;
+  std::string address;  // where it takes calls; empty: by introduction
+  uint32_t concurrency_max = 0;
+  uint32_t load_max = 0;
+  std::shared_ptr<InstanceLoad> load;
+};
+
+struct ServiceView {
+  std::string environment;
+  std::string service;
+  uint64_t revision = 0;
+  uint64_t version = 0;  // that new calls go to; 0: attached instances only
+  bool is_private = false;
+  // Whether a call may start an instance; false for a service that only attached programs serve.
+  bool startable = false;
+  std::vector<InstanceView> instances;
+
+  ServiceName name() const { return {environment, service}; }
+};
+
+class DirectoryObserver {
+ public:
+  virtual ~DirectoryObserver() = default;
+  virtual void OnServiceChanged(const std::shared_ptr<const ServiceView>& view) {}
+  virtual void OnServiceRemoved(ServiceName name) {}
+  // An instance that held calls were waiting for could not be started.
+  virtual void OnStartFailed(ServiceName name, const Status& status) {}
+};
+
+class Directory {
+ public:
+  // Null if there is no such service.
+  std::shared_ptr<const ServiceView> Find(ServiceName name) const;
+  bool HasEnvironment(std::string_view environment) const;
+
+  void Apply(std::shared_ptr<const ServiceView> view);
+  void Remove(ServiceName name, uint64_t revision);
+  void StartFailed(ServiceName name, const Status& status);
+  void ApplyEnvironments(std::shared_ptr<const std::vector<std::string>> environments);
+
+  // Observers outlive the directory or take themselves out; not from inside a callback.
+  void AddObserver(DirectoryObserver* observer);
+  void RemoveObserver(DirectoryObserver* observer);
+
+ private:
+  struct Key {
+    std::string environment;
+    std::string service;
+  };
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const Key& key) const { return (*this)(ServiceName{key.environment, key.service}); }
+    size_t operator()(const ServiceName& name) const;
+  };
+  struct Equal {
+    using is_transparent = void;
+    static ServiceName Name(const Key& key) { return {key.environment, key.service}; }
+    static ServiceName Name(const ServiceName& name) { return name; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return Name(a) == Name(b);
+    }
+  };
+
+  boost::unordered_flat_map<Key, std::shared_ptr<const ServiceView>, Hash, Equal> services_;
+  std::shared_ptr<const std::vector<std::string>> environments_;  // sorted
+  std::vector<DirectoryObserver*> observers_;
+};
+
+}  // namespace lever::host
+
+#endif  // LIBLEVER_HOST_SCALE_DIRECTORY_H_
