@@ -60,15 +60,20 @@ Status ErrnoStatus(int error, std::string_view what) {
   std::string message(what);
   message.append(": ").append(std::generic_category().message(error));
   switch (error) {
-    case ENOENT: return NotFound(std::move(message));
+    case ENOENT:
+      return NotFound(std::move(message));
     case EACCES:
-    case EPERM: return PermissionDenied(std::move(message));
-    case EEXIST: return AlreadyExists(std::move(message));
+    case EPERM:
+      return PermissionDenied(std::move(message));
+    case EEXIST:
+      return AlreadyExists(std::move(message));
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-    case ENOSPC: return ResourceExhausted(std::move(message));
-    default: return Internal(std::move(message));
+    case ENOSPC:
+      return ResourceExhausted(std::move(message));
+    default:
+      return Internal(std::move(message));
   }
 }
 
