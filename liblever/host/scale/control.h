@@ -22,9 +22,10 @@
 #include "liblever/base/fd.h"
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
+#include "liblever/host/fleet/attach.h"
 #include "liblever/host/scale/directory.h"
 
-namespace lever::host {
+namespace lever::scale {
 
 // One deployed version of a service, as the control plane needs it.
 struct ServiceSpec {
@@ -78,58 +79,9 @@ struct ServiceStatus {
   int64_t backoff_until_ns = 0;  // 0: none
 };
 
-// Who is on the other end of a connection.
-struct Caller {
-  // "lever://env/service" of an attached instance; empty for anybody else.
-  std::string identity;
-  std::string environment;
-  std::string service;
-  uint64_t instance_key = 0;  // 0: not an instance
-};
-
-// The attach session's half on the control loop; fleet/attach_session.h is the other.
-class AttachPeer {
+class Control : public fleet::AttachRegistry {
  public:
-  virtual ~AttachPeer() = default;
-  // Any thread. `reason` goes to the instance's log.
-  virtual void RequestDrain(int64_t timeout_ns, std::string reason) = 0;
-  virtual void End(Status status) = 0;
-};
-
-struct AttachHello {
-  Caller caller;  // of the connection; instance_key tells a started instance
-  std::string environment;
-  std::string service;
-  int64_t pid = 0;
-  std::string runtime;
-  std::string listen;
-  uint32_t concurrency_max = 0;
-};
-
-struct AttachWelcome {
-  uint64_t instance_key = 0;
-  std::string environment;
-  std::string service;
-  uint64_t version = 0;
-  std::string instance;
-  std::string config_json;
-  int64_t drain_timeout_ns = 0;
-  std::string introduction_path;  // empty: it has its socket
-  std::string nonce;
-  uint32_t concurrency_max = 0;
-};
-
-struct LoadReportData {
-  uint32_t calls = 0;
-  uint32_t streams = 0;
-  uint64_t calls_total = 0;
-  uint64_t latency_ns = 0;
-  int64_t last_active_ns = 0;  // CLOCK_BOOTTIME
-};
-
-class Control {
- public:
-  virtual ~Control() = default;
+  ~Control() override = default;
 
   // ---- Any thread ----
   // A data loop holds calls for a service without a ready instance. Repeated asking is harmless; the
@@ -145,20 +97,11 @@ class Control {
     std::string introduction_path;
     std::string nonce;
   };
-  virtual void AddWatcher(Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) = 0;
+  virtual void AddWatcher(fleet::Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) = 0;
   virtual void RemoveWatcher(uint64_t watcher_key) = 0;
   // Makes a socketpair, gives one end to the instance, the other to the watcher under `id`.
   virtual void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
                          std::function<void(Status)> done) = 0;
-
-  // Attach sessions. `peer` is kept until AttachEnded().
-  virtual void Attach(AttachHello hello, std::shared_ptr<AttachPeer> peer, Loop* loop,
-                      std::function<void(StatusOr<AttachWelcome>)> done) = 0;
-  virtual void AttachReady(uint64_t instance_key) = 0;
-  virtual void AttachLoad(uint64_t instance_key, LoadReportData report) = 0;
-  virtual void AttachDraining(uint64_t instance_key) = 0;
-  virtual void AttachDrained(uint64_t instance_key, uint32_t cut_off) = 0;
-  virtual void AttachEnded(uint64_t instance_key, Status status) = 0;
 
   // For the admin service; `done` runs on `loop`.
   virtual void ListInstances(Loop* loop,
@@ -177,6 +120,6 @@ class Control {
   virtual void Shutdown(std::function<void()> done) = 0;
 };
 
-}  // namespace lever::host
+}  // namespace lever::scale
 
 #endif  // LIBLEVER_HOST_SCALE_CONTROL_H_

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-namespace lever::host {
+namespace lever::scale {
 
 std::string ServiceName::ToString() const {
   std::string text("lever://");
@@ -59,4 +59,4 @@ void Directory::AddObserver(DirectoryObserver* observer) { observers_.push_back(
 
 void Directory::RemoveObserver(DirectoryObserver* observer) { std::erase(observers_, observer); }
 
-}  // namespace lever::host
+}  // namespace lever::scale

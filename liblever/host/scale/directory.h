@@ -21,7 +21,7 @@
 
 #include "liblever/base/status.h"
 
-namespace lever::host {
+namespace lever::scale {
 
 // The name of a service in its environment, for look-ups without a copy.
 struct ServiceName {
@@ -113,6 +113,6 @@ class Directory {
   std::vector<DirectoryObserver*> observers_;
 };
 
-}  // namespace lever::host
+}  // namespace lever::scale
 
 #endif  // LIBLEVER_HOST_SCALE_DIRECTORY_H_

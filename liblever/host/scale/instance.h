@@ -1,0 +1,72 @@
+// One instance of a service, as its host keeps it: started by a driver, or a program that attached
+// itself.
+//
+// Life: starting -> ready -> (stalled) -> draining -> stopped. Threads: the control loop.
+//
+// Invariants, checked by CheckPhase()
+//  1. Starting: it is in no route table. A started one has a deadline.
+//  2. Ready and stalled: it has an attach session or an address. Only ready ones are in route tables.
+//  3. Draining: it is in no route table, and a started one has a deadline after which it is killed.
+//  4. Stopped: nothing of it runs, it has neither session nor deadline.
+#ifndef LIBLEVER_HOST_SCALE_INSTANCE_H_
+#define LIBLEVER_HOST_SCALE_INSTANCE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "liblever/base/loop.h"
+#include "liblever/host/fleet/attach.h"
+#include "liblever/host/scale/control.h"
+
+namespace lever::scale {
+
+class ServiceController;
+
+struct Instance {
+  Instance(uint64_t key, std::string id, ServiceController* controller, int64_t now_ns);
+
+  const uint64_t key;
+  const std::string id;
+  ServiceController* const controller;
+  const int64_t created_ns;
+
+  uint64_t version = 0;
+  bool attached = false;   // not started by this host
+  bool started = false;    // the driver has it
+  bool said_ready = false;  // it takes calls as soon as it can be reached
+  InstancePhase phase = InstancePhase::kStarting;
+
+  int64_t pid = 0;
+  std::string runtime;
+  std::string address;
+  uint32_t concurrency_max = 0;
+  uint32_t load_max = 0;
+  int64_t drain_timeout_ns = 0;
+
+  std::shared_ptr<InstanceLoad> load = std::make_shared<InstanceLoad>();
+  uint64_t calls_total = 0;
+  int64_t ready_ns = 0;
+  int64_t last_active_ns = 0;
+
+  std::shared_ptr<fleet::AttachPeer> peer;
+  // Why it is being ended, once somebody has decided that.
+  Status ended_because;
+
+  // Start deadline, drain deadline or kill deadline, whichever the phase has. Setting it again replaces
+  // it.
+  void SetDeadline(Loop* loop, int64_t at_ns, std::function<void()> action);
+  void ClearDeadline() { deadline_.reset(); }
+
+  // Calls and streams in flight on it, as far as this host knows.
+  uint32_t InFlight() const;
+  void CheckPhase() const;
+
+ private:
+  std::unique_ptr<FunctionTimer> deadline_;
+};
+
+}  // namespace lever::scale
+
+#endif  // LIBLEVER_HOST_SCALE_INSTANCE_H_

@@ -1,0 +1,104 @@
+// Decides for one service: which version serves, whether an instance has to start, which have to drain.
+//
+// What is to be done is decided by policy/scale.h out of numbers and time; this class keeps the numbers,
+// and asks its Shell to do it. Threads: the control loop.
+//
+// Invariants
+//  1. At most one instance is starting (one more while a deploy waits for its first).
+//  2. New calls go to instances of `current`, and to attached programs.
+//  3. A deploy completes exactly once: when its version serves, or could not be started.
+#ifndef LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
+#define LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "liblever/host/scale/control.h"
+#include "liblever/host/scale/instance.h"
+#include "liblever/policy/scale.h"
+
+namespace lever::scale {
+
+// What a controller has done for it.
+class ControllerShell {
+ public:
+  virtual ~ControllerShell() = default;
+  virtual Loop& loop() = 0;
+  // A number in [0, 1), for jitter.
+  virtual double Random() = 0;
+  // Begins to start an instance of `spec`; OnReady() or OnGone() follows.
+  virtual Instance* Launch(ServiceController* controller, const ServiceSpec& spec) = 0;
+  // Drains a ready instance, with everything that follows; OnGone() at the end.
+  virtual void Drain(Instance* instance, const std::string& reason) = 0;
+  virtual void Kill(Instance* instance, const Status& because) = 0;
+  virtual void Publish(std::shared_ptr<const ServiceView> view) = 0;
+  virtual void PublishRemoved(ServiceName name, uint64_t revision) = 0;
+  virtual void PublishStartFailed(ServiceName name, const Status& status) = 0;
+};
+
+class ServiceController {
+ public:
+  ServiceController(ControllerShell* shell, std::string environment, std::string service);
+  ~ServiceController();
+  ServiceController(const ServiceController&) = delete;
+  ServiceController& operator=(const ServiceController&) = delete;
+
+  ServiceName name() const { return {environment_, service_}; }
+  bool deployed() const { return current_.has_value(); }
+  const std::optional<ServiceSpec>& current() const { return current_; }
+  const std::vector<Instance*>& instances() const { return instances_; }
+  // Nothing deployed and nothing running: it may be dropped.
+  bool Finished() const { return !current_ && !next_ && instances_.empty(); }
+
+  void Deploy(ServiceSpec spec, std::function<void(Status)> done);
+  void Remove();
+  void Demand(uint32_t held_calls);
+  // No more starts; what runs is drained.
+  void Shutdown();
+
+  // An attached program's instance, made by the shell.
+  void AddAttached(Instance* instance);
+  void OnReady(Instance* instance);
+  void OnLoad(Instance* instance);
+  // It is draining by its own wish.
+  void OnDraining(Instance* instance);
+  // Nothing of it is left. `why` says how it ended, with its last words.
+  void OnGone(Instance* instance, const Status& why);
+
+  ServiceStatus GetStatus() const;
+
+ private:
+  // Something has changed: decides and acts.
+  void Evaluate();
+  void StartIfWanted(const policy::ScaleDecision& decision);
+  policy::ScaleState Observe() const;
+  void SwitchToNext();
+  void FailNext(const Status& status);
+  void FailStart(const Status& status);
+  void DrainAll(const std::string& reason);
+  void Publish();
+  bool Serves(const Instance& instance) const;
+  Instance* Starting(uint64_t version) const;
+
+  ControllerShell* shell_;
+  std::string environment_;
+  std::string service_;
+  std::optional<ServiceSpec> current_;
+  std::optional<ServiceSpec> next_;
+  std::function<void(Status)> next_done_;
+  std::vector<Instance*> instances_;
+  uint64_t revision_ = 0;
+  uint32_t held_calls_ = 0;
+  bool shutting_down_ = false;
+  policy::CrashBackoff backoff_;
+  Status last_error_;
+  FunctionTimer wake_;
+};
+
+}  // namespace lever::scale
+
+#endif  // LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
