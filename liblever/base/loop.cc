@@ -162,10 +162,10 @@ Status Loop::TakeWordWithin(int64_t timeout_ns) {
     }
     if (TakeWord()) return Status::Ok();
   }
-  // The caller may be an edge-triggered poller's, whose edge is spent now: the owner leaves
-  // another.
+  // The caller may be an edge-triggered poller's, whose edge is spent: the owner leaves another. As
+  // with a post, the owner looks for it after it has freed the word, and we look at the word again.
   asks_.fetch_or(kAskEdge);
-  if (word_.NotifyAfterPost() == AfterPost::kTryTake && TakeWord()) return Status::Ok();
+  if (TakeWord()) return Status::Ok();
   return busy;
 }
 
@@ -480,12 +480,13 @@ void Loop::Disarm(Timer* timer) {
   timer->loop_ = nullptr;
 }
 
-// Sets the timerfd if it would fire too late or has fired. A clock that is moved by hand needs
-// none.
+// Sets the timerfd if it would fire too late, or if it has fired or is about to. A clock that is moved
+// by hand needs none.
 void Loop::ArmTimerFd() {
   if (clock_ != &Clock::System()) return;
   const int64_t next_ns = timers_.empty() ? kNever : timers_.Top().deadline_ns;
-  if (!timer_fd_fired_ && next_ns >= timer_fd_deadline_ns_) return;
+  const bool spent = timer_fd_fired_ || timer_fd_deadline_ns_ <= now_ns_;
+  if (!spent && next_ns >= timer_fd_deadline_ns_) return;
   itimerspec spec{};  // all zero disarms it
   // Setting it also takes back that it has fired, so that it need not be read.
   if (next_ns != kNever) spec.it_value = ToTimespec(std::max<int64_t>(next_ns, 1));

@@ -141,7 +141,8 @@ class Loop {
   static StatusOr<std::unique_ptr<Loop>> Open(const LoopOptions& options = {});
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
-  // Nothing may be watched, armed or posted any more.
+  // Nothing may be watched or armed any more, and every Post() and Wake() has returned, also on the
+  // thread that posted what ends the loop. What was not run yet is abandoned.
   ~Loop();
 
   // ---- Any thread ----

@@ -10,7 +10,6 @@
 #define LIBLEVER_BASE_MAILBOX_H_
 
 #include <atomic>
-#include <utility>
 
 namespace lever {
 
@@ -29,12 +28,12 @@ struct MailboxItem {
   MailboxItem* next = nullptr;
 };
 
-// `Atomic` is an atomic MailboxItem*; the model test brings its own.
-template <typename Atomic>
+// `Item` has a member `next`, `Atomic` is an atomic Item*; the model test brings its own.
+template <typename Item, typename Atomic>
 class BasicMailbox {
  public:
-  void Push(MailboxItem* item) {
-    MailboxItem* head = head_.load();
+  void Push(Item* item) {
+    Item* head = head_.load();
     do {
       item->next = head;
     } while (!head_.compare_exchange_weak(head, item));
@@ -43,12 +42,14 @@ class BasicMailbox {
   bool Empty() const { return head_.load() == nullptr; }
 
   // The items in order, linked by `next`; null if there are none. Read `next` before Run().
-  MailboxItem* TakeAll() {
-    MailboxItem* newest_first = head_.exchange(nullptr);
-    MailboxItem* in_order = nullptr;
+  Item* TakeAll() {
+    Item* newest_first = head_.exchange(nullptr);
+    Item* in_order = nullptr;
     while (newest_first != nullptr) {
-      MailboxItem* next = std::exchange(newest_first->next, in_order);
-      in_order = std::exchange(newest_first, next);
+      Item* const item = newest_first;
+      newest_first = item->next;
+      item->next = in_order;
+      in_order = item;
     }
     return in_order;
   }
@@ -57,7 +58,7 @@ class BasicMailbox {
   Atomic head_{nullptr};
 };
 
-using Mailbox = BasicMailbox<std::atomic<MailboxItem*>>;
+using Mailbox = BasicMailbox<MailboxItem, std::atomic<MailboxItem*>>;
 
 }  // namespace lever
 
