@@ -1,11 +1,12 @@
 // A model test of the owner word: every interleaving of an owner and two posters, each atomic
 // operation being a point where another thread may go on.
 //
-// The threads run the real code of drive_word.h and mailbox.h over model atomics. A state is a value:
-// the shared memory, and for each thread the results of the operations it has made, which determine
-// where it stands. To take a step, a thread's function is run again from its beginning, its operations
-// answered from the record; the next one is made on the shared memory, and an exception leaves the
-// function at the one after. So states can be copied, compared and explored depth first.
+// The threads run the real code of drive_word.h and mailbox.h over model atomics. A state is a
+// value: the shared memory, and for each thread the results of the operations it has made, which
+// determine where it stands. To take a step, a thread's function is run again from its beginning,
+// its operations answered from the record; the next one is made on the shared memory, and an
+// exception leaves the function at the one after. So states can be copied, compared and explored
+// depth first.
 #include "liblever/base/drive_word.h"
 
 #include <gtest/gtest.h>
@@ -15,6 +16,10 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "liblever/base/mailbox.h"
@@ -24,19 +29,31 @@ namespace {
 
 constexpr size_t kThreads = 3;
 constexpr size_t kPosters = 2;
-constexpr size_t kCellsMax = 16;
+constexpr size_t kCellsMax = 12;
+constexpr size_t kRecordMax = 96;
+
+// Everything in the model is a small number, so that states are small.
+using Value = uint8_t;
 
 struct ThreadState {
-  std::vector<uint64_t> record;  // the results of its operations so far
+  std::array<Value, kRecordMax> record{};  // the results of its operations so far
+  uint8_t record_size = 0;
   bool done = false;
   bool waits_for_eventfd = false;
-  auto operator<=>(const ThreadState&) const = default;
+  bool operator==(const ThreadState&) const = default;
 };
 
 struct State {
-  std::array<uint64_t, kCellsMax> memory{};
+  std::array<Value, kCellsMax> memory{};
   std::array<ThreadState, kThreads> threads;
-  auto operator<=>(const State&) const = default;
+  bool operator==(const State&) const = default;
+};
+static_assert(std::has_unique_object_representations_v<State>);
+
+struct StateHash {
+  size_t operator()(const State& state) const {
+    return std::hash<std::string_view>()({reinterpret_cast<const char*>(&state), sizeof(state)});
+  }
 };
 
 // Runs one thread for one step. Where the model's cells live, and how they are reached.
@@ -47,7 +64,7 @@ class Machine {
     return machine;
   }
 
-  size_t NewCell(uint64_t initial) {
+  size_t NewCell(Value initial) {
     initial_.memory.at(cells_) = initial;
     return cells_++;
   }
@@ -55,17 +72,17 @@ class Machine {
 
   // An atomic operation: a point where the threads may be interleaved.
   template <typename Operation>
-  uint64_t Atomic(Operation operation) {
+  Value Atomic(Operation operation) {
     return Do(operation, /*is_point=*/true);
   }
   // An access to memory that only this thread uses at this moment.
   template <typename Operation>
-  uint64_t Plain(Operation operation) {
+  Value Plain(Operation operation) {
     return Do(operation, /*is_point=*/false);
   }
   // Goes on only when the eventfd is readable.
   void WaitForEventFd(size_t cell) {
-    if (next_ == thread_->record.size() && points_left_ == 0) thread_->waits_for_eventfd = true;
+    if (next_ == thread_->record_size && points_left_ == 0) thread_->waits_for_eventfd = true;
     Atomic([cell](auto& memory) { return memory[cell]; });
   }
 
@@ -86,12 +103,12 @@ class Machine {
   struct Stop {};
 
   template <typename Operation>
-  uint64_t Do(Operation operation, bool is_point) {
-    if (next_ < thread_->record.size()) return thread_->record[next_++];
+  Value Do(Operation operation, bool is_point) {
+    if (next_ < thread_->record_size) return thread_->record[next_++];
     if (is_point && points_left_-- == 0) throw Stop();
-    const uint64_t result = operation(state_->memory);
-    thread_->record.push_back(result);
-    ++next_;
+    const Value result = operation(state_->memory);
+    thread_->record.at(next_) = result;
+    thread_->record_size = static_cast<uint8_t>(++next_);
     return result;
   }
 
@@ -103,19 +120,24 @@ class Machine {
   int points_left_ = 0;
 };
 
+struct ModelItem;
+ModelItem* ItemOf(Value number);
+Value NumberOf(const ModelItem* item);
+
+// A pointer to an item is the item's number, 0 for null.
 template <typename T>
-uint64_t ToCell(T value) {
+Value ToCell(T value) {
   if constexpr (std::is_pointer_v<T>) {
-    return reinterpret_cast<uintptr_t>(value);
+    return value == nullptr ? 0 : NumberOf(value);
   } else {
-    return static_cast<uint64_t>(value);
+    return static_cast<Value>(value);
   }
 }
 
 template <typename T>
-T FromCell(uint64_t value) {
+T FromCell(Value value) {
   if constexpr (std::is_pointer_v<T>) {
-    return reinterpret_cast<T>(static_cast<uintptr_t>(value));
+    return value == 0 ? nullptr : ItemOf(value);
   } else {
     return static_cast<T>(value);
   }
@@ -136,9 +158,9 @@ class ModelAtomic {
         [&](auto& memory) { return std::exchange(memory[cell_], ToCell(value)); }));
   }
   bool compare_exchange_strong(T& expected, T desired) {
-    const uint64_t wanted = ToCell(expected);
-    const uint64_t seen = Machine::Get().Atomic([&](auto& memory) {
-      const uint64_t old = memory[cell_];
+    const Value wanted = ToCell(expected);
+    const Value seen = Machine::Get().Atomic([&](auto& memory) {
+      const Value old = memory[cell_];
       if (old == wanted) memory[cell_] = ToCell(desired);
       return old;
     });
@@ -149,6 +171,7 @@ class ModelAtomic {
   bool compare_exchange_weak(T& expected, T desired) {
     return compare_exchange_strong(expected, desired);
   }
+  size_t cell() const { return cell_; }
 
  private:
   size_t cell_;
@@ -175,7 +198,7 @@ class ModelPlain {
 
 struct ModelItem {
   ModelPlain<ModelItem*> next;
-  ModelPlain<uint64_t> runs;
+  ModelPlain<Value> runs;
 };
 
 // What the loop does with the word and the mailbox, with the rechecks that the rule asks for or
@@ -188,11 +211,10 @@ struct Rules {
 struct Model {
   BasicDriveWord<ModelAtomic<uint32_t>> word;
   BasicMailbox<ModelItem, ModelAtomic<ModelItem*>> mailbox;
-  ModelAtomic<uint64_t> event_fd{0};
-  ModelPlain<uint64_t> holders;      // how many threads think that they are the owner
-  ModelPlain<uint64_t> holders_max;  // the most there ever were
+  ModelAtomic<Value> event_fd{0};
+  ModelPlain<Value> holders;      // how many threads think that they are the owner
+  ModelPlain<Value> holders_max;  // the most there ever were
   std::array<ModelItem, kPosters> items;
-  size_t event_fd_cell = holders.cell() - 1;
 
   void Held() {
     holders = holders + 1;
@@ -212,8 +234,7 @@ struct Model {
   void LetGo(const Rules& rules) {
     for (;;) {
       NotHeld();
-      const bool again =
-          word.LetGo([&] { return rules.recheck_after_free && !mailbox.Empty(); });
+      const bool again = word.LetGo([&] { return rules.recheck_after_free && !mailbox.Empty(); });
       if (!again) return;
       Held();
       RunMailbox();
@@ -223,8 +244,11 @@ struct Model {
   void Post(const Rules& rules, size_t poster) {
     mailbox.Push(&items[poster]);
     switch (word.NotifyAfterPost()) {
-      case AfterPost::kNothing: return;
-      case AfterPost::kWriteEventFd: event_fd.store(1); return;
+      case AfterPost::kNothing:
+        return;
+      case AfterPost::kWriteEventFd:
+        event_fd.store(1);
+        return;
       case AfterPost::kTryTake:
         if (!word.TryTake()) return;
         Held();
@@ -241,9 +265,9 @@ struct Model {
     if (mailbox.Empty()) {
       const bool may_sleep =
           word.BeforeSleep([&] { return rules.recheck_after_sleeping && !mailbox.Empty(); });
-      if (may_sleep) Machine::Get().WaitForEventFd(event_fd_cell);
+      if (may_sleep) Machine::Get().WaitForEventFd(event_fd.cell());
       if (word.AfterSleep()) {
-        Machine::Get().WaitForEventFd(event_fd_cell);  // one that is on its way is waited for
+        Machine::Get().WaitForEventFd(event_fd.cell());  // one that is on its way is waited for
         event_fd.store(0);
       }
     }
@@ -255,6 +279,11 @@ struct Model {
 Model& TheModel() {
   static Model model;
   return model;
+}
+
+ModelItem* ItemOf(Value number) { return &TheModel().items[number - 1]; }
+Value NumberOf(const ModelItem* item) {
+  return static_cast<Value>(item - TheModel().items.data() + 1);
 }
 
 // Explores every interleaving and says what was wrong in any state that nothing leads out of.
@@ -297,7 +326,7 @@ class Explorer {
   static bool MayGoOn(const State& state, size_t thread) {
     const ThreadState& it = state.threads[thread];
     if (it.done) return false;
-    return !it.waits_for_eventfd || state.memory[TheModel().event_fd_cell] != 0;
+    return !it.waits_for_eventfd || state.memory[TheModel().event_fd.cell()] != 0;
   }
 
   void CheckEnd(const State& state) {
@@ -306,16 +335,16 @@ class Explorer {
     if (!state.threads[kPosters].done) ++ends_asleep_;
     for (size_t poster = 0; poster < kPosters; ++poster) {
       if (!state.threads[poster].done) faults_.insert("a poster hangs");
-      const uint64_t runs = model.items[poster].runs.In(state);
+      const Value runs = model.items[poster].runs.In(state);
       if (runs == 0) faults_.insert("a post is left behind");
       if (runs > 1) faults_.insert("a post was run twice");
     }
     if (model.holders_max.In(state) > 1) faults_.insert("two owners at a time");
-    if (state.memory[model.event_fd_cell] != 0) faults_.insert("the eventfd is left readable");
+    if (state.memory[model.event_fd.cell()] != 0) faults_.insert("the eventfd is left readable");
   }
 
   std::array<std::function<void()>, kThreads> functions_;
-  std::set<State> visited_;
+  std::unordered_set<State, StateHash> visited_;
   std::set<std::string> faults_;
   size_t ends_ = 0;
   size_t ends_asleep_ = 0;
