@@ -1,7 +1,7 @@
 // A list of header fields, as HTTP/2 carries them: lower-case names, bytes as values, order kept.
 //
-// The text lies in one growing string, the fields are offsets into it: a warm list is filled without
-// an allocation. Views that it gives are valid until the list is changed. Not thread-safe.
+// The text lies in one growing string, the fields are offsets into it: a warm list is filled
+// without an allocation. Views that it gives are valid until the list is changed. Not thread-safe.
 #ifndef LIBLEVER_RPC_HEADERS_H_
 #define LIBLEVER_RPC_HEADERS_H_
 
@@ -29,6 +29,8 @@ class HeaderList {
     text_.clear();
     fields_.clear();
   }
+  // Clear() for a list that is kept for reuse: gives memory beyond kPooledHeaderBytesMax back.
+  void Recycle();
   size_t size() const { return fields_.size(); }
   bool empty() const { return fields_.empty(); }
   HeaderView operator[](size_t index) const {

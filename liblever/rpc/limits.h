@@ -39,6 +39,37 @@ inline constexpr size_t kConnectionOutBytesStalled = 4 * kConnectionOutBytesMax;
 inline constexpr size_t kReceiveBufferBytes = 64 * 1024;
 // Bytes that one connection reads in one turn before others get theirs.
 inline constexpr size_t kReadBytesPerTurn = 4 * kReceiveBufferBytes;
+// The same for writing: so many fills of the output buffer.
+inline constexpr size_t kWriteRoundsPerTurn = 4;
+// Room that a receive buffer must still have for another read: a frame's worth.
+inline constexpr size_t kReceiveRoomMin = kFrameBytesMax;
+// Pieces of a body below this size are copied beside their frame header, since an iovec of their
+// own costs more.
+inline constexpr size_t kShareBytesMin = 1024;
+// Pieces in one writev: 1 MiB in frames of 16 KiB is 64 headers and 64 bodies.
+inline constexpr size_t kWritePiecesMax = 128;
+// What a stream may send before the other streams of its connection get their turn.
+inline constexpr size_t kStreamQuantumBytes = 64 * 1024;
+
+// Streams that a connection keeps for reuse, and the text that one of their header lists keeps: at
+// most 256 * 4 lists * 1 KiB = 1 MiB.
+inline constexpr size_t kPooledStreamsMax = 256;
+inline constexpr size_t kPooledHeaderBytesMax = 1024;
+
+// Frames that cost us work and the peer nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty
+// DATA. A connection may send `Burst` of them, gets `PerSecond` back, and earns
+// kControlFramesEarned with every frame of use in either direction.
+inline constexpr uint32_t kControlFramesBurst = 1000;
+inline constexpr uint32_t kControlFramesPerSecond = 500;
+inline constexpr uint32_t kControlFramesEarned = 2;
+// RST_STREAM frames from the peer, and those that its errors made us send. A caller whose calls
+// reach their deadline resets honestly, hence the rate.
+inline constexpr uint32_t kResetsBurst = 2000;
+inline constexpr uint32_t kResetsPerSecond = 1000;
+// CONTINUATION frames after one HEADERS: 64 KiB of fields fit in 5 frames.
+inline constexpr size_t kContinuationsMax = 8;
+// PING and SETTINGS acknowledgements that wait to be written.
+inline constexpr size_t kOutboundAcksMax = 1000;
 
 // Keepalive: PING after this long without a frame while calls are open, and dead after that.
 inline constexpr int64_t kKeepaliveTimeNs = 20 * kNanosPerSecond;
@@ -48,6 +79,8 @@ inline constexpr int64_t kPrefaceTimeoutNs = 10 * kNanosPerSecond;
 inline constexpr int64_t kConnectTimeoutNs = 10 * kNanosPerSecond;
 // Between the two GOAWAYs of a drain, if the PING between them is not answered sooner.
 inline constexpr int64_t kGoawayPingTimeoutNs = 1 * kNanosPerSecond;
+// A connection that ends in order waits this long for its output to be taken and the peer to close.
+inline constexpr int64_t kLingerTimeoutNs = 2 * kNanosPerSecond;
 // Reconnecting: 50 ms doubling to 5 s, with +-20 % of jitter.
 inline constexpr int64_t kReconnectMinNs = 50 * kNanosPerMilli;
 inline constexpr int64_t kReconnectMaxNs = 5 * kNanosPerSecond;
@@ -56,6 +89,10 @@ static_assert(kStreamWindowBytes <= kConnectionWindowBytes);
 static_assert(kStreamQueuedBytesLow < kStreamQueuedBytesMax);
 static_assert(kConnectionOutBytesMax < kConnectionOutBytesStalled);
 static_assert(kReceiveBufferBytes >= kFrameBytesMax + 9, "a frame fits in one receive buffer");
+static_assert(kReceiveRoomMin <= kReceiveBufferBytes / 2);
+static_assert(kShareBytesMin < kFrameBytesMax);
+static_assert(kStreamQuantumBytes <= kConnectionOutBytesMax);
+static_assert(kContinuationsMax * kFrameBytesMax >= kHeaderListBytesMax);
 static_assert(kMessageBytesMax >= kStreamWindowBytes);
 
 }  // namespace lever::rpc
