@@ -68,7 +68,7 @@ struct InstanceStatus {
   uint32_t streams = 0;
   uint64_t calls_total = 0;
   int64_t age_ns = 0;
-  std::string memory_limit;  // how ramLimit is enforced: "cgroup-v2", "cgroup-v1", "sampling", "none"
+  std::string driver;  // what runs it, and how its memory is limited; empty for attached ones
 };
 
 struct ServiceStatus {
@@ -77,6 +77,11 @@ struct ServiceStatus {
   bool deployed = false;  // false: served by attached programs only
   std::string last_error;
   int64_t backoff_until_ns = 0;  // 0: none
+};
+
+struct ControlCounters {
+  uint64_t introductions = 0;      // direct connections made, the host's own not counted
+  uint64_t instances_started = 0;
 };
 
 class Control : public fleet::AttachRegistry {
@@ -107,6 +112,8 @@ class Control : public fleet::AttachRegistry {
   virtual void ListInstances(Loop* loop,
                              std::function<void(std::vector<InstanceStatus>)> done) = 0;
   virtual void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) = 0;
+
+  virtual ControlCounters Counters() const = 0;
 
   // ---- The control loop ----
   virtual Loop& loop() = 0;

@@ -44,8 +44,11 @@ struct InstanceLoad {
 struct InstanceView {
   uint64_t key = 0;  // unique in the life of this host
   std::string id;    // unique in the cluster
+  std::string environment;
+  std::string service;
   uint64_t version = 0;
-  std::string address;  // where it takes calls; empty: by introduction
+  std::string address;        // where the host reaches it; empty: by introduction
+  bool introducible = false;  // others on this machine can be introduced to it
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
   std::shared_ptr<InstanceLoad> load;

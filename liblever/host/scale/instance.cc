@@ -21,8 +21,13 @@ Instance::Instance(uint64_t key, std::string id, ServiceController* controller, 
     : key(key), id(std::move(id)), controller(controller), created_ns(now_ns) {}
 
 void Instance::SetDeadline(Loop* loop, int64_t at_ns, std::function<void()> action) {
-  deadline_ = std::make_unique<FunctionTimer>(std::move(action));
-  loop->Arm(deadline_.get(), at_ns);
+  deadline_.action = std::move(action);
+  deadline_.loop = loop;
+  loop->Arm(&deadline_, at_ns);
+}
+
+void Instance::ClearDeadline() {
+  if (deadline_.armed()) deadline_.loop->Disarm(&deadline_);
 }
 
 uint32_t Instance::InFlight() const {
@@ -33,11 +38,11 @@ uint32_t Instance::InFlight() const {
 
 void Instance::CheckPhase() const {
   switch (phase) {
-    case InstancePhase::kStarting: assert(attached || deadline_ != nullptr); break;
+    case InstancePhase::kStarting: assert(attached || deadline_.armed()); break;
     case InstancePhase::kReady:
     case InstancePhase::kStalled: assert(peer != nullptr || !address.empty()); break;
-    case InstancePhase::kDraining: assert(attached || deadline_ != nullptr); break;
-    case InstancePhase::kStopped: assert(peer == nullptr && deadline_ == nullptr); break;
+    case InstancePhase::kDraining: assert(attached || deadline_.armed()); break;
+    case InstancePhase::kStopped: assert(peer == nullptr && !deadline_.armed()); break;
   }
 }
 

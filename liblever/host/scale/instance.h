@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "liblever/base/loop.h"
 #include "liblever/host/fleet/attach.h"
@@ -23,6 +24,9 @@
 namespace lever::scale {
 
 class ServiceController;
+
+// What a program that attached itself may take to drain.
+inline constexpr int64_t kDrainTimeoutDefaultNs = 30 * kNanosPerSecond;
 
 struct Instance {
   Instance(uint64_t key, std::string id, ServiceController* controller, int64_t now_ns);
@@ -43,7 +47,8 @@ struct Instance {
   std::string address;
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
-  int64_t drain_timeout_ns = 0;
+  int64_t drain_timeout_ns = kDrainTimeoutDefaultNs;
+  std::string config_json = "null";
 
   std::shared_ptr<InstanceLoad> load = std::make_shared<InstanceLoad>();
   uint64_t calls_total = 0;
@@ -57,14 +62,20 @@ struct Instance {
   // Start deadline, drain deadline or kill deadline, whichever the phase has. Setting it again replaces
   // it.
   void SetDeadline(Loop* loop, int64_t at_ns, std::function<void()> action);
-  void ClearDeadline() { deadline_.reset(); }
+  void ClearDeadline();
 
   // Calls and streams in flight on it, as far as this host knows.
   uint32_t InFlight() const;
   void CheckPhase() const;
 
  private:
-  std::unique_ptr<FunctionTimer> deadline_;
+  // Lets its action set the deadline anew.
+  struct Deadline final : Timer {
+    void OnTimer() override { std::exchange(action, nullptr)(); }
+    std::function<void()> action;
+    Loop* loop = nullptr;
+  };
+  Deadline deadline_;
 };
 
 }  // namespace lever::scale

@@ -29,7 +29,7 @@ class ControllerShell {
   virtual ~ControllerShell() = default;
   virtual Loop& loop() = 0;
   // A number in [0, 1), for jitter.
-  virtual double Random() = 0;
+  virtual double NextRandom() = 0;
   // Begins to start an instance of `spec`; OnReady() or OnGone() follows.
   virtual Instance* Launch(ServiceController* controller, const ServiceSpec& spec) = 0;
   // Drains a ready instance, with everything that follows; OnGone() at the end.

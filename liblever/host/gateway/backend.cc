@@ -1,0 +1,129 @@
+#include "liblever/host/gateway/backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/rpc/endpoint.h"
+
+namespace lever::gateway {
+namespace {
+
+// Weight of the newest latency in the moving average: 1/8, as TCP's smoothed round-trip time has it
+// (RFC 6298 section 2).
+constexpr int64_t kLatencyShift = 3;
+
+}  // namespace
+
+Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instance)
+    : loop_(loop), control_(control), instance_(std::move(instance)) {}
+
+Backend::~Backend() = default;
+
+rpc::Connection* Backend::connection() const {
+  if (connection_ == nullptr || connection_->draining() || retired_) return nullptr;
+  return connection_.get();
+}
+
+void Backend::Await(BackendWaiter* waiter) {
+  waiters_.push_back(*waiter);
+  if (!connecting_) Connect();
+}
+
+void Backend::Connect() {
+  connecting_ = true;
+  if (instance_.address.empty()) {
+    control_->Connect(instance_.key, loop_,
+                      [self = shared_from_this()](StatusOr<UniqueFd> socket) {
+                        self->OnSocket(std::move(socket));
+                      });
+    return;
+  }
+  loop_->Post([self = shared_from_this()] {
+    StatusOr<rpc::Endpoint> endpoint = rpc::Endpoint::Parse(self->instance_.address);
+    if (!endpoint.ok()) {
+      self->OnSocket(endpoint.status());
+      return;
+    }
+    self->OnSocket(rpc::StartConnect(*endpoint));
+  });
+}
+
+void Backend::OnSocket(StatusOr<UniqueFd> socket) {
+  connecting_ = false;
+  Status status;
+  if (!socket.ok()) {
+    status = socket.status();
+  } else if (retired_) {
+    status = Unavailable("the instance " + instance_.id + " is gone");
+  } else {
+    rpc::ConnectionOptions options;
+    options.role = rpc::Role::kClient;
+    StatusOr<std::unique_ptr<rpc::Connection>> opened =
+        rpc::Connection::Open(loop_, std::move(*socket), options, this);
+    if (opened.ok()) {
+      connection_ = std::move(*opened);
+    } else {
+      status = opened.status();
+    }
+  }
+  if (!status.ok()) failed_ns_ = loop_->now_ns();
+  TellWaiters(status);
+}
+
+void Backend::TellWaiters(const Status& status) {
+  const std::shared_ptr<Backend> keep = shared_from_this();
+  WaiterList waiters;
+  waiters.swap(waiters_);
+  while (!waiters.empty()) {
+    BackendWaiter& waiter = waiters.front();
+    waiters.pop_front();
+    if (status.ok() && connection() != nullptr) {
+      waiter.OnConnected(*this);
+    } else {
+      waiter.OnConnectFailed(
+          *this, status.ok() ? Unavailable("the connection to " + instance_.id + " has ended")
+                             : status);
+    }
+  }
+}
+
+void Backend::End(int64_t latency_ns) {
+  --in_flight_;
+  instance_.load->relayed.fetch_sub(1, std::memory_order_relaxed);
+  if (latency_ns >= 0) {
+    latency_ns_ = latency_ns_ == 0 ? latency_ns
+                                   : latency_ns_ + ((latency_ns - latency_ns_) >> kLatencyShift);
+  }
+  if (retired_ && in_flight_ == 0 && connection_ != nullptr) connection_->Drain();
+}
+
+void Backend::Retire() {
+  retired_ = true;
+  if (in_flight_ == 0 && connection_ != nullptr) connection_->Drain();
+}
+
+void Backend::OnRequest(rpc::Stream& stream) {
+  // A client's connection gets no requests.
+}
+
+void Backend::OnDraining(rpc::Connection& connection) {
+  if (connection_.get() == &connection) old_connections_.push_back(std::move(connection_));
+}
+
+void Backend::OnClosed(rpc::Connection& connection, const Status& status) {
+  // Destroyed in the next turn: it is still on the stack here.
+  std::shared_ptr<rpc::Connection> last;
+  if (connection_.get() == &connection) {
+    last = std::move(connection_);
+    if (!status.ok()) failed_ns_ = loop_->now_ns();
+  } else {
+    const auto found = std::find_if(old_connections_.begin(), old_connections_.end(),
+                                    [&](const auto& old) { return old.get() == &connection; });
+    if (found == old_connections_.end()) return;
+    last = std::move(*found);
+    old_connections_.erase(found);
+  }
+  loop_->Post([last, self = shared_from_this()] {});
+}
+
+}  // namespace lever::gateway

@@ -1,0 +1,89 @@
+// One loop's connection to one instance.
+//
+// Threads: those of its loop. A Backend is made at the first call to the instance and lives until the
+// instance has left the directory and nothing is in flight on it.
+//
+// Invariants
+//  1. Connection() is null or a connection that takes new streams.
+//  2. What waits for the connection gets exactly one OnConnected() or OnConnectFailed().
+#ifndef LIBLEVER_HOST_GATEWAY_BACKEND_H_
+#define LIBLEVER_HOST_GATEWAY_BACKEND_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "liblever/base/fd.h"
+#include "liblever/base/loop.h"
+#include "liblever/host/scale/control.h"
+#include "liblever/host/scale/directory.h"
+#include "liblever/rpc/connection.h"
+
+namespace lever::gateway {
+
+class Backend;
+
+// Who waits for a backend's connection.
+class BackendWaiter : public internal::ListHook {
+ public:
+  virtual ~BackendWaiter() = default;
+  virtual void OnConnected(Backend& backend) = 0;
+  virtual void OnConnectFailed(Backend& backend, const Status& status) = 0;
+};
+
+class Backend final : public rpc::ConnectionHandler, public std::enable_shared_from_this<Backend> {
+ public:
+  Backend(Loop* loop, scale::Control* control, scale::InstanceView instance);
+  ~Backend() override;
+
+  const scale::InstanceView& instance() const { return instance_; }
+  // Null unless it takes new streams now.
+  rpc::Connection* connection() const;
+  // Connects if need be, and calls the waiter on the loop, never from inside this.
+  void Await(BackendWaiter* waiter);
+  // A call of this loop begins or ends on it.
+  void Begin() {
+    ++in_flight_;
+    instance_.load->relayed.fetch_add(1, std::memory_order_relaxed);
+  }
+  void End(int64_t latency_ns);
+  uint32_t in_flight() const { return in_flight_; }
+  int64_t latency_ns() const { return latency_ns_; }
+  // When connecting failed last; kNever without.
+  int64_t failed_ns() const { return failed_ns_; }
+
+  // The instance has left the directory: no new calls, ends when the last has.
+  void Retire();
+  bool Idle() const { return in_flight_ == 0 && waiters_.empty(); }
+
+  void OnReady(rpc::Connection& connection) override {}
+  void OnRequest(rpc::Stream& stream) override;
+  void OnDraining(rpc::Connection& connection) override;
+  void OnClosed(rpc::Connection& connection, const Status& status) override;
+
+ private:
+  using WaiterList =
+      boost::intrusive::list<BackendWaiter, boost::intrusive::constant_time_size<false>>;
+
+  void Connect();
+  void OnSocket(StatusOr<UniqueFd> socket);
+  void TellWaiters(const Status& status);
+
+  Loop* loop_;
+  scale::Control* control_;
+  scale::InstanceView instance_;
+  std::unique_ptr<rpc::Connection> connection_;
+  // Drained by its peer; kept until its streams have ended.
+  std::vector<std::unique_ptr<rpc::Connection>> old_connections_;
+  bool connecting_ = false;
+  bool retired_ = false;
+  uint32_t in_flight_ = 0;
+  int64_t latency_ns_ = 0;  // moving average
+  int64_t failed_ns_ = kNever;
+  WaiterList waiters_;
+};
+
+}  // namespace lever::gateway
+
+#endif  // LIBLEVER_HOST_GATEWAY_BACKEND_H_

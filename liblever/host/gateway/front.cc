@@ -1,0 +1,259 @@
+#include "liblever/host/gateway/front.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/host/gateway/grpc_reply.h"
+#include "liblever/route/wire.h"
+
+namespace lever::gateway {
+namespace {
+
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+constexpr uint8_t kTlsHandshake = 0x16;
+
+enum class ContentType : uint8_t { kGrpc, kOtherCodec, kGrpcWeb, kOther };
+
+ContentType Classify(std::string_view type) {
+  constexpr std::string_view kGrpc = "application/grpc";
+  if (!type.starts_with(kGrpc)) return ContentType::kOther;
+  type.remove_prefix(kGrpc.size());
+  if (type.empty() || type[0] == ';') return ContentType::kGrpc;
+  if (type.starts_with("-web")) return ContentType::kGrpcWeb;
+  if (type[0] != '+') return ContentType::kOther;
+  type.remove_prefix(1);
+  const std::string_view codec = type.substr(0, type.find(';'));
+  return codec == "proto" ? ContentType::kGrpc : ContentType::kOtherCodec;
+}
+
+}  // namespace
+
+// Accepts on one listening socket.
+class Front::Listener final : public IoSource, public Timer {
+ public:
+  Listener(Front* front, UniqueFd socket) : front_(front), socket_(std::move(socket)) {}
+  ~Listener() override {
+    front_->loop_->Disarm(this);
+    front_->loop_->Unwatch(this);
+  }
+  Status Start() { return front_->loop_->Watch(socket_.get(), EPOLLIN, this); }
+
+  uint32_t OnReady(uint32_t events) override {
+    constexpr int kAcceptsPerTurn = 32;
+    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+      UniqueFd accepted(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (accepted.valid()) {
+        front_->OnAccepted(std::move(accepted));
+        continue;
+      }
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EAGAIN) return 0;
+      // Out of descriptors or memory: what waits is looked at again a little later, without spinning.
+      front_->loop_->Arm(this, front_->loop_->now_ns() + kRetryNs);
+      return 0;
+    }
+    return EPOLLIN;
+  }
+  void OnTimer() override { front_->loop_->MarkReady(this, EPOLLIN); }
+
+ private:
+  static constexpr int64_t kRetryNs = 100 * kNanosPerMilli;
+  Front* front_;
+  UniqueFd socket_;
+};
+
+// Looks at the first bytes of a connection without taking them.
+class Front::Sniffer final : public IoSource, public Timer {
+ public:
+  Sniffer(Front* front, UniqueFd socket) : front_(front), socket_(std::move(socket)) {}
+  ~Sniffer() override {
+    front_->loop_->Disarm(this);
+    front_->loop_->Unwatch(this);
+  }
+  Status Start() {
+    front_->loop_->Arm(this, DeadlineAfter(front_->loop_->now_ns(), rpc::kPrefaceTimeoutNs));
+    return front_->loop_->Watch(socket_.get(), EPOLLIN | EPOLLRDHUP, this);
+  }
+  UniqueFd TakeSocket() {
+    front_->loop_->Unwatch(this);
+    return std::move(socket_);
+  }
+
+  uint32_t OnReady(uint32_t events) override {
+    std::array<char, kHttp2Preface.size()> bytes;
+    const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_PEEK);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR ? EPOLLIN : 0;
+    if (size <= 0) {
+      front_->DropSniffer(this);
+      return 0;
+    }
+    if (static_cast<uint8_t>(bytes[0]) == kTlsHandshake) {
+      if (!std::exchange(front_->tls_logged_, true)) {
+        Log(LogLevel::kWarning, "TLS on a plain port: the connection was closed");
+      }
+      front_->DropSniffer(this);
+      return 0;
+    }
+    const std::string_view seen(bytes.data(), static_cast<size_t>(size));
+    const bool same = kHttp2Preface.starts_with(seen);
+    if (same && seen.size() < kHttp2Preface.size()) {
+      // The rest of the preface makes another edge; a peer that has closed makes none.
+      if ((events & EPOLLRDHUP) != 0) front_->DropSniffer(this);
+      return 0;
+    }
+    front_->OnSniffed(this, same);
+    return 0;
+  }
+  void OnTimer() override { front_->DropSniffer(this); }
+
+ private:
+  Front* front_;
+  UniqueFd socket_;
+};
+
+// One HTTP/2 connection.
+class Front::Http2 final : public rpc::ConnectionHandler {
+ public:
+  Http2(Front* front, fleet::Caller caller) : front_(front), caller_(std::move(caller)) {}
+  Status Start(UniqueFd socket, std::span<const uint8_t> already_read) {
+    rpc::ConnectionOptions options;
+    options.role = rpc::Role::kServer;
+    LEVER_ASSIGN_OR_RETURN(connection_,
+                           rpc::Connection::Open(front_->loop_, std::move(socket), options, this,
+                                                 already_read));
+    return Status::Ok();
+  }
+  rpc::Connection& connection() { return *connection_; }
+
+  void OnRequest(rpc::Stream& stream) override { front_->OnRequest(stream, caller_); }
+  void OnClosed(rpc::Connection& connection, const Status& status) override {
+    front_->OnHttp2Closed(this);
+  }
+
+ private:
+  Front* front_;
+  fleet::Caller caller_;
+  std::unique_ptr<rpc::Connection> connection_;
+};
+
+Front::Front(Loop* loop, Router* router, RelayCounters* counters)
+    : loop_(loop), router_(router), counters_(counters), server_(rpc::Server::Make(loop, this)) {}
+
+Front::~Front() = default;
+
+void Front::AddMethod(std::string path, MethodHandler handler) {
+  methods_.emplace(std::move(path), std::move(handler));
+}
+
+Status Front::Listen(UniqueFd listening) {
+  auto listener = std::make_unique<Listener>(this, std::move(listening));
+  LEVER_RETURN_IF_ERROR(listener->Start());
+  listeners_.push_back(std::move(listener));
+  return Status::Ok();
+}
+
+void Front::OnAccepted(UniqueFd socket) {
+  if (sniffers_.size() + connections_.size() >= kConnectionsMax) {
+    Log(LogLevel::kWarning, "too many connections: one was closed");
+    return;
+  }
+  const int on = 1;
+  // Fails on a unix socket, which needs it no more than it has it.
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  auto sniffer = std::make_unique<Sniffer>(this, std::move(socket));
+  if (!sniffer->Start().ok()) return;
+  Sniffer* key = sniffer.get();
+  sniffers_.emplace(key, std::move(sniffer));
+}
+
+void Front::OnSniffed(Sniffer* sniffer, bool http2) {
+  UniqueFd socket = sniffer->TakeSocket();
+  DropSniffer(sniffer);
+  if (!http2) {
+    http_->ServeHttp1(std::move(socket));
+    return;
+  }
+  const Status adopted = Adopt(std::move(socket), fleet::Caller());
+  if (!adopted.ok()) Log(LogLevel::kWarning, "a connection failed: " + adopted.ToString());
+}
+
+void Front::DropSniffer(Sniffer* sniffer) { sniffers_.erase(sniffer); }
+
+Status Front::Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read) {
+  auto connection = std::make_unique<Http2>(this, std::move(caller));
+  Http2* key = connection.get();
+  connections_.emplace(key, std::move(connection));
+  const Status started = key->Start(std::move(socket), already_read);
+  if (!started.ok()) connections_.erase(key);
+  return started;
+}
+
+void Front::OnHttp2Closed(Http2* connection) {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return;
+  // Destroyed in the next turn: its connection is still on the stack here.
+  std::shared_ptr<Http2> last = std::move(found->second);
+  connections_.erase(found);
+  loop_->Post([last] {});
+}
+
+void Front::OnRequest(rpc::Stream& stream, const fleet::Caller& caller) {
+  const auto type = stream.headers().Find("content-type");
+  switch (type ? Classify(*type) : ContentType::kOther) {
+    case ContentType::kOther: http_->ServeStream(stream, caller); return;
+    case ContentType::kGrpcWeb: {
+      rpc::HeaderList headers;
+      headers.Add(":status", "415");
+      stream.set_handler(IgnoreRequest());
+      stream.SendHeaders(headers, rpc::Stream::End::kYes);
+      return;
+    }
+    case ContentType::kOtherCodec:
+      stream.set_handler(IgnoreRequest());
+      SendGrpcStatus(stream,
+                     Unimplemented("content-type " + std::string(*type) + ": only +proto is spoken")
+                         .WithExecuted(LEVER_EXECUTED_NO),
+                     HeadersSent::kNo);
+      return;
+    case ContentType::kGrpc: break;
+  }
+  const std::string_view path = stream.headers().Find(":path").value_or("");
+  if (path == route::kInvokePath || path == route::kStreamPath) {
+    Relay::Start(loop_, router_, counters_, caller, stream);
+    return;
+  }
+  serving_ = &caller;
+  server_->Serve(stream);
+  serving_ = nullptr;
+}
+
+void Front::OnCall(rpc::Call& call) {
+  const auto found = methods_.find(std::string(call.path()));
+  if (found == methods_.end()) {
+    call.Finish(Unimplemented("the host has no method " + std::string(call.path()))
+                    .WithExecuted(LEVER_EXECUTED_NO));
+    return;
+  }
+  found->second(call, *serving_);
+}
+
+void Front::Drain() {
+  listeners_.clear();
+  for (const auto& [key, connection] : connections_) connection->connection().Drain();
+}
+
+void Front::Close(const Status& status) {
+  listeners_.clear();
+  sniffers_.clear();
+  for (const auto& [key, connection] : connections_) connection->connection().Close(status);
+}
+
+}  // namespace lever::gateway

@@ -1,0 +1,89 @@
+// The host's front on one loop: takes connections on the host's port, finds out what they speak, and
+// hands each request to who serves it.
+//
+//   HTTP/2, application/grpc  lever.v1.Lever -> Relay; the host's own services -> their handlers
+//   HTTP/2, anything else     the HTTP API
+//   HTTP/1.1                  the HTTP API
+//   TLS on this plain port    closed, and logged once
+//
+// Threads: those of its loop.
+#ifndef LIBLEVER_HOST_GATEWAY_FRONT_H_
+#define LIBLEVER_HOST_GATEWAY_FRONT_H_
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "liblever/base/fd.h"
+#include "liblever/base/loop.h"
+#include "liblever/host/fleet/attach.h"
+#include "liblever/host/gateway/relay.h"
+#include "liblever/host/gateway/router.h"
+#include "liblever/rpc/server.h"
+
+namespace lever::gateway {
+
+// Serves what is not gRPC.
+class HttpFront {
+ public:
+  virtual ~HttpFront() = default;
+  // A request over HTTP/2 that is not gRPC. Must set the stream's handler.
+  virtual void ServeStream(rpc::Stream& stream, const fleet::Caller& caller) = 0;
+  // A connection that speaks HTTP/1.1, or nonsense; nothing has been read from it yet.
+  virtual void ServeHttp1(UniqueFd socket) = 0;
+};
+
+// A method of the host's own services. Must set the call's handler, or finish it.
+using MethodHandler = std::function<void(rpc::Call& call, const fleet::Caller& caller)>;
+
+class Front final : private rpc::CallDispatcher {
+ public:
+  static constexpr size_t kConnectionsMax = 50'000;
+
+  Front(Loop* loop, Router* router, RelayCounters* counters);
+  ~Front() override;
+
+  void set_http(HttpFront* http) { http_ = http; }
+  // `path` as in "/lever.v1.Host/Attach". Before connections come.
+  void AddMethod(std::string path, MethodHandler handler);
+  // Takes connections from a listening, non-blocking socket.
+  Status Listen(UniqueFd listening);
+  // Serves a connected socket, whose other end is `caller`, with HTTP/2.
+  Status Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read = {});
+
+  size_t connections() const { return connections_.size(); }
+  // No new connections; those that are open finish what they have.
+  void Drain();
+  void Close(const Status& status);
+
+ private:
+  class Listener;
+  class Sniffer;
+  class Http2;
+
+  void OnCall(rpc::Call& call) override;
+  void OnAccepted(UniqueFd socket);
+  void OnSniffed(Sniffer* sniffer, bool http2);
+  void DropSniffer(Sniffer* sniffer);
+  void OnRequest(rpc::Stream& stream, const fleet::Caller& caller);
+  void OnHttp2Closed(Http2* connection);
+
+  Loop* loop_;
+  Router* router_;
+  RelayCounters* counters_;
+  HttpFront* http_ = nullptr;
+  std::unique_ptr<rpc::Server> server_;
+  const fleet::Caller* serving_ = nullptr;  // during rpc::Server::Serve()
+  boost::unordered_flat_map<std::string, MethodHandler> methods_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  boost::unordered_flat_map<Sniffer*, std::unique_ptr<Sniffer>> sniffers_;
+  boost::unordered_flat_map<Http2*, std::unique_ptr<Http2>> connections_;
+  bool tls_logged_ = false;
+};
+
+}  // namespace lever::gateway
+
+#endif  // LIBLEVER_HOST_GATEWAY_FRONT_H_

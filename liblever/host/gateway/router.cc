@@ -1,0 +1,222 @@
+#include "liblever/host/gateway/router.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lever::gateway {
+
+RoutedCall::~RoutedCall() {
+  if (router_ != nullptr) router_->Cancel(this);
+}
+
+void RoutedCall::OnConnected(Backend& backend) {
+  router_->loop_->Disarm(this);
+  router_ = nullptr;
+  OnRouted(backend.shared_from_this());
+}
+
+void RoutedCall::OnConnectFailed(Backend& backend, const Status& status) {
+  Router* router = router_;
+  if (++connect_failures_ >= Router::kConnectFailuresMax) {
+    router->Refuse(this, Unavailable("no connection to an instance of " +
+                                     scale::ServiceName{environment_, service_}.ToString() + ": " +
+                                     status.message()));
+    return;
+  }
+  router->TryRoute(this);
+}
+
+void RoutedCall::OnTimer() {
+  Router* router = router_;
+  const bool deadline = deadline_ns_ <= hold_until_ns_;
+  const std::string name = scale::ServiceName{environment_, service_}.ToString();
+  router->Refuse(this, deadline ? DeadlineExceeded("no instance of " + name +
+                                                   " was ready before the deadline")
+                                : Unavailable("no instance of " + name + " was ready within " +
+                                              std::to_string(Router::kHoldMaxNs / kNanosPerSecond) +
+                                              " s"));
+}
+
+Router::Router(Loop* loop, scale::Directory* directory, scale::Control* control,
+               uint64_t random_seed)
+    : loop_(loop), directory_(directory), control_(control), random_(random_seed) {
+  directory_->AddObserver(this);
+}
+
+Router::~Router() { directory_->RemoveObserver(this); }
+
+Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const {
+  const std::shared_ptr<const scale::ServiceView> view = directory_->Find(name);
+  if (view == nullptr) {
+    const bool known = directory_->HasEnvironment(name.environment);
+    return NotFound(known ? "there is no service " + name.ToString()
+                          : "there is no environment " + std::string(name.environment))
+        .WithExecuted(LEVER_EXECUTED_NO);
+  }
+  if (view->is_private && caller.environment != name.environment) {
+    return PermissionDenied(name.ToString() + " is private: only services of its environment may " +
+                            "call it")
+        .WithExecuted(LEVER_EXECUTED_NO);
+  }
+  return Status::Ok();
+}
+
+void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns) {
+  call->router_ = this;
+  call->environment_ = name.environment;
+  call->service_ = name.service;
+  call->deadline_ns_ = deadline_ns;
+  call->hold_until_ns_ = DeadlineAfter(loop_->now_ns(), kHoldMaxNs);
+  call->connect_failures_ = 0;
+  TryRoute(call);
+}
+
+void Router::TryRoute(RoutedCall* call) {
+  const std::shared_ptr<const scale::ServiceView> view =
+      directory_->Find({call->environment_, call->service_});
+  if (view == nullptr) {
+    Refuse(call, NotFound("there is no service " +
+                          scale::ServiceName{call->environment_, call->service_}.ToString()));
+    return;
+  }
+  if (view->instances.empty()) {
+    Hold(call);
+    return;
+  }
+  const std::shared_ptr<Backend> backend = Pick(*view);
+  if (backend->connection() != nullptr) {
+    loop_->Disarm(call);
+    call->router_ = nullptr;
+    call->OnRouted(backend);
+    return;
+  }
+  if (!call->armed()) loop_->Arm(call, std::min(call->deadline_ns_, call->hold_until_ns_));
+  backend->Await(call);
+}
+
+std::shared_ptr<Backend> Router::Pick(const scale::ServiceView& view) {
+  const uint32_t count = static_cast<uint32_t>(view.instances.size());
+  if (count == 1) return BackendOf(view.instances[0]);
+  // Power of two choices (Mitzenmacher 2001), on what this loop has in flight and what the instance
+  // reported itself.
+  const uint32_t first = random_.Below(count);
+  uint32_t second = random_.Below(count - 1);
+  if (second >= first) ++second;
+  std::shared_ptr<Backend> a = BackendOf(view.instances[first]);
+  std::shared_ptr<Backend> b = BackendOf(view.instances[second]);
+  const auto failed = [this](const Backend& backend) {
+    return backend.failed_ns() != kNever && loop_->now_ns() - backend.failed_ns() < kAvoidNs;
+  };
+  if (failed(*a) != failed(*b)) return failed(*a) ? b : a;
+  const auto load = [](const Backend& backend) {
+    const scale::InstanceLoad& reported = *backend.instance().load;
+    return std::max<uint32_t>(backend.in_flight(),
+                              reported.calls.load(std::memory_order_relaxed) +
+                                  reported.streams.load(std::memory_order_relaxed));
+  };
+  return load(*b) < load(*a) ? b : a;
+}
+
+std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) {
+  std::shared_ptr<Backend>& backend = backends_[instance.key];
+  if (backend == nullptr) backend = std::make_shared<Backend>(loop_, control_, instance);
+  return backend;
+}
+
+void Router::Hold(RoutedCall* call) {
+  const scale::ServiceName name{call->environment_, call->service_};
+  std::unique_ptr<Held>& held = held_by_service_[name.ToString()];
+  if (held == nullptr) held = std::make_unique<Held>();
+  if (held->count >= kHeldPerServiceMax || held_ >= kHeldMax) {
+    Refuse(call, ResourceExhausted("too many calls wait for an instance of " + name.ToString()));
+    return;
+  }
+  if (!call->armed()) loop_->Arm(call, std::min(call->deadline_ns_, call->hold_until_ns_));
+  held->calls.push_back(*call);
+  call->counted_ = true;
+  ++held->count;
+  ++held_;
+  held_total_.fetch_add(1, std::memory_order_relaxed);
+  if (held->count == 1) control_->Demand(name, held->count);
+}
+
+void Router::Unhold(RoutedCall* call) {
+  if (call->held_hook_.is_linked()) call->held_hook_.unlink();
+  if (!std::exchange(call->counted_, false)) return;
+  --held_;
+  const auto found = held_by_service_.find(
+      scale::ServiceName{call->environment_, call->service_}.ToString());
+  if (found != held_by_service_.end() && --found->second->count == 0) {
+    held_by_service_.erase(found);
+  }
+}
+
+void Router::Cancel(RoutedCall* call) {
+  if (call->router_ == nullptr) return;
+  Unhold(call);
+  if (static_cast<BackendWaiter*>(call)->is_linked()) static_cast<BackendWaiter*>(call)->unlink();
+  loop_->Disarm(call);
+  call->router_ = nullptr;
+}
+
+void Router::Refuse(RoutedCall* call, const Status& status) {
+  Cancel(call);
+  call->OnRefused(status.WithExecuted(LEVER_EXECUTED_NO));
+}
+
+void Router::TakeHeld(scale::ServiceName name, HeldList* out) {
+  const auto found = held_by_service_.find(name.ToString());
+  if (found == held_by_service_.end()) return;
+  held_ -= found->second->count;
+  out->swap(found->second->calls);
+  for (RoutedCall& call : *out) call.counted_ = false;
+  held_by_service_.erase(found);
+}
+
+void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) {
+  boost::unordered::erase_if(backends_, [&](const auto& entry) {
+    const scale::InstanceView& mine = entry.second->instance();
+    const auto here = std::find_if(view->instances.begin(), view->instances.end(),
+                                   [&](const auto& i) { return i.key == mine.key; });
+    if (here != view->instances.end() || mine.environment != view->environment ||
+        mine.service != view->service) {
+      return false;
+    }
+    entry.second->Retire();
+    return true;
+  });
+  if (view->instances.empty()) {
+    const auto held = held_by_service_.find(view->name().ToString());
+    if (held != held_by_service_.end()) control_->Demand(view->name(), held->second->count);
+    return;
+  }
+  HeldList calls;
+  TakeHeld(view->name(), &calls);
+  while (!calls.empty()) {
+    RoutedCall& call = calls.front();
+    calls.pop_front();
+    TryRoute(&call);
+  }
+}
+
+void Router::OnServiceRemoved(scale::ServiceName name) {
+  boost::unordered::erase_if(backends_, [&](const auto& entry) {
+    const scale::InstanceView& mine = entry.second->instance();
+    if (mine.environment != name.environment || mine.service != name.service) return false;
+    entry.second->Retire();
+    return true;
+  });
+  OnStartFailed(name, NotFound("the service " + name.ToString() + " was removed"));
+}
+
+void Router::OnStartFailed(scale::ServiceName name, const Status& status) {
+  HeldList calls;
+  TakeHeld(name, &calls);
+  while (!calls.empty()) {
+    RoutedCall& call = calls.front();
+    calls.pop_front();
+    Refuse(&call, status);
+  }
+}
+
+}  // namespace lever::gateway

@@ -1,0 +1,115 @@
+// Finds an instance for a call on one loop, and has one started if there is none.
+//
+// Threads: those of its loop.
+//
+// Invariants
+//  1. Each Route() completes once: OnRouted(), OnRefused(), or by Cancel(). It may complete before
+//     Route() returns.
+//  2. A call is held for at most kHoldMaxNs, and no longer than its deadline; at most
+//     kHeldPerServiceMax of a service and kHeldMax in all. What is refused here surely did not run.
+//  3. Calls held for one service share one start: they are released together when an instance is ready,
+//     and fail together when it could not be started.
+#ifndef LIBLEVER_HOST_GATEWAY_ROUTER_H_
+#define LIBLEVER_HOST_GATEWAY_ROUTER_H_
+
+#include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "liblever/base/loop.h"
+#include "liblever/base/random.h"
+#include "liblever/host/gateway/backend.h"
+#include "liblever/host/scale/control.h"
+#include "liblever/host/scale/directory.h"
+
+namespace lever::gateway {
+
+class Router;
+
+// A call that wants an instance. Neither copied nor moved.
+class RoutedCall : private BackendWaiter, private Timer {
+ public:
+  ~RoutedCall() override;
+  // The backend has a connection that takes a stream now.
+  virtual void OnRouted(const std::shared_ptr<Backend>& backend) = 0;
+  virtual void OnRefused(const Status& status) = 0;
+
+ private:
+  friend class Router;
+  using HeldHook = boost::intrusive::list_member_hook<
+      boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+  void OnConnected(Backend& backend) override;
+  void OnConnectFailed(Backend& backend, const Status& status) override;
+  void OnTimer() override;
+
+  Router* router_ = nullptr;  // while it waits
+  std::string environment_;
+  std::string service_;
+  int64_t deadline_ns_ = kNever;
+  int64_t hold_until_ns_ = kNever;
+  uint32_t connect_failures_ = 0;
+  HeldHook held_hook_;
+  bool counted_ = false;  // in the router's numbers of held calls
+};
+
+class Router final : private scale::DirectoryObserver {
+ public:
+  static constexpr int64_t kHoldMaxNs = 60 * kNanosPerSecond;
+  static constexpr uint32_t kHeldPerServiceMax = 10'000;
+  static constexpr uint32_t kHeldMax = 100'000;
+  // Connections that failed for one call before it is refused.
+  static constexpr uint32_t kConnectFailuresMax = 3;
+  // An instance whose connection failed is passed over for this long where there is another.
+  static constexpr int64_t kAvoidNs = 1 * kNanosPerSecond;
+
+  Router(Loop* loop, scale::Directory* directory, scale::Control* control, uint64_t random_seed);
+  ~Router() override;
+
+  // Checks the name and the caller's permission: NOT_FOUND, PERMISSION_DENIED, unexecuted.
+  Status Check(scale::ServiceName name, const fleet::Caller& caller) const;
+  void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns);
+  void Cancel(RoutedCall* call);
+
+  uint32_t held() const { return held_; }
+  uint64_t held_total() const { return held_total_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class RoutedCall;
+  using HeldList = boost::intrusive::list<
+      RoutedCall,
+      boost::intrusive::member_hook<RoutedCall, RoutedCall::HeldHook, &RoutedCall::held_hook_>,
+      boost::intrusive::constant_time_size<false>>;
+  struct Held {
+    HeldList calls;
+    uint32_t count = 0;
+  };
+
+  void TryRoute(RoutedCall* call);
+  std::shared_ptr<Backend> Pick(const scale::ServiceView& view);
+  std::shared_ptr<Backend> BackendOf(const scale::InstanceView& instance);
+  void Hold(RoutedCall* call);
+  void Unhold(RoutedCall* call);
+  void Refuse(RoutedCall* call, const Status& status);
+  // Takes all calls that are held for a service.
+  void TakeHeld(scale::ServiceName name, HeldList* out);
+
+  void OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) override;
+  void OnServiceRemoved(scale::ServiceName name) override;
+  void OnStartFailed(scale::ServiceName name, const Status& status) override;
+
+  Loop* loop_;
+  scale::Directory* directory_;
+  scale::Control* control_;
+  Random random_;
+  boost::unordered_flat_map<uint64_t, std::shared_ptr<Backend>> backends_;
+  boost::unordered_flat_map<std::string, std::unique_ptr<Held>> held_by_service_;
+  uint32_t held_ = 0;
+  std::atomic<uint64_t> held_total_{0};
+};
+
+}  // namespace lever::gateway
+
+#endif  // LIBLEVER_HOST_GATEWAY_ROUTER_H_

@@ -1,0 +1,186 @@
+#include "liblever/host/gateway/watch_session.h"
+
+#include <limits>
+#include <utility>
+
+#include "lever/v1/host.pb.h"
+#include "liblever/host/fleet/attach_session.h"
+#include "liblever/policy/address.h"
+
+namespace lever::gateway {
+
+WatchSession::WatchSession(const Context& context, fleet::Caller caller, rpc::Call& call)
+    : context_(context), caller_(std::move(caller)), call_(&call) {
+  context_.directory->AddObserver(this);
+}
+
+WatchSession::~WatchSession() = default;
+
+void WatchSession::Accept(const Context& context, fleet::Caller caller, rpc::Call& call) {
+  std::shared_ptr<WatchSession> session(new WatchSession(context, std::move(caller), call));
+  session->self_ = session;
+  call.set_handler(session.get());
+  call.SendHeaders();
+  call.Read(std::numeric_limits<uint32_t>::max());
+}
+
+void WatchSession::OnMessage(rpc::Call& call, SliceList message) {
+  const Slice bytes = Flatten(message);
+  lever::v1::FromWatcher parsed;
+  if (bytes.size() > fleet::kSessionMessageBytesMax ||
+      !parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    call.Finish(InvalidArgument("watch: a message that is not a lever.v1.FromWatcher"));
+    return;
+  }
+  switch (phase_) {
+    case Phase::kHello: OnHello(parsed); return;
+    case Phase::kWelcoming:
+      call.Finish(InvalidArgument("watch: nothing may be sent between hello and welcome"));
+      return;
+    case Phase::kWatching: OnWatchingMessage(parsed); return;
+  }
+}
+
+void WatchSession::OnHello(const lever::v1::FromWatcher& message) {
+  if (!message.has_hello()) {
+    call_->Finish(InvalidArgument("watch: the first message must be hello"));
+    return;
+  }
+  const lever::v1::WatcherHello& hello = message.hello();
+  if (hello.protocol_min() > fleet::kProtocolMax || hello.protocol_max() < fleet::kProtocolMin) {
+    call_->Finish(FailedPrecondition(
+        "watch: the client speaks protocol " + std::to_string(hello.protocol_min()) + " to " +
+        std::to_string(hello.protocol_max()) + ", this host " +
+        std::to_string(fleet::kProtocolMin) + " to " + std::to_string(fleet::kProtocolMax)));
+    return;
+  }
+  phase_ = Phase::kWelcoming;
+  context_.control->AddWatcher(
+      caller_, context_.loop,
+      [self = shared_from_this()](scale::Control::WatcherTicket ticket) { self->OnTicket(ticket); });
+}
+
+void WatchSession::OnTicket(const scale::Control::WatcherTicket& ticket) {
+  if (call_ == nullptr) {
+    context_.control->RemoveWatcher(ticket.key);
+    return;
+  }
+  watcher_key_ = ticket.key;
+  phase_ = Phase::kWatching;
+  lever::v1::ToWatcher message;
+  lever::v1::WatcherWelcome& welcome = *message.mutable_welcome();
+  welcome.set_protocol(fleet::kProtocolMax);
+  welcome.set_host(context_.host_id);
+  welcome.set_introduction_path(ticket.introduction_path);
+  welcome.set_nonce(ticket.nonce);
+  Send(message);
+}
+
+void WatchSession::OnWatchingMessage(const lever::v1::FromWatcher& message) {
+  switch (message.message_case()) {
+    case lever::v1::FromWatcher::kSubscribe:
+      Subscribe({message.subscribe().environment(), message.subscribe().service()});
+      return;
+    case lever::v1::FromWatcher::kUnsubscribe:
+      subscribed_.erase({message.unsubscribe().environment(), message.unsubscribe().service()});
+      return;
+    case lever::v1::FromWatcher::kIntroduce: {
+      const uint64_t id = message.introduce().id();
+      context_.control->Introduce(
+          watcher_key_, id, message.introduce().instance(), context_.loop,
+          [self = shared_from_this(), id](Status status) {
+            if (self->call_ == nullptr) return;
+            lever::v1::ToWatcher answer;
+            answer.mutable_introduced()->set_id(id);
+            answer.mutable_introduced()->set_status(status.code());
+            answer.mutable_introduced()->set_message(status.message());
+            self->Send(answer);
+          });
+      return;
+    }
+    case lever::v1::FromWatcher::kHello:
+      call_->Finish(InvalidArgument("watch: hello may be sent only once"));
+      return;
+    case lever::v1::FromWatcher::MESSAGE_NOT_SET: return;  // of a newer protocol
+  }
+}
+
+void WatchSession::Subscribe(Name name) {
+  if (!policy::CheckEnvironment(name.first).ok() || !policy::CheckService(name.second).ok()) {
+    call_->Finish(InvalidArgument("watch: subscribe to a malformed name"));
+    return;
+  }
+  if (subscribed_.size() >= kSubscriptionsMax) {
+    call_->Finish(ResourceExhausted("watch: more than " + std::to_string(kSubscriptionsMax) +
+                                    " services"));
+    return;
+  }
+  const auto [entry, inserted] = subscribed_.insert(std::move(name));
+  SendRoutes(*entry);
+}
+
+void WatchSession::SendRoutes(const Name& name) {
+  if (call_ == nullptr) return;
+  if (!call_->Writable()) {
+    owed_.insert(name);
+    return;
+  }
+  lever::v1::ToWatcher message;
+  lever::v1::Routes& routes = *message.mutable_routes();
+  routes.set_environment(name.first);
+  routes.set_service(name.second);
+  const auto view = context_.directory->Find({name.first, name.second});
+  if (view != nullptr) {
+    routes.set_revision(view->revision);
+    const bool allowed = !view->is_private || caller_.environment == view->environment;
+    for (const scale::InstanceView& instance : view->instances) {
+      // An instance that is only an address is the host's driver's own: calls go through the host.
+      if (!allowed || !instance.introducible) continue;
+      lever::v1::Instance& row = *routes.add_instances();
+      row.set_id(instance.id);
+      row.set_version(instance.version);
+      row.set_local(true);
+      row.set_in_flight(instance.load->calls.load(std::memory_order_relaxed) +
+                        instance.load->streams.load(std::memory_order_relaxed));
+      row.set_latency_ns(instance.load->latency_ns.load(std::memory_order_relaxed));
+      row.set_load_max(instance.load_max);
+      row.set_concurrency_max(instance.concurrency_max);
+    }
+  }
+  Send(message);
+}
+
+void WatchSession::Send(const lever::v1::ToWatcher& message) {
+  SliceList slices;
+  slices.push_back(Slice::Copy(message.SerializeAsString()));
+  call_->Write(std::move(slices));
+}
+
+void WatchSession::OnWritable(rpc::Call& call) {
+  std::set<Name> owed;
+  owed.swap(owed_);
+  for (const Name& name : owed) {
+    if (subscribed_.contains(name)) SendRoutes(name);
+  }
+}
+
+void WatchSession::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) {
+  const Name name(view->environment, view->service);
+  if (subscribed_.contains(name)) SendRoutes(name);
+}
+
+void WatchSession::OnServiceRemoved(scale::ServiceName name) {
+  const Name owned(std::string(name.environment), std::string(name.service));
+  if (subscribed_.contains(owned)) SendRoutes(owned);
+}
+
+void WatchSession::OnPeerEnd(rpc::Call& call) { call.Finish(Status::Ok()); }
+
+void WatchSession::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
+  call_ = nullptr;
+  context_.directory->RemoveObserver(this);
+  if (watcher_key_ != 0) context_.control->RemoveWatcher(watcher_key_);
+  const std::shared_ptr<WatchSession> last = std::move(self_);
+}
+
+}  // namespace lever::gateway

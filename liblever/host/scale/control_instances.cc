@@ -1,0 +1,226 @@
+// The life of instances on the control loop: launching, draining, ending, and what the driver tells.
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "liblever/base/ids.h"
+#include "liblever/base/log.h"
+#include "liblever/host/scale/control_loop.h"
+
+namespace lever::scale {
+namespace {
+
+// Enough of a random id to be unique in a cluster, and short enough to be read.
+std::string NewInstanceId() { return "i-" + Id128::Random().ToHex().substr(0, 12); }
+
+}  // namespace
+
+double ControlLoop::NextRandom() { return random_.NextDouble(); }
+
+Instance* ControlLoop::AddInstance(ServiceController* controller, uint64_t version) {
+  const uint64_t key = next_key_++;
+  auto instance =
+      std::make_unique<Instance>(key, NewInstanceId(), controller, loop().now_ns());
+  instance->version = version;
+  Instance* result = instance.get();
+  instances_by_id_.emplace(result->id, key);
+  instances_.emplace(key, std::move(instance));
+  options_.output->Begin({key, std::string(controller->name().environment),
+                          std::string(controller->name().service), result->id, version});
+  return result;
+}
+
+Instance* ControlLoop::Launch(ServiceController* controller, const ServiceSpec& spec) {
+  Instance* instance = AddInstance(controller, spec.version);
+  instance->concurrency_max = spec.concurrency_max;
+  instance->load_max = spec.load_max;
+  instance->drain_timeout_ns = spec.drain_timeout_ns;
+  instance->config_json = spec.config_json;
+  instance->SetDeadline(
+      &loop(), DeadlineAfter(loop().now_ns(), spec.start_timeout_ns), [this, instance, spec] {
+        Kill(instance, WithLastWords(*instance, "not ready within " +
+                                                    std::to_string(spec.start_timeout_ns /
+                                                                   kNanosPerMilli) +
+                                                    " ms (startTimeout)"));
+      });
+  instance->CheckPhase();
+  instances_started_.fetch_add(1, std::memory_order_relaxed);
+  options_.planner->Plan(spec, [this, key = instance->key, spec](StatusOr<LaunchPlan> plan) {
+    Instance* planned = FindInstance(key);
+    if (planned == nullptr) return;
+    if (planned->phase != InstancePhase::kStarting || !planned->ended_because.ok()) {
+      Gone(planned, planned->ended_because);
+      return;
+    }
+    const Status status = plan.ok() ? StartPlanned(planned, spec, *plan) : plan.status();
+    if (!status.ok()) Gone(planned, status);
+  });
+  return instance;
+}
+
+Status ControlLoop::StartPlanned(Instance* instance, const ServiceSpec& spec,
+                                 const LaunchPlan& plan) {
+  LEVER_ASSIGN_OR_RETURN(auto attach, SocketPair(SOCK_STREAM));
+  LEVER_ASSIGN_OR_RETURN(auto introduction, SocketPair(SOCK_SEQPACKET));
+  LEVER_RETURN_IF_ERROR(introducer_->AddPeer(instance->key, std::move(introduction.first)));
+  fleet::Caller caller;
+  caller.identity = spec.name().ToString();
+  caller.environment = spec.environment;
+  caller.service = spec.service;
+  caller.instance_key = instance->key;
+  LEVER_RETURN_IF_ERROR(options_.adopt(std::move(attach.first), std::move(caller)));
+
+  fleet::InstanceSpec start;
+  start.environment = spec.environment;
+  start.service = spec.service;
+  start.version = spec.version;
+  start.instance = instance->id;
+  start.argv = plan.argv;
+  start.directory = plan.directory;
+  start.variables = plan.variables;
+  start.uid = plan.uid;
+  start.gid = plan.gid;
+  start.ram_limit_bytes = spec.ram_limit_bytes;
+  start.attach = std::move(attach.second);
+  start.introduction = std::move(introduction.second);
+  instance->started = true;
+  options_.driver->Start(instance->key, std::move(start), this);
+  return Status::Ok();
+}
+
+void ControlLoop::Drain(Instance* instance, const std::string& reason) {
+  if (instance->phase >= InstancePhase::kDraining) return;
+  if (instance->phase == InstancePhase::kStarting) {
+    Kill(instance, Aborted(reason));
+    return;
+  }
+  Note(*instance, "draining: " + reason);
+  instance->phase = InstancePhase::kDraining;
+  const int64_t give_up_ns =
+      DeadlineAfter(loop().now_ns(), instance->drain_timeout_ns + kDrainSlackNs);
+  if (instance->peer != nullptr) {
+    instance->peer->RequestDrain(instance->drain_timeout_ns, reason);
+    instance->SetDeadline(&loop(), give_up_ns, [this, instance] {
+      if (instance->attached) {
+        instance->ClearDeadline();
+        instance->peer->End(DeadlineExceeded("the instance did not drain in time"));
+      } else {
+        Kill(instance, DeadlineExceeded("it did not drain within drainTimeout"));
+      }
+    });
+  } else {
+    PollDrain(instance, give_up_ns);
+  }
+  instance->CheckPhase();
+}
+
+void ControlLoop::PollDrain(Instance* instance, int64_t give_up_ns) {
+  // An instance that is only an address cannot be told: it is done when nothing of ours is on it.
+  if (instance->load->relayed.load(std::memory_order_relaxed) == 0 ||
+      loop().now_ns() >= give_up_ns) {
+    options_.driver->Stop(instance->key, fleet::StopKind::kGraceful);
+    instance->SetDeadline(&loop(), loop().now_ns() + kExitGraceNs, [this, instance] {
+      options_.driver->Stop(instance->key, fleet::StopKind::kKill);
+    });
+    return;
+  }
+  instance->SetDeadline(&loop(), loop().now_ns() + kDrainPollNs,
+                        [this, instance, give_up_ns] { PollDrain(instance, give_up_ns); });
+}
+
+void ControlLoop::Kill(Instance* instance, const Status& because) {
+  if (instance->ended_because.ok()) instance->ended_because = because;
+  if (instance->attached) {
+    if (instance->peer != nullptr) instance->peer->End(because);
+    return;
+  }
+  // Before the driver has it, the plan's answer ends it.
+  if (!instance->started) return;
+  options_.driver->Stop(instance->key, fleet::StopKind::kKill);
+  // A driver that hangs must not keep callers waiting: for them the instance is gone.
+  instance->SetDeadline(&loop(), loop().now_ns() + kExitGraceNs, [this, instance] {
+    Note(*instance, "its driver does not answer: given up");
+    options_.driver->Remove(instance->key);
+    Gone(instance, instance->ended_because);
+  });
+}
+
+void ControlLoop::Gone(Instance* instance, const Status& why) {
+  const uint64_t key = instance->key;
+  instance->controller->OnGone(instance, why);
+  instance->phase = InstancePhase::kStopped;
+  instance->peer.reset();
+  instance->ClearDeadline();
+  instance->CheckPhase();
+  introducer_->RemovePeer(key);
+  options_.output->End(key);
+  instances_by_id_.erase(instance->id);
+  const auto found = instances_.find(key);
+  const std::unique_ptr<Instance> last = std::move(found->second);
+  instances_.erase(found);
+  DropFinishedControllers();
+  CheckShutdown();
+}
+
+void ControlLoop::Note(const Instance& instance, std::string_view line) {
+  options_.output->Note(instance.key, line);
+}
+
+Status ControlLoop::WithLastWords(const Instance& instance, const std::string& what) const {
+  std::string message = instance.controller->name().ToString() + ": " + what;
+  const std::string words = options_.output->LastWords(instance.key);
+  if (!words.empty()) message += "; its last words on stderr:\n" + words;
+  return Unavailable(std::move(message)).WithExecuted(LEVER_EXECUTED_NO);
+}
+
+// ---- What the driver tells ----
+
+void ControlLoop::OnStarted(uint64_t id, const fleet::Started& started) {
+  Instance* instance = FindInstance(id);
+  if (instance == nullptr) return;
+  instance->pid = started.pid;
+  if (started.endpoint == fleet::EndpointKind::kAddress) instance->address = started.address;
+  if (!instance->ended_because.ok()) {
+    options_.driver->Stop(id, fleet::StopKind::kKill);
+    return;
+  }
+  Note(*instance, "started" + (started.pid == 0 ? "" : ", pid " + std::to_string(started.pid)));
+}
+
+void ControlLoop::OnReady(uint64_t id) {
+  Instance* instance = FindInstance(id);
+  if (instance == nullptr) return;
+  instance->said_ready = true;
+  BecomeReadyIfReachable(instance);
+}
+
+void ControlLoop::OnOutput(uint64_t id, fleet::OutputStream stream, std::string_view bytes) {
+  if (FindInstance(id) != nullptr) options_.output->Append(id, stream, bytes);
+}
+
+void ControlLoop::OnExited(uint64_t id, const fleet::Exited& exited) {
+  options_.driver->Remove(id);
+  Instance* instance = FindInstance(id);
+  if (instance == nullptr) return;
+  Note(*instance, exited.ToString());
+  Status why = instance->ended_because;
+  if (why.ok()) {
+    const bool ready = instance->ready_ns != 0;
+    why = WithLastWords(*instance, "the instance " + exited.ToString() +
+                                       (ready ? "" : " before it was ready"));
+  }
+  Gone(instance, why);
+}
+
+void ControlLoop::OnFailed(uint64_t id, const Status& status) {
+  options_.driver->Remove(id);
+  Instance* instance = FindInstance(id);
+  if (instance == nullptr) return;
+  Gone(instance, Unavailable(instance->controller->name().ToString() +
+                             ": the instance could not be started: " + status.message())
+                     .WithExecuted(LEVER_EXECUTED_NO));
+}
+
+void ControlLoop::OnRemoved(uint64_t id) {}
+
+}  // namespace lever::scale

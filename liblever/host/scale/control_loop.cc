@@ -1,0 +1,420 @@
+#include "liblever/host/scale/control_loop.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/base/log.h"
+
+namespace lever::scale {
+namespace {
+
+// Runs `done(value)` on `loop`.
+template <typename Done, typename Value>
+void Answer(Loop* loop, Done done, Value value) {
+  loop->Post([done = std::move(done), value = std::make_shared<Value>(std::move(value))] {
+    done(std::move(*value));
+  });
+}
+
+std::string CallerIdentity(const fleet::Caller& caller) { return caller.identity; }
+
+}  // namespace
+
+ControlLoop::ControlLoop(ControlOptions options)
+    : options_(std::move(options)), random_(options_.random_seed) {}
+
+ControlLoop::~ControlLoop() = default;
+
+StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options) {
+  std::unique_ptr<ControlLoop> control(new ControlLoop(std::move(options)));
+  ControlLoop* self = control.get();
+  LEVER_ASSIGN_OR_RETURN(
+      control->introducer_,
+      fleet::Introducer::Open(
+          self->options_.loop, self->options_.introduction_path,
+          [self](uint64_t key) {
+            if (Instance* instance = self->FindInstance(key)) self->BecomeReadyIfReachable(instance);
+          },
+          [](uint64_t key) {}));
+  return control;
+}
+
+ServiceController* ControlLoop::FindController(ServiceName name) const {
+  const auto found =
+      controllers_.find({std::string(name.environment), std::string(name.service)});
+  return found == controllers_.end() ? nullptr : found->second.get();
+}
+
+ServiceController* ControlLoop::ControllerOf(ServiceName name) {
+  if (ServiceController* controller = FindController(name)) return controller;
+  auto controller = std::make_unique<ServiceController>(this, std::string(name.environment),
+                                                        std::string(name.service));
+  ServiceController* result = controller.get();
+  controllers_.emplace(std::pair(std::string(name.environment), std::string(name.service)),
+                       std::move(controller));
+  return result;
+}
+
+Instance* ControlLoop::FindInstance(uint64_t key) const {
+  const auto found = instances_.find(key);
+  return found == instances_.end() ? nullptr : found->second.get();
+}
+
+Instance* ControlLoop::FindInstanceById(const std::string& id) const {
+  const auto found = instances_by_id_.find(id);
+  return found == instances_by_id_.end() ? nullptr : FindInstance(found->second);
+}
+
+// ---- What data loops ask for ----
+
+void ControlLoop::Demand(ServiceName name, uint32_t held_calls) {
+  loop().Post([this, environment = std::string(name.environment),
+               service = std::string(name.service), held_calls] {
+    const ServiceName owned{environment, service};
+    ServiceController* controller = FindController(owned);
+    if (controller == nullptr) {
+      PublishStartFailed(owned, NotFound("there is no service " + owned.ToString()));
+      return;
+    }
+    controller->Demand(held_calls);
+  });
+}
+
+StatusOr<UniqueFd> ControlLoop::ConnectNow(uint64_t instance_key, const std::string& caller,
+                                           fleet::Introducer::CallerIs kind, uint64_t id) {
+  Instance* instance = FindInstance(instance_key);
+  if (instance == nullptr || instance->phase != InstancePhase::kReady) {
+    return Unavailable("the instance is not ready");
+  }
+  LEVER_ASSIGN_OR_RETURN(auto ends, SocketPair(SOCK_STREAM));
+  LEVER_RETURN_IF_ERROR(introducer_->SendIncoming(instance_key, id, caller, kind, ends.first));
+  return std::move(ends.second);
+}
+
+void ControlLoop::Connect(uint64_t instance_key, Loop* loop,
+                          std::function<void(StatusOr<UniqueFd>)> done) {
+  this->loop().Post([this, instance_key, loop, done = std::move(done)]() mutable {
+    Answer(loop, std::move(done),
+           ConnectNow(instance_key, "", fleet::Introducer::CallerIs::kHost, 0));
+  });
+}
+
+void ControlLoop::AddWatcher(fleet::Caller caller, Loop* loop,
+                             std::function<void(WatcherTicket)> done) {
+  this->loop().Post([this, caller = std::move(caller), loop, done = std::move(done)]() mutable {
+    WatcherTicket ticket;
+    if (watchers_.size() < kWatchersMax) {
+      ticket.key = next_key_++;
+      Watcher& watcher = watchers_[ticket.key];
+      // An instance that the host started has an introduction socket already.
+      if (caller.instance_key != 0) {
+        watcher.peer_key = caller.instance_key;
+      } else {
+        watcher.peer_key = ticket.key;
+        ticket.introduction_path = introducer_->path();
+        ticket.nonce = introducer_->ExpectPeer(ticket.key);
+      }
+      watcher.caller = std::move(caller);
+    }
+    Answer(loop, std::move(done), std::move(ticket));
+  });
+}
+
+void ControlLoop::RemoveWatcher(uint64_t watcher_key) {
+  loop().Post([this, watcher_key] {
+    const auto found = watchers_.find(watcher_key);
+    if (found == watchers_.end()) return;
+    if (found->second.peer_key == watcher_key) introducer_->RemovePeer(watcher_key);
+    watchers_.erase(found);
+  });
+}
+
+Status ControlLoop::IntroduceNow(uint64_t watcher_key, uint64_t id, const std::string& instance) {
+  const auto watcher = watchers_.find(watcher_key);
+  if (watcher == watchers_.end()) return NotFound("the watch has ended");
+  const Instance* callee = FindInstanceById(instance);
+  if (callee == nullptr) return NotFound("there is no instance " + instance);
+  const fleet::Caller& caller = watcher->second.caller;
+  const ServiceController& controller = *callee->controller;
+  if (controller.current() && controller.current()->is_private &&
+      caller.environment != controller.name().environment) {
+    return PermissionDenied(controller.name().ToString() + " is private");
+  }
+  if (!introducer_->Reachable(watcher->second.peer_key)) {
+    return Unavailable("the caller has no introduction socket");
+  }
+  LEVER_ASSIGN_OR_RETURN(UniqueFd end,
+                         ConnectNow(callee->key, CallerIdentity(caller),
+                                    fleet::Introducer::CallerIs::kOther, id));
+  LEVER_RETURN_IF_ERROR(introducer_->SendOutgoing(watcher->second.peer_key, id, instance, end));
+  introductions_.fetch_add(1, std::memory_order_relaxed);
+  return Status::Ok();
+}
+
+void ControlLoop::Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
+                            std::function<void(Status)> done) {
+  this->loop().Post([this, watcher_key, id, instance = std::move(instance), loop,
+                     done = std::move(done)]() mutable {
+    Answer(loop, std::move(done), IntroduceNow(watcher_key, id, instance));
+  });
+}
+
+// ---- Attaching ----
+
+void ControlLoop::Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer,
+                         Loop* loop, std::function<void(StatusOr<fleet::AttachWelcome>)> done) {
+  this->loop().Post([this, hello = std::move(hello), peer = std::move(peer), loop,
+                     done = std::move(done)]() mutable {
+    Answer(loop, std::move(done), AttachNow(hello, std::move(peer)));
+  });
+}
+
+StatusOr<Instance*> ControlLoop::AttachStarted(const fleet::AttachHello& hello) {
+  Instance* instance = FindInstance(hello.caller.instance_key);
+  if (instance == nullptr) return NotFound("attach: the instance has ended");
+  if (instance->peer != nullptr) return AlreadyExists("attach: the instance is attached already");
+  return instance;
+}
+
+StatusOr<Instance*> ControlLoop::AttachProgram(const fleet::AttachHello& hello) {
+  const ServiceName name{hello.environment, hello.service};
+  if (instances_.size() >= kAttachedMax) {
+    return ResourceExhausted("attach: the host has " + std::to_string(kAttachedMax) +
+                             " instances already");
+  }
+  ServiceController* controller = FindController(name);
+  if (controller != nullptr && controller->current() && controller->current()->is_private) {
+    return PermissionDenied("attach: " + name.ToString() + " is private and deployed");
+  }
+  if (controller == nullptr) controller = ControllerOf(name);
+  Instance* instance = AddInstance(controller, 0);
+  instance->attached = true;
+  instance->address = hello.listen;
+  controller->AddAttached(instance);
+  return instance;
+}
+
+StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& hello,
+                                                      std::shared_ptr<fleet::AttachPeer> peer) {
+  const bool started = hello.caller.instance_key != 0;
+  LEVER_ASSIGN_OR_RETURN(Instance* const instance,
+                         started ? AttachStarted(hello) : AttachProgram(hello));
+  instance->peer = std::move(peer);
+  instance->runtime = hello.runtime;
+  if (instance->pid == 0) instance->pid = hello.pid;
+  if (hello.concurrency_max != 0 && instance->concurrency_max == 0) {
+    instance->concurrency_max = hello.concurrency_max;
+  }
+  const ServiceController& controller = *instance->controller;
+  fleet::AttachWelcome welcome;
+  welcome.instance_key = instance->key;
+  welcome.environment = controller.name().environment;
+  welcome.service = controller.name().service;
+  welcome.version = instance->version;
+  welcome.instance = instance->id;
+  welcome.config_json = instance->config_json;
+  welcome.drain_timeout_ns = instance->drain_timeout_ns;
+  welcome.concurrency_max = instance->concurrency_max;
+  if (!started) {
+    welcome.introduction_path = introducer_->path();
+    welcome.nonce = introducer_->ExpectPeer(instance->key);
+  }
+  return welcome;
+}
+
+void ControlLoop::AttachReady(uint64_t instance_key) {
+  loop().Post([this, instance_key] {
+    Instance* instance = FindInstance(instance_key);
+    if (instance == nullptr) return;
+    instance->said_ready = true;
+    BecomeReadyIfReachable(instance);
+  });
+}
+
+void ControlLoop::BecomeReadyIfReachable(Instance* instance) {
+  if (instance->phase != InstancePhase::kStarting || !instance->said_ready) return;
+  if (instance->address.empty() && !introducer_->Reachable(instance->key)) return;
+  instance->controller->OnReady(instance);
+  Note(*instance, "ready");
+}
+
+void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report) {
+  loop().Post([this, instance_key, report] {
+    Instance* instance = FindInstance(instance_key);
+    if (instance == nullptr) return;
+    instance->load->calls.store(report.calls, std::memory_order_relaxed);
+    instance->load->streams.store(report.streams, std::memory_order_relaxed);
+    instance->load->latency_ns.store(report.latency_ns, std::memory_order_relaxed);
+    instance->calls_total = report.calls_total;
+    // A clock that is ahead of ours would keep the instance alive for ever.
+    instance->last_active_ns = std::max(instance->last_active_ns,
+                                        std::min(report.last_active_ns, loop().now_ns()));
+    instance->controller->OnLoad(instance);
+  });
+}
+
+void ControlLoop::AttachDraining(uint64_t instance_key) {
+  loop().Post([this, instance_key] {
+    if (Instance* instance = FindInstance(instance_key)) {
+      instance->controller->OnDraining(instance);
+    }
+  });
+}
+
+void ControlLoop::AttachDrained(uint64_t instance_key, uint32_t cut_off) {
+  loop().Post([this, instance_key, cut_off] {
+    Instance* instance = FindInstance(instance_key);
+    if (instance == nullptr) return;
+    Note(*instance, cut_off == 0 ? "drained"
+                                 : "drained; the drain timeout cut off " +
+                                       std::to_string(cut_off) + " calls and streams");
+    if (instance->attached || !instance->started) return;
+    instance->SetDeadline(&loop(), loop().now_ns() + kExitGraceNs,
+                          [this, instance] { options_.driver->Stop(instance->key,
+                                                                   fleet::StopKind::kKill); });
+  });
+}
+
+void ControlLoop::AttachEnded(uint64_t instance_key, Status status) {
+  loop().Post([this, instance_key, status = std::move(status)] {
+    Instance* instance = FindInstance(instance_key);
+    if (instance == nullptr) return;
+    instance->peer.reset();
+    if (instance->attached) {
+      Gone(instance, status);
+      return;
+    }
+    // The process lives, but cannot be told anything any more: it exits by itself, or is ended.
+    if (instance->phase < InstancePhase::kDraining) {
+      instance->ended_because = WithLastWords(*instance, "the instance ended its attach session");
+    }
+    if (instance->phase != InstancePhase::kStarting) {
+      instance->phase = InstancePhase::kDraining;
+    }
+    instance->SetDeadline(&loop(), loop().now_ns() + kExitGraceNs, [this, instance] {
+      options_.driver->Stop(instance->key, fleet::StopKind::kKill);
+    });
+  });
+}
+
+// ---- Lists ----
+
+void ControlLoop::ListInstances(Loop* loop,
+                                std::function<void(std::vector<InstanceStatus>)> done) {
+  this->loop().Post([this, loop, done = std::move(done)]() mutable {
+    std::vector<InstanceStatus> rows;
+    rows.reserve(instances_.size());
+    for (const auto& [name, controller] : controllers_) {
+      for (const Instance* instance : controller->instances()) {
+        InstanceStatus& row = rows.emplace_back();
+        row.environment = name.first;
+        row.service = name.second;
+        row.id = instance->id;
+        row.version = instance->version;
+        row.phase = instance->phase;
+        row.attached = instance->attached;
+        row.pid = instance->pid;
+        row.runtime = instance->runtime;
+        row.address = instance->address;
+        row.calls = instance->load->calls.load(std::memory_order_relaxed);
+        row.streams = instance->load->streams.load(std::memory_order_relaxed);
+        row.calls_total = instance->calls_total;
+        row.age_ns = this->loop().now_ns() - instance->created_ns;
+        row.driver = instance->attached ? "" : options_.driver->Describe();
+      }
+    }
+    Answer(loop, std::move(done), std::move(rows));
+  });
+}
+
+void ControlLoop::ListServices(Loop* loop,
+                               std::function<void(std::vector<ServiceStatus>)> done) {
+  this->loop().Post([this, loop, done = std::move(done)]() mutable {
+    std::vector<ServiceStatus> rows;
+    rows.reserve(controllers_.size());
+    for (const auto& [name, controller] : controllers_) {
+      if (!controller->Finished()) rows.push_back(controller->GetStatus());
+    }
+    Answer(loop, std::move(done), std::move(rows));
+  });
+}
+
+ControlCounters ControlLoop::Counters() const {
+  ControlCounters counters;
+  counters.introductions = introductions_.load(std::memory_order_relaxed);
+  counters.instances_started = instances_started_.load(std::memory_order_relaxed);
+  return counters;
+}
+
+// ---- Services ----
+
+void ControlLoop::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
+  ServiceController* controller = ControllerOf(spec.name());
+  controller->Deploy(std::move(spec), std::move(done));
+}
+
+void ControlLoop::Remove(ServiceName name, std::function<void(Status)> done) {
+  ServiceController* controller = FindController(name);
+  if (controller == nullptr || !controller->deployed()) {
+    done(NotFound("there is no service " + name.ToString()));
+    return;
+  }
+  controller->Remove();
+  DropFinishedControllers();
+  done(Status::Ok());
+}
+
+void ControlLoop::SetEnvironments(std::vector<std::string> environments) {
+  std::sort(environments.begin(), environments.end());
+  const auto shared = std::make_shared<const std::vector<std::string>>(std::move(environments));
+  for (const DataLoop& data : options_.data_loops) {
+    data.loop->Post([directory = data.directory, shared] { directory->ApplyEnvironments(shared); });
+  }
+}
+
+void ControlLoop::Shutdown(std::function<void()> done) {
+  shutdown_done_ = std::move(done);
+  for (const auto& [name, controller] : controllers_) controller->Shutdown();
+  CheckShutdown();
+}
+
+void ControlLoop::CheckShutdown() {
+  if (!shutdown_done_) return;
+  const bool any_started = std::any_of(instances_.begin(), instances_.end(),
+                                       [](const auto& entry) { return !entry.second->attached; });
+  if (!any_started) std::exchange(shutdown_done_, nullptr)();
+}
+
+void ControlLoop::DropFinishedControllers() {
+  std::erase_if(controllers_, [](const auto& entry) { return entry.second->Finished(); });
+}
+
+// ---- Publishing to the data loops ----
+
+void ControlLoop::Publish(std::shared_ptr<const ServiceView> view) {
+  for (const DataLoop& data : options_.data_loops) {
+    data.loop->Post([directory = data.directory, view] { directory->Apply(view); });
+  }
+}
+
+void ControlLoop::PublishRemoved(ServiceName name, uint64_t revision) {
+  for (const DataLoop& data : options_.data_loops) {
+    data.loop->Post([directory = data.directory, environment = std::string(name.environment),
+                     service = std::string(name.service), revision] {
+      directory->Remove({environment, service}, revision);
+    });
+  }
+}
+
+void ControlLoop::PublishStartFailed(ServiceName name, const Status& status) {
+  for (const DataLoop& data : options_.data_loops) {
+    data.loop->Post([directory = data.directory, environment = std::string(name.environment),
+                     service = std::string(name.service), status] {
+      directory->StartFailed({environment, service}, status);
+    });
+  }
+}
+
+}  // namespace lever::scale

@@ -1,0 +1,149 @@
+// The control plane on its loop: keeps services and instances, drives the driver, answers the data
+// loops.
+//
+// Threads: see control.h. Everything private is for the control loop.
+#ifndef LIBLEVER_HOST_SCALE_CONTROL_LOOP_H_
+#define LIBLEVER_HOST_SCALE_CONTROL_LOOP_H_
+
+#include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "liblever/base/loop.h"
+#include "liblever/base/random.h"
+#include "liblever/host/fleet/driver.h"
+#include "liblever/host/fleet/introducer.h"
+#include "liblever/host/scale/control.h"
+#include "liblever/host/scale/launch.h"
+#include "liblever/host/scale/service_controller.h"
+
+namespace lever::scale {
+
+// A data loop and what it knows.
+struct DataLoop {
+  Loop* loop = nullptr;
+  Directory* directory = nullptr;
+};
+
+struct ControlOptions {
+  Loop* loop = nullptr;  // the control loop
+  std::vector<DataLoop> data_loops;
+  fleet::Driver* driver = nullptr;
+  LaunchPlanner* planner = nullptr;
+  InstanceOutput* output = nullptr;
+  std::string introduction_path;  // the socket to make
+  // Serves the host's end of a started instance's attach socket.
+  std::function<Status(UniqueFd socket, fleet::Caller caller)> adopt;
+  uint64_t random_seed = 0;
+};
+
+class ControlLoop final : public Control, public ControllerShell, public fleet::DriverEvents {
+ public:
+  // After the drain timeout: what the quiet time and the good-byes may take on top of it.
+  static constexpr int64_t kDrainSlackNs = 5 * kNanosPerSecond;
+  // A process that has drained, or lost its session, has this long to exit by itself.
+  static constexpr int64_t kExitGraceNs = 2 * kNanosPerSecond;
+  // How often an instance without a session is looked at while it drains.
+  static constexpr int64_t kDrainPollNs = 50 * kNanosPerMilli;
+  static constexpr size_t kAttachedMax = 10'000;
+  static constexpr size_t kWatchersMax = 50'000;
+
+  static StatusOr<std::unique_ptr<ControlLoop>> Open(ControlOptions options);
+  ~ControlLoop() override;
+
+  // Control, any thread.
+  void Demand(ServiceName name, uint32_t held_calls) override;
+  void Connect(uint64_t instance_key, Loop* loop,
+               std::function<void(StatusOr<UniqueFd>)> done) override;
+  void AddWatcher(fleet::Caller caller, Loop* loop,
+                  std::function<void(WatcherTicket)> done) override;
+  void RemoveWatcher(uint64_t watcher_key) override;
+  void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
+                 std::function<void(Status)> done) override;
+  void Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer, Loop* loop,
+              std::function<void(StatusOr<fleet::AttachWelcome>)> done) override;
+  void AttachReady(uint64_t instance_key) override;
+  void AttachLoad(uint64_t instance_key, fleet::LoadReportData report) override;
+  void AttachDraining(uint64_t instance_key) override;
+  void AttachDrained(uint64_t instance_key, uint32_t cut_off) override;
+  void AttachEnded(uint64_t instance_key, Status status) override;
+  void ListInstances(Loop* loop,
+                     std::function<void(std::vector<InstanceStatus>)> done) override;
+  void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) override;
+  ControlCounters Counters() const override;
+
+  // Control, on the control loop.
+  Loop& loop() override { return *options_.loop; }
+  void Deploy(ServiceSpec spec, std::function<void(Status)> done) override;
+  void Remove(ServiceName name, std::function<void(Status)> done) override;
+  void SetEnvironments(std::vector<std::string> environments) override;
+  void Shutdown(std::function<void()> done) override;
+
+  // ControllerShell.
+  double NextRandom() override;
+  Instance* Launch(ServiceController* controller, const ServiceSpec& spec) override;
+  void Drain(Instance* instance, const std::string& reason) override;
+  void Kill(Instance* instance, const Status& because) override;
+  void Publish(std::shared_ptr<const ServiceView> view) override;
+  void PublishRemoved(ServiceName name, uint64_t revision) override;
+  void PublishStartFailed(ServiceName name, const Status& status) override;
+
+  // fleet::DriverEvents.
+  void OnStarted(uint64_t id, const fleet::Started& started) override;
+  void OnReady(uint64_t id) override;
+  void OnOutput(uint64_t id, fleet::OutputStream stream, std::string_view bytes) override;
+  void OnExited(uint64_t id, const fleet::Exited& exited) override;
+  void OnFailed(uint64_t id, const Status& status) override;
+  void OnRemoved(uint64_t id) override;
+
+ private:
+  struct Watcher {
+    fleet::Caller caller;
+    // The introduction peer: its own, or the socket of the instance that it belongs to.
+    uint64_t peer_key = 0;
+  };
+
+  explicit ControlLoop(ControlOptions options);
+  ServiceController* ControllerOf(ServiceName name);
+  ServiceController* FindController(ServiceName name) const;
+  Instance* FindInstance(uint64_t key) const;
+  Instance* FindInstanceById(const std::string& id) const;
+  Instance* AddInstance(ServiceController* controller, uint64_t version);
+  Status StartPlanned(Instance* instance, const ServiceSpec& spec, const LaunchPlan& plan);
+  StatusOr<fleet::AttachWelcome> AttachNow(const fleet::AttachHello& hello,
+                                           std::shared_ptr<fleet::AttachPeer> peer);
+  StatusOr<Instance*> AttachStarted(const fleet::AttachHello& hello);
+  StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
+  void BecomeReadyIfReachable(Instance* instance);
+  void PollDrain(Instance* instance, int64_t give_up_ns);
+  StatusOr<UniqueFd> ConnectNow(uint64_t instance_key, const std::string& caller,
+                                fleet::Introducer::CallerIs kind, uint64_t id);
+  Status IntroduceNow(uint64_t watcher_key, uint64_t id, const std::string& instance);
+  void Gone(Instance* instance, const Status& why);
+  void Note(const Instance& instance, std::string_view line);
+  Status WithLastWords(const Instance& instance, const std::string& what) const;
+  void DropFinishedControllers();
+  void CheckShutdown();
+
+  ControlOptions options_;
+  std::unique_ptr<fleet::Introducer> introducer_;
+  Random random_;
+  uint64_t next_key_ = 1;
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<ServiceController>> controllers_;
+  boost::unordered_flat_map<uint64_t, std::unique_ptr<Instance>> instances_;
+  boost::unordered_flat_map<std::string, uint64_t> instances_by_id_;
+  boost::unordered_flat_map<uint64_t, Watcher> watchers_;
+  std::function<void()> shutdown_done_;
+  std::atomic<uint64_t> introductions_{0};
+  std::atomic<uint64_t> instances_started_{0};
+};
+
+}  // namespace lever::scale
+
+#endif  // LIBLEVER_HOST_SCALE_CONTROL_LOOP_H_
