@@ -143,16 +143,15 @@ void Loop::Leave(LeaveMode mode) {
   LetGo(mode, kMailRoundsPerTurn);
 }
 
-// Takes the word, waiting for a thread that is at work, but not for one that sleeps.
-Status Loop::TakeWordWithin(int64_t timeout_ns) {
+// Takes the word, waiting for a thread that is at work, but not for one that sleeps. Leaves what
+// remains of the timeout.
+Status Loop::TakeWordWithin(int64_t* timeout_ns) {
   if (TakeWord()) return Status::Ok();
   const Status busy(LEVER_BUSY, "another thread is driving this loop");
   if (Inside()) return busy;
-  const int64_t until = DeadlineAfter(Clock::System().NowNs(), timeout_ns);
+  const int64_t until_ns = DeadlineAfter(Clock::System().NowNs(), *timeout_ns);
   int64_t pause_ns = kBackOffFirstNs;
-  for (int tries = 0;; ++tries) {
-    const bool late = timeout_ns == 0 || Clock::System().NowNs() >= until;
-    if (late || word_.IsAsleep()) break;
+  for (int tries = 0; *timeout_ns != 0 && !word_.IsAsleep(); ++tries) {
     if (tries < kYields) {
       ::sched_yield();
     } else {
@@ -160,6 +159,7 @@ Status Loop::TakeWordWithin(int64_t timeout_ns) {
       ::nanosleep(&pause, nullptr);
       pause_ns = std::min(pause_ns * 2, kBackOffLastNs);
     }
+    if (until_ns != kNever) *timeout_ns = std::max<int64_t>(until_ns - Clock::System().NowNs(), 0);
     if (TakeWord()) return Status::Ok();
   }
   // The caller may be an edge-triggered poller's, whose edge is spent: the owner leaves another. As
@@ -259,7 +259,7 @@ void Loop::AwaitSignal() {
 
 StatusOr<bool> Loop::Turn(int64_t timeout_ns) {
   if (Forked()) return Status(LEVER_FORKED, "this loop belongs to the parent process");
-  LEVER_RETURN_IF_ERROR(TakeWordWithin(timeout_ns));
+  LEVER_RETURN_IF_ERROR(TakeWordWithin(&timeout_ns));
   StatusOr<bool> did = RunTurn(timeout_ns);
   const bool did_more = LetGo(LeaveMode::kFlush, kMailRoundsPerTurn);
   if (did.ok() && did_more) *did = true;

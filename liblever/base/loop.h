@@ -21,8 +21,7 @@
 //     became ready, each doing a bounded piece; the timers that were due; and the mailbox, at most
 //     kMailRoundsPerTurn times as it was at that moment.
 //  4. OnTurnEnd() of everything marked dirty runs before the word is let go: all frames of a turn
-//  go
-//     out in one write. (Leave(LeaveMode::kDeferFlush) leaves them, which is work left.)
+//     go out in one write. (Leave(LeaveMode::kDeferFlush) leaves them, which is work left.)
 //  5. A paused source has no interest registered, so that its input does not make fd() readable.
 //  6. Whoever lets go with work left has made fd() readable first, and with a new edge if a Turn()
 //     elsewhere was told BUSY meanwhile.
@@ -128,8 +127,8 @@ struct LoopOptions {
 // What Leave() does about what is dirty.
 enum class LeaveMode : uint8_t {
   kFlush,
-  kDeferFlush,  // leaves it, and so fd() readable: the embedding event loop flushes at its tick's
-                // end
+  // Leaves it, and so fd() readable: the embedding event loop flushes at the end of its tick.
+  kDeferFlush,
 };
 
 class Loop {
@@ -216,7 +215,7 @@ class Loop {
 
   // The word.
   bool TakeWord();
-  Status TakeWordWithin(int64_t timeout_ns);
+  Status TakeWordWithin(int64_t* timeout_ns);
   bool LetGo(LeaveMode mode, int mail_rounds);
   bool HasPosts() const { return !mailbox_.Empty() || asks_.load() != 0; }
   // Whether nobody else is driving: what «Holding the word» asks for.
