@@ -122,6 +122,9 @@ class Stream {
   bool local_ended() const { return local_ended_; }
   size_t queued_bytes() const { return queue_.bytes(); }
   bool Writable() const { return queued_bytes() < kStreamQueuedBytesMax; }
+  // OnWritable() is owed also if the maximum was not reached: for who counts in bytes of its own. To be
+  // called while at least kStreamQueuedBytesLow is queued.
+  void WantWritable() { was_full_ = true; }
   // RST_STREAM. What is queued is dropped, nothing that has come meanwhile is delivered any more,
   // and OnClosed follows, later in the turn.
   void Reset(uint32_t error_code);

@@ -21,6 +21,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
@@ -152,9 +153,10 @@ class Session {
   Status Fail(ssize_t nghttp2_error) const;
   void SpendControlFrame();
   void SpendReset();
-  void FailLimit(std::string_view what);
+  void FailLimit(std::atomic<uint64_t>* counter, std::string_view what);
 
   // ---- What nghttp2 calls; see session_callbacks.cc ----
+  void OnBeginFrame(const nghttp2_frame_hd& frame);
   int OnBeginHeaders(const nghttp2_frame* frame);
   int OnHeader(const nghttp2_frame* frame, std::string_view name, std::string_view value,
                uint8_t flags);
@@ -194,6 +196,7 @@ class Session {
   size_t started_ = 0;  // client: streams that nghttp2 knows
   bool settings_received_ = false;
   bool discard_data_ = false;
+  bool limit_failed_ = false;
   bool paused_ = false;
   int32_t last_accepted_id_ = INT32_MAX;  // server: of the final GOAWAY
   uint32_t goaway_error_ = 0;             // that we sent

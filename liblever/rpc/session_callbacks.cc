@@ -48,6 +48,11 @@ nghttp2_option* SessionCallbacks::MakeOptions() {
 nghttp2_session_callbacks* SessionCallbacks::Make() {
   nghttp2_session_callbacks* table = nullptr;
   if (nghttp2_session_callbacks_new(&table) != 0) return nullptr;
+  nghttp2_session_callbacks_set_on_begin_frame_callback(
+      table, [](nghttp2_session*, const nghttp2_frame_hd* frame, void* self) {
+        Self(self)->OnBeginFrame(*frame);
+        return 0;
+      });
   nghttp2_session_callbacks_set_on_begin_headers_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
         return Self(self)->OnBeginHeaders(frame);
@@ -101,7 +106,9 @@ nghttp2_session_callbacks* SessionCallbacks::Make() {
       });
   nghttp2_session_callbacks_set_error_callback2(
       table, [](nghttp2_session*, int, const char* text, size_t size, void* self) {
-        Self(self)->failure_.assign(text, std::min(size, kFailureBytesMax));
+        Session* const session = Self(self);
+        if (session->limit_failed_) return 0;
+        session->failure_.assign(text, std::min(size, kFailureBytesMax));
         return 0;
       });
   return table;
@@ -113,6 +120,11 @@ ssize_t SessionCallbacks::ReadData(nghttp2_session*, int32_t, uint8_t*, size_t s
 }
 
 // ---- What comes in ----
+
+void Session::OnBeginFrame(const nghttp2_frame_hd& frame) {
+  // Ignored, so that OnFrame() never hears of it.
+  if (frame.type == NGHTTP2_PRIORITY) SpendControlFrame();
+}
 
 int Session::OnBeginHeaders(const nghttp2_frame* frame) {
   if (frame->hd.type != NGHTTP2_HEADERS) return 0;
@@ -198,8 +210,10 @@ void Session::OnFrame(const nghttp2_frame* frame) {
       SpendControlFrame();
       OnGoawayFrame(frame->goaway);
       return;
-    default:  // WINDOW_UPDATE, PRIORITY
+    case NGHTTP2_WINDOW_UPDATE:
       SpendControlFrame();
+      return;
+    default:
       return;
   }
 }
@@ -276,17 +290,19 @@ void Session::OnInvalidFrame(const nghttp2_frame* frame, int nghttp2_error) {
 
 void Session::SpendControlFrame() {
   if (control_frames_.Spend(now_ns_)) return;
-  Count(GlobalCounters().limit_control_frames);
-  FailLimit("too many frames without content");
+  FailLimit(&GlobalCounters().limit_control_frames, "too many frames without content");
 }
 
 void Session::SpendReset() {
   if (resets_.Spend(now_ns_)) return;
-  Count(GlobalCounters().limit_resets);
-  FailLimit("too many resets");
+  FailLimit(&GlobalCounters().limit_resets, "too many resets");
 }
 
-void Session::FailLimit(std::string_view what) {
+void Session::FailLimit(std::atomic<uint64_t>* counter, std::string_view what) {
+  // nghttp2 may go on to the end of what it was given.
+  if (limit_failed_) return;
+  limit_failed_ = true;
+  Count(*counter);
   failure_ = what;
   nghttp2_session_terminate_session(h2_, NGHTTP2_ENHANCE_YOUR_CALM);
 }

@@ -15,6 +15,7 @@
 #include "liblever/base/fd.h"
 #include "liblever/base/loop.h"
 #include "liblever/rpc/connection.h"
+#include "tests/rpc/connection_raw_peer.h"
 
 namespace lever::rpc {
 
@@ -195,6 +196,18 @@ class ConnectionTest : public ::testing::Test {
     OpenServer(std::move(pair->second), server_options);
   }
 
+  // One end of ours against a peer of hand-made frames.
+  RawPeer ClientAgainstRaw(const ConnectionOptions& options = {}) {
+    auto pair = SocketPair(SOCK_STREAM);
+    OpenClient(std::move(pair->first), options);
+    return RawPeer(std::move(pair->second));
+  }
+  RawPeer ServerAgainstRaw(const ConnectionOptions& options = {}) {
+    auto pair = SocketPair(SOCK_STREAM);
+    OpenServer(std::move(pair->first), options);
+    return RawPeer(std::move(pair->second));
+  }
+
   // Turns the loop until `condition` holds; false if it takes too long.
   bool Until(const std::function<bool()>& condition) {
     const int64_t limit = DeadlineAfter(Clock::System().NowNs(), kTestLimitNs);
@@ -231,10 +244,17 @@ class ConnectionTest : public ::testing::Test {
     return stream;
   }
 
+  ManualClock clock;  // for fixtures whose SetUp() opens the loop with it
   std::unique_ptr<Loop> loop;
   std::deque<TestStream> calls;
   TestEnd client;
   TestEnd server;
+};
+
+// The same with time that stands still unless the test moves it.
+class ConnectionClockTest : public ConnectionTest {
+ protected:
+  void SetUp() override { OpenLoop({.clock = &clock}); }
 };
 
 }  // namespace lever::rpc

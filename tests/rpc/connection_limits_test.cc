@@ -1,0 +1,326 @@
+// What a peer can do to us, and where it ends.
+#include "liblever/rpc/counters.h"
+#include "tests/rpc/connection_fixture.h"
+
+namespace lever::rpc {
+namespace {
+
+std::string Preface() { return std::string(kClientMagic) + Frame(kFrameSettings, 0, 0); }
+
+uint64_t Value(const std::atomic<uint64_t>& counter) { return counter.load(); }
+
+class ConnectionLimitsTest : public ConnectionTest {
+ protected:
+  // Sends `piece(i)` for i = 0.. until the server has closed the connection; how many it took.
+  size_t FloodServer(const std::function<std::string(uint32_t)>& piece, size_t most) {
+    RawPeer peer = ServerAgainstRaw();
+    peer.Send(Preface());
+    Settle();
+    size_t sent = 0;
+    while (sent < most && server.closed == 0) {
+      peer.Send(piece(static_cast<uint32_t>(sent++)));
+      if (sent % 16 == 0) Settle();
+      peer.Read();
+      peer.seen.clear();
+    }
+    Settle();
+    return sent;
+  }
+};
+
+TEST_F(ConnectionLimitsTest, OversizedRequestHeadersCostTheirStreamAndHpackStaysRight) {
+  ConnectionOptions options;
+  options.header_list_bytes_max = 1000;
+  OpenBoth({}, options);
+  Echo(&server);
+  const uint64_t before = Value(GlobalCounters().limit_header_block);
+  HeaderList large = RequestHeaders();
+  large.Add("early", "enters the table before the limit");
+  large.Add("filler", std::string(1000, 'f'));
+  large.Add("late", "enters the table after the limit");
+  TestStream& refused = NewCall();
+  Start(&refused, "x", true, large);
+  ASSERT_TRUE(Until([&] { return refused.closed == 1; }));
+  EXPECT_EQ(refused.close.error_code, kHttp2EnhanceYourCalm);
+  EXPECT_TRUE(server.requests.empty());
+  EXPECT_EQ(server.connection->open_streams(), 0u);
+  EXPECT_EQ(Value(GlobalCounters().limit_header_block), before + 1);
+
+  HeaderList small = RequestHeaders();
+  small.Add("early", "enters the table before the limit");
+  small.Add("late", "enters the table after the limit");
+  TestStream& next = NewCall();
+  Start(&next, "x", true, small);
+  ASSERT_TRUE(Until([&] { return next.closed == 1; }));
+  EXPECT_EQ(next.body, "x");
+  EXPECT_EQ(server.requests[0]->headers.Find("late"), "enters the table after the limit");
+}
+
+TEST_F(ConnectionLimitsTest, OversizedResponseHeadersAndTrailersCostTheirStream) {
+  ConnectionOptions options;
+  options.header_list_bytes_max = 1000;
+  OpenBoth(options, {});
+  HeaderList large;
+  large.Add("large", std::string(1000, 'f'));
+  server.on_request = [&](TestStream& request, Stream& stream) {
+    HeaderList headers = ResponseHeaders();
+    if (request.headers.Find(":path") == "/headers") headers.Add("l", std::string(1000, 'f'));
+    stream.SendHeaders(headers);
+    stream.EndWithTrailers(large);
+  };
+  for (const char* path : {"/headers", "/trailers"}) {
+    TestStream& call = NewCall();
+    Start(&call, "x", true, RequestHeaders(path));
+    ASSERT_TRUE(Until([&] { return call.closed == 1; }));
+    EXPECT_EQ(call.close.error_code, kHttp2EnhanceYourCalm) << path;
+    EXPECT_FALSE(call.close.unprocessed);
+  }
+  EXPECT_EQ(client.closed, 0);
+}
+
+TEST_F(ConnectionLimitsTest, TooManyFieldsCostTheirStream) {
+  OpenBoth();
+  Echo(&server);
+  HeaderList headers = RequestHeaders();
+  while (headers.size() < kHeaderFieldsMax) headers.Add("f", "");
+  TestStream& most = NewCall();
+  Start(&most, "x", true, headers);
+  headers.Add("f", "");
+  TestStream& refused = NewCall();
+  Start(&refused, "x", true, headers);
+  ASSERT_TRUE(Until([&] { return refused.closed == 1 && most.closed == 1; }));
+  EXPECT_EQ(refused.close.error_code, kHttp2EnhanceYourCalm);
+  EXPECT_EQ(most.body, "x");
+}
+
+TEST_F(ConnectionLimitsTest, FramesWithoutContentEndTheConnection) {
+  const struct {
+    const char* name;
+    std::function<std::string(uint32_t)> piece;
+  } floods[] = {
+      {"PING", [](uint32_t) { return Frame(kFramePing, 0, 0, "12345678"); }},
+      {"SETTINGS", [](uint32_t) { return Frame(kFrameSettings, 0, 0); }},
+      {"PRIORITY",
+       [](uint32_t) { return Frame(kFramePriority, 0, 1, Number(0) + std::string(1, '\x10')); }},
+      {"WINDOW_UPDATE", [](uint32_t) { return Frame(kFrameWindowUpdate, 0, 0, Number(1)); }},
+      {"empty DATA",
+       [](uint32_t i) {
+         return i == 0 ? Frame(kFrameHeaders, kFlagEndHeaders, 1, kRequestBlock)
+                       : Frame(kFrameData, 0, 1);
+       }},
+  };
+  for (const auto& flood : floods) {
+    SCOPED_TRACE(flood.name);
+    server = TestEnd();
+    const uint64_t before = Value(GlobalCounters().limit_control_frames);
+    const size_t taken = FloodServer(flood.piece, 20 * kControlFramesBurst);
+    EXPECT_EQ(server.closed, 1);
+    EXPECT_GE(taken, kControlFramesBurst - 10);
+    EXPECT_EQ(server.status.code(), LEVER_UNAVAILABLE);
+    EXPECT_EQ(Value(GlobalCounters().limit_control_frames), before + 1);
+  }
+}
+
+TEST_F(ConnectionLimitsTest, FramesThatComeWithWorkAreFree) {
+  OpenBoth();
+  Echo(&server);
+  // Each echo of a window costs the client several WINDOW_UPDATE frames.
+  const std::string body(kStreamWindowBytes, 'x');
+  for (size_t i = 0; i < kControlFramesBurst; ++i) {
+    calls.clear();
+    server.requests.clear();
+    Start(&NewCall(), i % 10 == 0 ? std::string_view(body) : "x");
+    ASSERT_TRUE(Until([&] { return calls[0].closed == 1; }));
+    ASSERT_EQ(calls[0].close.error_code, 0u);
+  }
+}
+
+TEST_F(ConnectionLimitsTest, RapidResetsEndTheConnection) {
+  const size_t taken = FloodServer(
+      [](uint32_t i) {
+        return Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock) +
+               Frame(kFrameReset, 0, 2 * i + 1, Number(kHttp2Cancel));
+      },
+      20 * kResetsBurst);
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_GE(taken, kResetsBurst - 10);
+  for (const auto& request : server.requests) EXPECT_EQ(request->closed, 1);
+}
+
+TEST_F(ConnectionLimitsTest, ResetsThatThePeerMakesUsSendEndTheConnection) {
+  const uint64_t before = Value(GlobalCounters().limit_resets);
+  // A window that overflows is an error of its stream.
+  const size_t taken = FloodServer(
+      [](uint32_t i) {
+        return Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock) +
+               Frame(kFrameWindowUpdate, 0, 2 * i + 1, Number(0x7fffffff));
+      },
+      20 * kResetsBurst);
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_GE(taken, kResetsBurst - 10);
+  EXPECT_EQ(Value(GlobalCounters().limit_resets), before + 1);
+}
+
+TEST_F(ConnectionLimitsTest, EndlessContinuationsEndTheConnection) {
+  const size_t taken = FloodServer(
+      [](uint32_t i) {
+        return i == 0
+                   ? Frame(kFrameHeaders, 0, 1, kRequestBlock)
+                   : Frame(kFrameContinuation, 0, 1, std::string_view("\x00\x01\x61\x01\x62", 5));
+      },
+      100);
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_LE(taken, 32u);
+  EXPECT_TRUE(server.requests.empty());
+}
+
+TEST_F(ConnectionLimitsTest, MoreStreamsThanAllowedAreRefused) {
+  ConnectionOptions options;
+  options.streams_max = 3;
+  RawPeer peer = ServerAgainstRaw(options);
+  peer.Send(Preface());
+  for (uint32_t i = 0; i < 5; ++i) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock));
+  }
+  Settle();
+  EXPECT_EQ(server.requests.size(), 3u);
+  const std::vector<SeenFrame> resets = peer.Frames(kFrameReset);
+  ASSERT_EQ(resets.size(), 2u);
+  EXPECT_EQ(resets[0].payload, Number(kHttp2RefusedStream));
+}
+
+TEST_F(ConnectionLimitsTest, APeerThatDoesNotReadIsNotReadFrom) {
+  auto pair = SocketPair(SOCK_STREAM);
+  RawPeer peer(std::move(pair->second));
+  OpenServer(std::move(pair->first));
+  const uint64_t before = Value(GlobalCounters().limit_output_stalled);
+  HeaderList large = ResponseHeaders();
+  large.Add("large", std::string(60'000, 'x'), Indexing::kNever);
+  server.on_request = [&](TestStream&, Stream& stream) {
+    stream.SendHeaders(large, Stream::End::kYes);
+  };
+  peer.Send(Preface());
+  uint32_t sent = 0;
+  // Far more than fit: 200 x 60 kB.
+  for (; sent < 200 && Value(GlobalCounters().limit_output_stalled) == before; ++sent) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 2 * sent + 1, kRequestBlock));
+    Settle();
+  }
+  EXPECT_EQ(Value(GlobalCounters().limit_output_stalled), before + 1);
+  EXPECT_LT(sent, 100u);
+  const size_t requests = server.requests.size();
+  peer.Send(Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 2 * sent + 1, kRequestBlock));
+  Settle();
+  EXPECT_EQ(server.requests.size(), requests);
+  // It reads after all, and everything goes on.
+  ASSERT_TRUE(Until([&] { return peer.Frames(kFrameHeaders).size() == requests + 1; }));
+  EXPECT_EQ(server.connection->open_streams(), 0u);
+}
+
+TEST_F(ConnectionLimitsTest, APeerThatGoesWithoutReadingEndsTheConnection) {
+  auto pair = SocketPair(SOCK_STREAM);
+  RawPeer peer(std::move(pair->second));
+  OpenServer(std::move(pair->first));
+  HeaderList large = ResponseHeaders();
+  large.Add("large", std::string(60'000, 'x'), Indexing::kNever);
+  server.on_request = [&](TestStream&, Stream& stream) { stream.SendHeaders(large); };
+  peer.Send(Preface());
+  for (uint32_t i = 0; i < 100; ++i) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock));
+    Settle();
+  }
+  EXPECT_LT(server.requests.size(), 100u);
+  peer.Close();
+  ASSERT_TRUE(Until([&] { return server.closed == 1; }));
+  for (const auto& request : server.requests) EXPECT_EQ(request->closed, 1);
+}
+
+TEST_F(ConnectionClockTest, ASilentClientIsClosedAfterThePrefaceTimeout) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(kClientMagic);
+  Settle();
+  clock.Advance(kPrefaceTimeoutNs - 1);
+  Settle();
+  EXPECT_EQ(server.closed, 0);
+  clock.Advance(1);
+  Settle();
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_EQ(server.status.code(), LEVER_UNAVAILABLE);
+}
+
+TEST_F(ConnectionClockTest, APeerThatDoesNotAnswerAPingIsClosed) {
+  RawPeer peer = ClientAgainstRaw();
+  peer.Send(Frame(kFrameSettings, 0, 0));
+  Settle();
+  // Without streams nothing is asked.
+  clock.Advance(10 * kKeepaliveTimeNs);
+  Settle();
+  EXPECT_TRUE(peer.Frames(kFramePing).empty());
+  TestStream& call = NewCall();
+  Start(&call);
+  Settle();
+  clock.Advance(kKeepaliveTimeNs - 1);
+  Settle();
+  EXPECT_TRUE(peer.Frames(kFramePing).empty());
+  clock.Advance(1);
+  Settle();
+  ASSERT_EQ(peer.Frames(kFramePing).size(), 1u);
+  // An answer keeps it.
+  clock.Advance(kKeepaliveTimeoutNs - 1);
+  peer.Send(Frame(kFramePing, kFlagAck, 0, peer.Frames(kFramePing)[0].payload));
+  Settle();
+  clock.Advance(kKeepaliveTimeNs);
+  Settle();
+  ASSERT_EQ(peer.Frames(kFramePing).size(), 2u);
+  clock.Advance(kKeepaliveTimeoutNs);
+  Settle();
+  EXPECT_EQ(client.closed, 1);
+  EXPECT_EQ(client.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(call.close.connection_status.code(), LEVER_UNAVAILABLE);
+}
+
+TEST_F(ConnectionClockTest, KeepaliveCanBeTurnedOff) {
+  ConnectionOptions options;
+  options.keepalive_time_ns = -1;
+  RawPeer peer = ClientAgainstRaw(options);
+  peer.Send(Frame(kFrameSettings, 0, 0));
+  Settle();
+  Start(&NewCall());
+  Settle();
+  for (int i = 0; i < 10; ++i) {
+    clock.Advance(kKeepaliveTimeNs);
+    Settle();
+  }
+  EXPECT_TRUE(peer.Frames(kFramePing).empty());
+  EXPECT_EQ(client.closed, 0);
+}
+
+TEST_F(ConnectionLimitsTest, CountersCountWhatHappened) {
+  Counters& counters = GlobalCounters();
+  const uint64_t opened = Value(counters.connections_opened);
+  const uint64_t closed = Value(counters.connections_closed);
+  const uint64_t streams = Value(counters.streams_opened);
+  const uint64_t streams_closed = Value(counters.streams_closed);
+  const uint64_t sent = Value(counters.bytes_sent);
+  const uint64_t received = Value(counters.bytes_received);
+  OpenBoth();
+  Echo(&server);
+  TestStream& call = NewCall();
+  Start(&call, "x");
+  ASSERT_TRUE(Until([&] { return call.closed == 1; }));
+  Settle();
+  Do([&] {
+    client.connection->Close(Status::Ok());
+    server.connection.reset();
+  });
+  Settle();
+  EXPECT_EQ(Value(counters.connections_opened), opened + 2);
+  EXPECT_EQ(Value(counters.connections_closed), closed + 2);
+  EXPECT_EQ(Value(counters.streams_opened), streams + 2);
+  EXPECT_EQ(Value(counters.streams_closed), streams_closed + 2);
+  EXPECT_GT(Value(counters.bytes_sent), sent + 100);
+  EXPECT_GT(Value(counters.bytes_received), received + 100);
+}
+
+}  // namespace
+}  // namespace lever::rpc
