@@ -1,0 +1,257 @@
+#include "liblever/policy/address.h"
+
+#include <array>
+#include <cstdint>
+
+#include "liblever/value/utf8.h"
+
+namespace lever::policy {
+namespace {
+
+constexpr bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
+constexpr bool IsUpper(char c) { return c >= 'A' && c <= 'Z'; }
+constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool IsLetter(char c) { return IsLower(c) || IsUpper(c); }
+// RFC 3986 section 2.3.
+constexpr bool IsUnreserved(char c) {
+  return IsLetter(c) || IsDigit(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+constexpr char kHex[] = "0123456789ABCDEF";
+
+// The value of a hexadecimal digit, or -1.
+constexpr int HexValue(char c) {
+  if (IsDigit(c)) return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+// The input in quotation marks, as ASCII and cut to what a person reads.
+std::string Quote(std::string_view text) {
+  constexpr size_t kShownMax = 60;
+  std::string quoted("'");
+  for (const char c : text.substr(0, kShownMax)) {
+    if (c >= 0x20 && c <= 0x7e) {
+      quoted.push_back(c);
+    } else {
+      const uint8_t byte = static_cast<uint8_t>(c);
+      quoted.append("\\x").push_back(kHex[byte >> 4]);
+      quoted.push_back(kHex[byte & 15]);
+    }
+  }
+  if (text.size() > kShownMax) quoted.append("...");
+  quoted.push_back('\'');
+  return quoted;
+}
+
+Status Refuse(std::string message) {
+  return InvalidArgument(std::move(message)).WithExecuted(LEVER_EXECUTED_NO);
+}
+
+// "the service name 'x' ..." with what is wrong.
+Status RefuseName(std::string_view what, std::string_view name, std::string_view wrong) {
+  std::string message("the ");
+  message.append(what).append(" name ").append(Quote(name)).append(" ").append(wrong);
+  return Refuse(std::move(message));
+}
+
+// Splits `text` at '/' into at most parts.size() parts. Returns how many there are; one more than
+// fits stands for all larger numbers.
+template <size_t kMax>
+size_t Split(std::string_view text, std::array<std::string_view, kMax>* parts) {
+  size_t count = 0;
+  for (;;) {
+    if (count == kMax) return kMax + 1;
+    const size_t slash = text.find('/');
+    (*parts)[count++] = text.substr(0, slash);
+    if (slash == std::string_view::npos) return count;
+    text.remove_prefix(slash + 1);
+  }
+}
+
+// Takes "lever://<environment>" or nothing off the front; what remains begins with '/'.
+Status TakeEnvironment(std::string_view* text, std::string* environment) {
+  if (text->starts_with(kAddressScheme)) {
+    const size_t begin = kAddressScheme.size();
+    const size_t end = text->find('/', begin);
+    if (end == std::string_view::npos) {
+      return Refuse("the address " + Quote(*text) + " names no service and method");
+    }
+    const std::string_view name = text->substr(begin, end - begin);
+    LEVER_RETURN_IF_ERROR(CheckEnvironment(name));
+    environment->assign(name);
+    text->remove_prefix(end);
+  }
+  if (!text->starts_with('/')) {
+    return Refuse("the address " + Quote(*text) +
+                  " begins neither with lever://<environment>/ nor with /");
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status CheckEnvironment(std::string_view name) {
+  constexpr std::string_view kWhat = "environment";
+  if (name.empty()) return RefuseName(kWhat, name, "is empty");
+  if (name.size() > kEnvironmentBytesMax) return RefuseName(kWhat, name, "has more than 63 bytes");
+  for (const char c : name) {
+    if (!IsLower(c) && !IsDigit(c) && c != '.' && c != '-') {
+      return RefuseName(kWhat, name, "has a character other than a-z, 0-9, '.' and '-'");
+    }
+  }
+  if (name.front() == '.' || name.front() == '-' || name.back() == '.' || name.back() == '-') {
+    return RefuseName(kWhat, name, "begins or ends with '.' or '-'");
+  }
+  if (name.find("..") != std::string_view::npos) return RefuseName(kWhat, name, "has '..' in it");
+  return Status::Ok();
+}
+
+Status CheckService(std::string_view name) {
+  constexpr std::string_view kWhat = "service";
+  if (name.empty()) return RefuseName(kWhat, name, "is empty");
+  if (name.find('.') != std::string_view::npos) {
+    return RefuseName(kWhat, name,
+                      "has a dot: this is the path of a gRPC method, not the address of a service");
+  }
+  if (name.size() > kServiceBytesMax) return RefuseName(kWhat, name, "has more than 63 bytes");
+  if (!IsLower(name.front())) return RefuseName(kWhat, name, "does not begin with a-z");
+  for (const char c : name) {
+    if (!IsLetter(c) && !IsDigit(c) && c != '-') {
+      return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '-'");
+    }
+  }
+  return Status::Ok();
+}
+
+Status CheckMethod(std::string_view name) {
+  constexpr std::string_view kWhat = "method";
+  if (name.empty()) return RefuseName(kWhat, name, "is empty");
+  if (name.size() > kMethodBytesMax) return RefuseName(kWhat, name, "has more than 128 bytes");
+  if (IsDigit(name.front())) return RefuseName(kWhat, name, "begins with a digit");
+  for (const char c : name) {
+    if (!IsLetter(c) && !IsDigit(c) && c != '_') {
+      return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '_'");
+    }
+  }
+  return Status::Ok();
+}
+
+Status CheckResource(std::string_view decoded) {
+  constexpr std::string_view kWhat = "resource";
+  if (decoded.empty()) return RefuseName(kWhat, decoded, "is empty");
+  if (decoded.size() > kResourceBytesMax) {
+    return RefuseName(kWhat, decoded, "has more than 512 bytes");
+  }
+  if (decoded == "." || decoded == "..") return RefuseName(kWhat, decoded, "is not allowed");
+  if (decoded.find('\0') != std::string_view::npos) {
+    return RefuseName(kWhat, decoded, "has a NUL in it");
+  }
+  if (!value::IsUtf8(decoded)) return RefuseName(kWhat, decoded, "is not UTF-8");
+  return Status::Ok();
+}
+
+std::string EncodeResource(std::string_view resource) {
+  std::string encoded;
+  encoded.reserve(resource.size());
+  for (const char c : resource) {
+    if (IsUnreserved(c)) {
+      encoded.push_back(c);
+    } else {
+      const uint8_t byte = static_cast<uint8_t>(c);
+      encoded.push_back('%');
+      encoded.push_back(kHex[byte >> 4]);
+      encoded.push_back(kHex[byte & 15]);
+    }
+  }
+  return encoded;
+}
+
+StatusOr<std::string> DecodeResource(std::string_view encoded) {
+  constexpr std::string_view kWhat = "resource";
+  if (encoded.size() > kResourceEncodedBytesMax) {
+    return RefuseName(kWhat, encoded, "has more than 512 bytes");
+  }
+  std::string decoded;
+  decoded.reserve(encoded.size());
+  for (size_t at = 0; at < encoded.size(); ++at) {
+    const char c = encoded[at];
+    if (IsUnreserved(c)) {
+      decoded.push_back(c);
+    } else if (c != '%') {
+      const uint8_t byte = static_cast<uint8_t>(c);
+      std::string wrong("has a character that must be percent-encoded, as %");
+      wrong.push_back(kHex[byte >> 4]);
+      wrong.push_back(kHex[byte & 15]);
+      return RefuseName(kWhat, encoded, wrong);
+    } else {
+      const int high = encoded.size() - at > 2 ? HexValue(encoded[at + 1]) : -1;
+      const int low = encoded.size() - at > 2 ? HexValue(encoded[at + 2]) : -1;
+      if (high < 0 || low < 0) {
+        return RefuseName(kWhat, encoded, "has a '%' without two hexadecimal digits");
+      }
+      decoded.push_back(static_cast<char>(high << 4 | low));
+      at += 2;
+    }
+  }
+  LEVER_RETURN_IF_ERROR(CheckResource(decoded));
+  return decoded;
+}
+
+StatusOr<Address> ParseAddress(std::string_view text) {
+  if (text.size() > kAddressBytesMax) return Refuse("the address " + Quote(text) + " is too long");
+  Address address;
+  std::string_view path = text;
+  LEVER_RETURN_IF_ERROR(TakeEnvironment(&path, &address.environment));
+  std::array<std::string_view, 3> parts;
+  const size_t count = Split(path.substr(1), &parts);
+  LEVER_RETURN_IF_ERROR(CheckService(parts[0]));
+  if (count < 2 || count > 3) {
+    return Refuse("the address " + Quote(text) +
+                  " has not the form /<service>/<method> or /<service>/<resource>/<method>");
+  }
+  address.service.assign(parts[0]);
+  if (count == 3) {
+    LEVER_ASSIGN_OR_RETURN(address.resource, DecodeResource(parts[1]));
+    address.has_resource = true;
+  }
+  LEVER_RETURN_IF_ERROR(CheckMethod(parts[count - 1]));
+  address.method.assign(parts[count - 1]);
+  return address;
+}
+
+StatusOr<Address> ParseAddressHeaders(std::string_view url,
+                                      std::optional<std::string_view> resource) {
+  LEVER_ASSIGN_OR_RETURN(Address address, ParseAddress(url));
+  if (address.has_resource) {
+    return Refuse("lever-url " + Quote(url) + " has a resource, which belongs in lever-resource");
+  }
+  if (resource.has_value()) {
+    LEVER_ASSIGN_OR_RETURN(address.resource, DecodeResource(*resource));
+    address.has_resource = true;
+  }
+  return address;
+}
+
+std::string FormatUrlHeader(const Address& address) {
+  std::string text;
+  if (!address.environment.empty()) text.append(kAddressScheme).append(address.environment);
+  text.append("/").append(address.service).append("/").append(address.method);
+  return text;
+}
+
+std::string FormatAddress(const Address& address) {
+  std::string text;
+  if (!address.environment.empty()) text.append(kAddressScheme).append(address.environment);
+  text.append("/").append(address.service);
+  if (address.has_resource) text.append("/").append(EncodeResource(address.resource));
+  text.append("/").append(address.method);
+  return text;
+}
+
+bool IsStreamingMethod(std::string_view method) {
+  return method.ends_with("Chan") || method.ends_with("_chan") || method == "chan";
+}
+
+}  // namespace lever::policy
