@@ -10,8 +10,9 @@
 //              all but A-Z a-z 0-9 - . _ ~ percent-encoded
 //
 // A resource is decoded exactly once, here, and compared byte by byte ever after: no Unicode
-// normalisation. What is read may encode more than it must and with small hexadecimal digits; what is
-// written is canonical. So a parsed address formats to one text, and that text parses to the address.
+// normalisation. What is read may encode more than it must and with small hexadecimal digits; what
+// is written is canonical. So a parsed address formats to one text, and that text parses to the
+// address.
 //
 // On the wire the header `lever-url` has the address without the resource, so that it stays in
 // HPACK's table, and `lever-resource` has the encoded resource.
@@ -36,11 +37,11 @@ inline constexpr std::string_view kAddressScheme = "lever://";
 inline constexpr size_t kEnvironmentBytesMax = 63;
 inline constexpr size_t kServiceBytesMax = 63;
 inline constexpr size_t kMethodBytesMax = 128;
-inline constexpr size_t kResourceBytesMax = 512;                        // decoded
+inline constexpr size_t kResourceBytesMax = 512;                           // decoded
 inline constexpr size_t kResourceEncodedBytesMax = 3 * kResourceBytesMax;  // every byte as %XX
 // "lever://", three names, a resource and three slashes.
-inline constexpr size_t kAddressBytesMax = 8 + kEnvironmentBytesMax + kServiceBytesMax +
-                                           kMethodBytesMax + kResourceEncodedBytesMax + 3;
+inline constexpr size_t kAddressBytesMax =
+    8 + kEnvironmentBytesMax + kServiceBytesMax + kMethodBytesMax + kResourceEncodedBytesMax + 3;
 
 struct Address {
   std::string environment;  // empty where the text named none

@@ -21,15 +21,9 @@ int64_t Latency(const PeerLoad& peer) {
   return peer.latency_ns != 0 ? peer.latency_ns : peer.reported_latency_ns;
 }
 
-// The n-th of those that are not excluded.
-size_t NthAllowed(std::span<const PeerLoad> peers, size_t n) {
-  for (size_t i = 0; i < peers.size(); ++i) {
-    if (!peers[i].excluded && n-- == 0) return i;
-  }
-  return kNoPeer;
-}
-
 }  // namespace
+
+bool IsCold(const PeerLoad& peer) { return !Hot(peer) && !Full(peer); }
 
 bool Better(const PeerLoad& a, const PeerLoad& b) {
   if (Full(a) != Full(b)) return Full(b);
@@ -45,20 +39,8 @@ bool Better(const PeerLoad& a, const PeerLoad& b) {
 }
 
 size_t PickPeer(std::span<const PeerLoad> peers, uint64_t random) {
-  const size_t excluded = static_cast<size_t>(
-      std::count_if(peers.begin(), peers.end(), [](const PeerLoad& p) { return p.excluded; }));
-  const size_t allowed = peers.size() - excluded;
-  if (allowed == 0) return kNoPeer;
-  const auto index = [&](size_t n) { return excluded == 0 ? n : NthAllowed(peers, n); };
-  if (allowed == 1) return index(0);
-  // Two different ones out of the two halves of the random bits (multiply-shift, unbiased enough for
-  // numbers far below 2^32).
-  const size_t first = static_cast<size_t>(((random & 0xffffffff) * allowed) >> 32);
-  size_t second = static_cast<size_t>(((random >> 32) * (allowed - 1)) >> 32);
-  if (second >= first) ++second;
-  const size_t a = index(first);
-  const size_t b = index(second);
-  return Better(peers[b], peers[a]) ? b : a;
+  return PickAmong(
+      peers.size(), [peers](size_t i) -> const PeerLoad& { return peers[i]; }, random);
 }
 
 }  // namespace lever::policy

@@ -6,9 +6,9 @@
 // so that doubling the number of shards splits each shard in two. With one shard it is 0.
 //
 // The owner of a shard among some instances is the one with the highest XXH3-64, with the shard as
-// the seed, of its id (rendezvous hashing: Thaler and Ravishankar, 1998); of equal ones the smallest
-// id. When an instance goes, only its own shards move; when one comes, it takes an equal part from
-// each.
+// the seed, of its id (rendezvous hashing: Thaler and Ravishankar, 1998); of equal ones the
+// smallest id. When an instance goes, only its own shards move; when one comes, it takes an equal
+// part from each.
 //
 // Pure functions that allocate nothing; any thread.
 #ifndef LIBLEVER_POLICY_SHARD_H_

@@ -42,6 +42,27 @@ TEST(PickPeer, OfTwoAlwaysTakesTheBetterOne) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(PickPeer(peers, random.Next()), 1u);
 }
 
+TEST(PickPeer, TakesTheOnlyColdOneAmongManyHotOnes) {
+  std::vector<PeerLoad> peers(100, PeerLoad{.in_flight = 5, .load_max = 5});
+  peers[71] = {.in_flight = 4, .latency_ns = 1'000'000'000, .load_max = 5};
+  Random random(4);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(PickPeer(peers, random.Next()), 71u);
+}
+
+TEST(PickPeer, OfOneTakesItHoweverHot) {
+  const PeerLoad full{.in_flight = 9, .load_max = 1, .concurrency_max = 1};
+  EXPECT_EQ(PickPeer(std::span(&full, 1), ~uint64_t{0}), 0u);
+}
+
+TEST(PickPeer, SpreadsEquallyOverThoseLeftAfterExclusion) {
+  std::vector<PeerLoad> peers(8);
+  peers[0].excluded = peers[3].excluded = true;
+  std::array<int, 8> counts{};
+  Random random(5);
+  for (int i = 0; i < 60'000; ++i) ++counts[PickPeer(peers, random.Next())];
+  for (const size_t i : {1, 2, 4, 5, 6, 7}) EXPECT_NEAR(counts[i], 10'000, 600);
+}
+
 TEST(Better, AColdOneBeatsAHotOneWhateverItsLatency) {
   const PeerLoad cold{.in_flight = 1, .latency_ns = 1'000'000'000};
   const PeerLoad hot{.in_flight = kHotInFlight, .latency_ns = 1000};
