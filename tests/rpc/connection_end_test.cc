@@ -98,6 +98,26 @@ TEST_F(ConnectionClockTest, ADrainGoesOnWithoutTheAnswerToItsPing) {
   EXPECT_EQ(peer.Frames(kFrameGoaway).size(), 2u);
 }
 
+TEST_F(ConnectionClockTest, AfterADrainThePeerSeesTheEndAndIsGivenTimeToClose) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0));
+  Settle();
+  Do([&] { server.connection->Drain(); });
+  Settle();
+  peer.Send(Frame(kFramePing, kFlagAck, 0, peer.Frames(kFramePing).at(0).payload));
+  Settle();
+  peer.Read();
+  EXPECT_TRUE(peer.ended);
+  EXPECT_EQ(peer.Frames(kFrameGoaway).size(), 2u);
+  clock.Advance(kLingerTimeoutNs - 1);
+  Settle();
+  EXPECT_EQ(server.closed, 0);
+  clock.Advance(1);
+  Settle();
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_TRUE(server.status.ok());
+}
+
 TEST_F(ConnectionTest, StreamsAboveThePeersLastIdAreUnprocessedAndTheOthersGoOn) {
   RawPeer peer = ClientAgainstRaw();
   TestStream& first = NewCall();

@@ -7,6 +7,8 @@
 namespace lever::rpc {
 namespace {
 
+constexpr size_t kWholePieces = 1 << 20;
+
 // A socket that moves at most `piece_max` bytes at a time, and records both directions.
 class FaultyStream : public ByteStream {
  public:
@@ -50,16 +52,12 @@ class FaultyStream : public ByteStream {
 
 class ConnectionFaultsTest : public ConnectionTest {
  protected:
-  FaultyStream* OpenFaulty(TestEnd* end, Role role, UniqueFd socket, uint32_t seed,
-                           size_t piece_max) {
-    auto stream = std::make_unique<FaultyStream>(std::move(socket), seed, piece_max);
-    FaultyStream* faulty = stream.get();
+  void OpenFaulty(TestEnd* end, Role role, std::unique_ptr<ByteStream> stream) {
     Do([&] {
       auto opened = Connection::Over(loop.get(), std::move(stream), {.role = role}, end);
       ASSERT_TRUE(opened.ok());
       end->connection = std::move(opened).value();
     });
-    return faulty;
   }
 
   // The calls of the recorded exchange, always the same.
@@ -81,8 +79,10 @@ TEST_F(ConnectionFaultsTest, AnySizeOfReadsAndWritesGivesTheSame) {
     const size_t piece_max = seed <= 5 ? 1 : 1 + random() % 3000;
     auto pair = SocketPair(SOCK_STREAM);
     ASSERT_TRUE(pair.ok());
-    OpenFaulty(&client, Role::kClient, std::move(pair->first), random(), piece_max);
-    OpenFaulty(&server, Role::kServer, std::move(pair->second), random(), piece_max);
+    OpenFaulty(&client, Role::kClient,
+               std::make_unique<FaultyStream>(std::move(pair->first), random(), piece_max));
+    OpenFaulty(&server, Role::kServer,
+               std::make_unique<FaultyStream>(std::move(pair->second), random(), piece_max));
     Echo(&server);
     std::vector<std::string> bodies;
     for (int i = 0; i < 5; ++i) {
@@ -107,9 +107,10 @@ TEST_F(ConnectionFaultsTest, AnExchangeMayBreakOffAtEachByteOnEitherSide) {
   std::string to_client;
   {
     auto pair = SocketPair(SOCK_STREAM);
-    FaultyStream* faulty = OpenFaulty(&client, Role::kClient, std::move(pair->first), 1, 100'000);
+    auto faulty = std::make_unique<FaultyStream>(std::move(pair->first), 1, kWholePieces);
     faulty->write_log = &to_server;
     faulty->read_log = &to_client;
+    OpenFaulty(&client, Role::kClient, std::move(faulty));
     OpenServer(std::move(pair->second));
     Echo(&server);
     StartExchange();
@@ -157,36 +158,96 @@ TEST_F(ConnectionFaultsTest, AnExchangeMayBreakOffAtEachByteOnEitherSide) {
 }
 
 TEST_F(ConnectionFaultsTest, NeverWrittenFlipsAtTheFirstByteOfHeaders) {
-  size_t headers_offset[2] = {0, 0};
-  for (size_t limit = 0; limit < 400; ++limit) {
-    SCOPED_TRACE("bytes that the socket takes: " + std::to_string(limit));
+  // Runs the exchange over a socket that takes so many bytes, and returns those.
+  const auto run = [&](size_t limit) {
     client = TestEnd();
     calls.clear();
     auto pair = SocketPair(SOCK_STREAM);
     std::string written;
-    FaultyStream* faulty = OpenFaulty(&client, Role::kClient, std::move(pair->first), 1, 100'000);
-    faulty->write_limit = headers_offset[0] == 0 ? SIZE_MAX : limit;
+    auto faulty = std::make_unique<FaultyStream>(std::move(pair->first), 1, kWholePieces);
+    faulty->write_limit = limit;
     faulty->write_log = &written;
-    StartExchange();
+    OpenFaulty(&client, Role::kClient, std::move(faulty));
+    if (client.connection != nullptr) StartExchange();
     Settle();
-    if (headers_offset[0] == 0) {
-      // The first round only looks where the HEADERS are.
-      size_t found = 0;
-      for (const SeenFrame& frame : Parse(written)) {
-        if (frame.type == kFrameHeaders && found < 2) headers_offset[found++] = frame.offset;
-      }
-      ASSERT_EQ(found, 2u);
-      ASSERT_LT(headers_offset[1], 400u);
-      Do([&] { client.connection.reset(); });
-      continue;
-    }
     pair->second.reset();
-    ASSERT_TRUE(Until([&] { return client.closed == 1; }));
-    for (size_t i = 0; i < 2; ++i) {
-      EXPECT_EQ(calls[i].close.never_written, limit <= headers_offset[i]) << i;
+    EXPECT_TRUE(Until([&] { return client.closed == 1; }));
+    return written;
+  };
+  std::vector<size_t> begin;
+  for (const SeenFrame& frame : Parse(run(SIZE_MAX))) {
+    if (frame.type == kFrameHeaders) begin.push_back(frame.offset);
+  }
+  ASSERT_EQ(begin.size(), 3u);
+  for (size_t limit = 1; limit <= begin[2] + 1; ++limit) {
+    SCOPED_TRACE("bytes that the socket takes: " + std::to_string(limit));
+    EXPECT_EQ(run(limit).size(), limit);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(calls[i].close.never_written, limit <= begin[i]) << i;
       EXPECT_EQ(calls[i].close.unprocessed, calls[i].close.never_written) << i;
     }
   }
+}
+
+// Takes whatever it is given, at once, and never says anything.
+class Sink : public ByteStream {
+ public:
+  Sink(UniqueFd socket, size_t* taken) : socket_(std::move(socket)), taken_(taken) {}
+  int fd() const override { return socket_.get(); }
+  IoResult Read(std::span<uint8_t> into) override {
+    if (!settings_.empty()) {
+      const size_t size =
+          std::exchange(settings_, {}).copy(reinterpret_cast<char*>(into.data()), into.size());
+      return {.bytes = size};
+    }
+    return {.error = EAGAIN};
+  }
+  IoResult Write(std::span<const iovec> pieces) override {
+    size_t bytes = 0;
+    for (const iovec& piece : pieces) bytes += piece.iov_len;
+    *taken_ += bytes;
+    return {.bytes = bytes};
+  }
+  void ShutdownWrite() override {}
+
+ private:
+  UniqueFd socket_;
+  size_t* taken_;
+  std::string settings_ = Frame(kFrameSettings, 0, 0, Number(4, 2) + Number(0x7fffffff)) +
+                          Frame(kFrameWindowUpdate, 0, 0, Number(0x7fff0000));
+};
+
+TEST_F(ConnectionFaultsTest, ASocketThatTakesEverythingGetsItInBoundedTurns) {
+  constexpr size_t kTotal = 16 * kConnectionOutBytesMax;
+  auto pair = SocketPair(SOCK_STREAM);
+  size_t taken = 0;
+  OpenFaulty(&client, Role::kClient, std::make_unique<Sink>(std::move(pair->first), &taken));
+  // Something to read, which makes the sink give its SETTINGS.
+  ASSERT_EQ(::send(pair->second.get(), "x", 1, 0), 1);
+  ASSERT_TRUE(Until([&] { return client.ready == 1; }));
+  Start(&NewCall(), std::string(kTotal, 'x'), false);
+  EXPECT_LE(taken, (kWriteRoundsPerTurn + 1) * kConnectionOutBytesMax);
+  // No edge of the socket announces the rest.
+  EXPECT_TRUE(Until([&] { return taken > kTotal; }));
+}
+
+TEST_F(ConnectionFaultsTest, ARequestBetweenTheFinalGoawaysMakingAndItsLeavingIsNotRun) {
+  auto pair = SocketPair(SOCK_STREAM);
+  RawPeer peer(std::move(pair->second));
+  // Byte by byte, so that the PING's answer and the request are two reads of one turn.
+  OpenFaulty(&server, Role::kServer, std::make_unique<FaultyStream>(std::move(pair->first), 1, 1));
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0) +
+            Frame(kFrameHeaders, kFlagEndHeaders, 1, kRequestBlock));
+  ASSERT_TRUE(Until([&] { return server.requests.size() == 1; }));
+  Do([&] { server.connection->Drain(); });
+  ASSERT_TRUE(Until([&] { return peer.Frames(kFramePing).size() == 1; }));
+  peer.Send(Frame(kFramePing, kFlagAck, 0, peer.Frames(kFramePing)[0].payload) +
+            Frame(kFrameHeaders, kFlagEndHeaders, 3, kRequestBlock));
+  ASSERT_TRUE(Until([&] { return peer.Frames(kFrameGoaway).size() == 2; }));
+  Settle();
+  EXPECT_EQ(peer.Frames(kFrameGoaway)[1].payload, Number(1) + Number(0));
+  EXPECT_EQ(server.requests.size(), 1u);
+  EXPECT_EQ(server.requests[0]->closed, 0);
 }
 
 TEST_F(ConnectionFaultsTest, AStreamBehindAFullSocketIsNeverWritten) {

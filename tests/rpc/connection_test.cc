@@ -219,6 +219,19 @@ TEST_F(ConnectionTest, AServersResetReachesTheClient) {
   EXPECT_EQ(call.log, "C");
 }
 
+TEST_F(ConnectionTest, AfterAResetNothingThatHasComeIsDelivered) {
+  RawPeer peer = ClientAgainstRaw();
+  TestStream& call = NewCall();
+  Start(&call);
+  call.on_data = [](TestStream&, Stream& stream) { stream.Reset(kHttp2Cancel); };
+  // All of it comes with one read.
+  peer.Send(Frame(kFrameSettings, 0, 0) + Frame(kFrameHeaders, kFlagEndHeaders, 1, kResponseBlock) +
+            Frame(kFrameData, 0, 1, "one") + Frame(kFrameData, 0, 1, "two") +
+            Frame(kFrameData, kFlagEndStream, 1));
+  ASSERT_TRUE(Until([&] { return call.closed == 1; }));
+  EXPECT_EQ(call.log, "HDC");
+}
+
 TEST_F(ConnectionTest, RefusedMeansUnprocessed) {
   OpenBoth();
   server.on_request = [](TestStream&, Stream& stream) { stream.Reset(kHttp2RefusedStream); };
