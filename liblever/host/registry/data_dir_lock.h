@@ -1,7 +1,7 @@
 // The lock of a data directory: two hosts never have one open at the same time.
 //
-// It is a flock() on the file `lock` in the directory, which the kernel gives back however the holder
-// goes; the file says who holds it. Not thread-safe; move it between threads as you like.
+// It is a flock() on the file `lock` in the directory, which the kernel gives back however the
+// holder goes; the file says who holds it. Not thread-safe; move it between threads as you like.
 #ifndef LIBLEVER_HOST_REGISTRY_DATA_DIR_LOCK_H_
 #define LIBLEVER_HOST_REGISTRY_DATA_DIR_LOCK_H_
 

@@ -21,8 +21,7 @@ Entry ReadEntry(const StatementUse& row) {
 }
 
 Status DiskFailed() {
-  return Unavailable("registry: the disk failed; restart the host")
-      .WithExecuted(LEVER_EXECUTED_NO);
+  return Unavailable("registry: the disk failed; restart the host").WithExecuted(LEVER_EXECUTED_NO);
 }
 
 Status Run(Statement* statement) {
@@ -43,12 +42,11 @@ StatusOr<DurableKeys::Incarnation> DurableKeys::Load(std::string_view boot_id) {
   LEVER_RETURN_IF_ERROR(delete_.Prepare(database, "DELETE FROM entries WHERE key = ?1"));
   LEVER_RETURN_IF_ERROR(
       delete_range_.Prepare(database, "DELETE FROM entries WHERE key >= ?1 AND key < ?2"));
-  LEVER_RETURN_IF_ERROR(scan_.Prepare(
-      database,
-      "SELECT key, value, create_revision, mod_revision FROM entries WHERE key >= ?1 "
-      "ORDER BY key"));
   LEVER_RETURN_IF_ERROR(
-      reserve_.Prepare(database, "UPDATE registry SET revisions_reserved = ?1"));
+      scan_.Prepare(database,
+                    "SELECT key, value, create_revision, mod_revision FROM entries WHERE key >= ?1 "
+                    "ORDER BY key"));
+  LEVER_RETURN_IF_ERROR(reserve_.Prepare(database, "UPDATE registry SET revisions_reserved = ?1"));
 
   Incarnation incarnation;
   Statement read;
@@ -62,7 +60,8 @@ StatusOr<DurableKeys::Incarnation> DurableKeys::Load(std::string_view boot_id) {
   read.Reset();
 
   Statement enter;
-  LEVER_RETURN_IF_ERROR(enter.Prepare(database, "UPDATE registry SET incarnation = ?1, boot_id = ?2"));
+  LEVER_RETURN_IF_ERROR(
+      enter.Prepare(database, "UPDATE registry SET incarnation = ?1, boot_id = ?2"));
   enter.BindNumber(1, incarnation.number);
   enter.BindBytes(2, boot_id);
   LEVER_RETURN_IF_ERROR(Run(&enter));

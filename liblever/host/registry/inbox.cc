@@ -10,15 +10,14 @@ namespace {
 // the difference shows soon after it wakes, no wait for a moment is longer than this.
 constexpr int64_t kWaitNsMax = kNanosPerSecond;
 
-Status Closed() {
-  return Cancelled("registry: it is closed").WithExecuted(LEVER_EXECUTED_NO);
-}
+Status Closed() { return Cancelled("registry: it is closed").WithExecuted(LEVER_EXECUTED_NO); }
 
 }  // namespace
 
 Status Inbox::Admit(size_t bytes, size_t room) {
   if (closing_) return Closed();
-  if (pending_ >= room * bounds_.pending_max || pending_bytes_ >= room * bounds_.pending_bytes_max) {
+  if (pending_ >= room * bounds_.pending_max ||
+      pending_bytes_ >= room * bounds_.pending_bytes_max) {
     return ResourceExhausted("registry: " + std::to_string(pending_) + " requests with " +
                              std::to_string(pending_bytes_) + " bytes are under way; try later")
         .WithExecuted(LEVER_EXECUTED_NO);
@@ -87,13 +86,12 @@ void Inbox::Close(std::function<void()> closed) {
 Work Inbox::Take(int64_t deadline_ns) {
   std::unique_lock lock(mutex_);
   int64_t now_ns = clock_->NowNs();
-  while (work_.leases.empty() && work_.jobs.empty() && !woken_ &&
-         !closing_ && now_ns < deadline_ns) {
+  while (work_.leases.empty() && work_.jobs.empty() && !woken_ && !closing_ &&
+         now_ns < deadline_ns) {
     if (deadline_ns == kNever) {
       changed_.wait(lock);
     } else {
-      changed_.wait_for(lock,
-                        std::chrono::nanoseconds(std::min(deadline_ns - now_ns, kWaitNsMax)));
+      changed_.wait_for(lock, std::chrono::nanoseconds(std::min(deadline_ns - now_ns, kWaitNsMax)));
     }
     now_ns = clock_->NowNs();
   }

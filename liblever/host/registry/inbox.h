@@ -1,4 +1,5 @@
-// What the registry's writer has to do: the door between the threads that ask and the one that works.
+// What the registry's writer has to do: the door between the threads that ask and the one that
+// works.
 //
 // Thread-safe. It outlives the registry where completions are still on their way.
 //

@@ -4,9 +4,9 @@
 //
 // Leases are in memory, like their keys, so whatever ends the process ends them; nothing of them is
 // found again after a restart. What is durable is the incarnation, a counter of how often the file
-// was opened, with the boot id of the machine at that time. A lease's id begins with the incarnation:
-// no id is given twice, and a lease of an earlier incarnation, in this boot or another, is known to
-// have ended however little time has passed on its clock.
+// was opened, with the boot id of the machine at that time. A lease's id begins with the
+// incarnation: no id is given twice, and a lease of an earlier incarnation, in this boot or
+// another, is known to have ended however little time has passed on its clock.
 #ifndef LIBLEVER_HOST_REGISTRY_LEASE_TABLE_H_
 #define LIBLEVER_HOST_REGISTRY_LEASE_TABLE_H_
 

@@ -32,7 +32,8 @@ INSERT INTO registry VALUES (1, 0, 0, x'');
 )sql",
 };
 
-// Whether the file is empty (and so new) or one of ours; anything else is somebody's and is refused.
+// Whether the file is empty (and so new) or one of ours; anything else is somebody's and is
+// refused.
 StatusOr<int64_t> ReadVersion(Database* database) {
   LEVER_ASSIGN_OR_RETURN(const int64_t application, database->ReadNumber("PRAGMA application_id"));
   LEVER_ASSIGN_OR_RETURN(const int64_t version, database->ReadNumber("PRAGMA user_version"));

@@ -1,8 +1,8 @@
 // The version of the registry's file, and the steps from one to the next.
 //
 // A file that is newer than this binary is refused untouched. An older one is first copied to
-// `<file>.v<version>`, durably, and then brought up to date in one transaction: whenever the machine
-// stops, the file is wholly old or wholly new. Not thread-safe.
+// `<file>.v<version>`, durably, and then brought up to date in one transaction: whenever the
+// machine stops, the file is wholly old or wholly new. Not thread-safe.
 #ifndef LIBLEVER_HOST_REGISTRY_MIGRATION_H_
 #define LIBLEVER_HOST_REGISTRY_MIGRATION_H_
 

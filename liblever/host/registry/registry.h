@@ -9,9 +9,9 @@
 // or a peer. Completions and watch callbacks are run, and destroyed, on the executor that the
 // registry was opened with, never from inside the call that they answer.
 //
-// Ownership. Requests are taken by value. Results belong to the callback. The executor and the clock
-// outlive the registry. Callbacks that were posted may still run after the registry is destroyed:
-// they use nothing of it.
+// Ownership. Requests are taken by value. Results belong to the callback. The executor and the
+// clock outlive the registry. Callbacks that were posted may still run after the registry is
+// destroyed: they use nothing of it.
 //
 // Invariants
 //  1. Every `done` is called exactly once, whatever happens. A watch ends with exactly one error,
@@ -25,8 +25,10 @@
 //  5. Reads are linearizable: they see every transaction that was answered before they were asked.
 //     Requests that are under way at the same time take effect in any order.
 //  6. A key with a lease is gone when its lease is: all keys of one lease in one revision.
-//  7. A watch delivers every change at or after its start, in the order of revisions, each once, and
-//     never splits the changes of one revision over two batches; where it cannot, it ends COMPACTED.
+//  7. A watch delivers every change at or after its start, in the order of revisions, each once,
+//  and
+//     never splits the changes of one revision over two batches; where it cannot, it ends
+//     COMPACTED.
 //
 // Errors
 //   INVALID_ARGUMENT     the request breaks a limit or a rule below
@@ -36,8 +38,8 @@
 //   UNAVAILABLE          the store cannot be reached, or its disk failed
 //   DATA_LOSS            the store is damaged
 //   CANCELLED            the registry was closed
-// An error whose executed() is LEVER_EXECUTED_NO left nothing behind. With any other, the change may
-// have been made: read before doing it again.
+// An error whose executed() is LEVER_EXECUTED_NO left nothing behind. With any other, the change
+// may have been made: read before doing it again.
 #ifndef LIBLEVER_HOST_REGISTRY_REGISTRY_H_
 #define LIBLEVER_HOST_REGISTRY_REGISTRY_H_
 
@@ -53,7 +55,8 @@
 namespace lever::registry {
 
 // Runs tasks one after the other, in the order in which each thread posted them. The host gives its
-// event loop. Post() may be called from any thread, must not block, and must not run the task itself.
+// event loop. Post() may be called from any thread, must not block, and must not run the task
+// itself.
 class Executor {
  public:
   virtual ~Executor() = default;

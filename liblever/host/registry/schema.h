@@ -7,9 +7,9 @@
 //   config/<env>/<name>                configuration                                durable
 //   owner/<env>/<service>/<page>       the owners of 256 shards                     durable
 //   generation/<env>/<service>         the counter of shard generations             durable
-//   host/<id>                          a node's agent                               the host's lease
-//   instance/<env>/<service>/<id>      a running copy, its endpoints and its load   the host's lease
-//   controller/<env>/<service>         who controls the service                     that host's lease
+//   host/<id>                          a node's agent                               the host's
+//   lease instance/<env>/<service>/<id>      a running copy, its endpoints and its load   the
+//   host's lease controller/<env>/<service>         who controls the service that host's lease
 //
 // Pure functions; call them from anywhere.
 //
@@ -17,7 +17,8 @@
 //  1. Building is total and one-to-one: '/', '%' and control bytes in a name are written as %XX, so
 //     that no name can reach outside its segment, checked or not. Names of the grammar are written
 //     as they are.
-//  2. ParseKey() of a built key gives back its parts; of anything else, nullopt. An empty name makes
+//  2. ParseKey() of a built key gives back its parts; of anything else, nullopt. An empty name
+//  makes
 //     a key that does not parse.
 //  3. Numbers have 20 digits, so that the order of the keys is the order of the numbers.
 //  4. Prefixes end in '/': those of `hello` do not take in `hello-2`.

@@ -156,8 +156,8 @@ Status Database::CopyTo(const std::string& path) {
   sqlite3_close(copy);
   if (result != SQLITE_OK) {
     std::remove(unfinished.c_str());
-    return Status(CodeOf(result), "registry: copy " + path_ + " to " + path + ": " +
-                                      Explain(result));
+    return Status(CodeOf(result),
+                  "registry: copy " + path_ + " to " + path + ": " + Explain(result));
   }
   LEVER_RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), path.c_str()) != 0) {
@@ -180,8 +180,8 @@ Status Statement::Prepare(Database* database, std::string_view sql) {
 void Statement::BindBytes(int parameter, std::string_view bytes) {
   // A null pointer would bind NULL, which is not the empty string.
   const char* data = bytes.data() == nullptr ? "" : bytes.data();
-  const int result = sqlite3_bind_blob(statement_, parameter, data,
-                                       static_cast<int>(bytes.size()), SQLITE_STATIC);
+  const int result =
+      sqlite3_bind_blob(statement_, parameter, data, static_cast<int>(bytes.size()), SQLITE_STATIC);
   assert(result == SQLITE_OK);
   static_cast<void>(result);
 }

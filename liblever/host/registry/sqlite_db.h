@@ -1,14 +1,15 @@
-// One connection to one SQLite file, with errors as statuses and the settings that durability needs:
-// write-ahead log, a sync with every commit, and the file locked for this connection alone.
+// One connection to one SQLite file, with errors as statuses and the settings that durability
+// needs: write-ahead log, a sync with every commit, and the file locked for this connection alone.
 //
 // Not thread-safe; it may be handed from one thread to another. Only files of this folder include
 // this header, and none of them shows sqlite3.h in its own.
 //
 // Invariants
 //  1. Commit() is OK only if the log was written and synced.
-//  2. After a failed sync the kernel may have dropped what it could not write, and a second sync that
-//     succeeds would prove nothing: from then on disk_failed() holds and nothing is written any more,
-//     also not when the connection is closed.
+//  2. After a failed sync the kernel may have dropped what it could not write, and a second sync
+//  that
+//     succeeds would prove nothing: from then on disk_failed() holds and nothing is written any
+//     more, also not when the connection is closed.
 //  3. Checkpoints are made by Checkpoint() only, so that a sync that fails in one is seen.
 #ifndef LIBLEVER_HOST_REGISTRY_SQLITE_DB_H_
 #define LIBLEVER_HOST_REGISTRY_SQLITE_DB_H_

@@ -56,12 +56,12 @@ StatusOr<std::unique_ptr<SqliteRegistry>> SqliteRegistry::Open(
                          Store::Load(std::move(database), boot_id, bounds));
 
   auto parts = std::make_unique<Parts>();
-  parts->inbox = std::make_shared<Inbox>(
-      options.executor, options.clock,
-      Inbox::Bounds{options.pending_max, options.pending_bytes_max});
+  parts->inbox =
+      std::make_shared<Inbox>(options.executor, options.clock,
+                              Inbox::Bounds{options.pending_max, options.pending_bytes_max});
   parts->watches = std::make_shared<Watches>(parts->inbox, options.watches_max);
-  parts->writer = std::make_unique<Writer>(std::move(lock), std::move(store), parts->inbox,
-                                           parts->watches);
+  parts->writer =
+      std::make_unique<Writer>(std::move(lock), std::move(store), parts->inbox, parts->watches);
   return std::unique_ptr<SqliteRegistry>(new SqliteRegistry(std::move(parts)));
 }
 

@@ -3,19 +3,20 @@
 // It is the contract of registry.h on `<directory>/registry.db`, with these particulars.
 //
 // Durability. Durable changes are committed in groups with a write-ahead log and a sync before the
-// answer. After a failed sync nothing more is written (the kernel may have dropped what it could not
-// write): durable changes are refused UNAVAILABLE until the host is restarted, reads and leases go on.
-// A full disk refuses what does not fit, and goes on when there is room again.
+// answer. After a failed sync nothing more is written (the kernel may have dropped what it could
+// not write): durable changes are refused UNAVAILABLE until the host is restarted, reads and leases
+// go on. A full disk refuses what does not fit, and goes on when there is room again.
 //
 // Leases and their keys are in memory and never synced. They end with this process, by whatever
-// death, and so with the boot of the machine: after a restart no lease and no such key is there. The
-// file records the boot id and how often it was opened; lease ids are never given twice.
+// death, and so with the boot of the machine: after a restart no lease and no such key is there.
+// The file records the boot id and how often it was opened; lease ids are never given twice.
 //
 // Watches. The history is in memory and bounded; a watch from before it, or from before the last
 // start, ends COMPACTED.
 //
 // Files. `lock` keeps a second host out; registry.db and its log are readable by their owner only.
-// A file of a newer version is refused, an older one is copied and brought up to date (migration.h).
+// A file of a newer version is refused, an older one is copied and brought up to date
+// (migration.h).
 #ifndef LIBLEVER_HOST_REGISTRY_SQLITE_REGISTRY_H_
 #define LIBLEVER_HOST_REGISTRY_SQLITE_REGISTRY_H_
 

@@ -70,8 +70,8 @@ StatusOr<GetResult> Store::Get(const std::string& key) {
   return GetResult{revision_, std::move(entry)};
 }
 
-// Three sorted sources are merged: the file, the keys under leases, and, for an older revision, what
-// the history says was there then, which goes before the other two.
+// Three sorted sources are merged: the file, the keys under leases, and, for an older revision,
+// what the history says was there then, which goes before the other two.
 StatusOr<RangeResult> Store::Range(const RangeRequest& request) {
   RangeResult result;
   result.revision = request.revision == 0 ? revision_ : request.revision;
@@ -234,8 +234,8 @@ StatusOr<size_t> Store::Delete(const std::string& key, Revision revision) {
 
 StatusOr<size_t> Store::DeletePrefix(const std::string& prefix, Revision revision) {
   size_t deleted = 0;
-  for (auto at = ephemeral_.From(prefix);
-       at != ephemeral_.end() && at->first.starts_with(prefix); at = ephemeral_.From(prefix)) {
+  for (auto at = ephemeral_.From(prefix); at != ephemeral_.end() && at->first.starts_with(prefix);
+       at = ephemeral_.From(prefix)) {
     Entry previous = at->second;
     ephemeral_.Erase(previous.key);
     RecordDelete(std::move(previous), revision);

@@ -26,8 +26,8 @@ WatchId Watches::Add(WatchRequest request, WatchCallback callback) {
     id = ++last_id_;
     if (refusal.ok() && !final_.ok()) refusal = final_;
     if (refusal.ok() && watches_.size() >= watches_max_) {
-      refusal = ResourceExhausted("registry: there are " + std::to_string(watches_max_) +
-                                  " watches");
+      refusal =
+          ResourceExhausted("registry: there are " + std::to_string(watches_max_) + " watches");
     }
     if (refusal.ok()) watches_.emplace(id, watch);
   }
@@ -100,12 +100,12 @@ Status Watches::DeliverTo(const std::shared_ptr<Watch>& watch, const History& hi
 }
 
 void Watches::PostBatch(std::shared_ptr<Watch> watch, WatchBatch batch) {
-  inbox_->Post([self = shared_from_this(), watch = std::move(watch),
-                batch = std::move(batch)]() mutable {
-    if (watch->ended) return;
-    watch->callback(std::move(batch));
-    self->Delivered(watch.get());
-  });
+  inbox_->Post(
+      [self = shared_from_this(), watch = std::move(watch), batch = std::move(batch)]() mutable {
+        if (watch->ended) return;
+        watch->callback(std::move(batch));
+        self->Delivered(watch.get());
+      });
 }
 
 void Watches::PostEnd(std::shared_ptr<Watch> watch, Status status) {

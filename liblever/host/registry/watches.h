@@ -1,7 +1,7 @@
 // The watches: each a place in the history, with at most one batch on its way to the executor.
 //
-// Add() and Cancel() may be called from any thread; Start(), Deliver() and EndAll() are the writer's.
-// It outlives the registry where batches are still on their way.
+// Add() and Cancel() may be called from any thread; Start(), Deliver() and EndAll() are the
+// writer's. It outlives the registry where batches are still on their way.
 //
 // Invariants
 //  1. A watch has one batch under way at most, of whole revisions; the rest waits in the history.
@@ -48,8 +48,8 @@ class Watches : public std::enable_shared_from_this<Watches> {
     // Under the mutex.
     bool started = false;
     bool under_way = false;
-    bool behind = false;    // there is more, to be posted when the batch under way has been run
-    Revision through = 0;   // everything up to it has been posted
+    bool behind = false;   // there is more, to be posted when the batch under way has been run
+    Revision through = 0;  // everything up to it has been posted
   };
 
   // Posts a batch, or reports why the watch has ended. Under the mutex.

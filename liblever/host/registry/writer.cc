@@ -8,9 +8,7 @@
 namespace lever::registry {
 namespace {
 
-Status Closed() {
-  return Cancelled("registry: it was closed").WithExecuted(LEVER_EXECUTED_NO);
-}
+Status Closed() { return Cancelled("registry: it was closed").WithExecuted(LEVER_EXECUTED_NO); }
 
 // Answers with the result that was worked out.
 void AnswerWithResult(Inbox* inbox, StoreJob* job) {
@@ -75,8 +73,7 @@ void Writer::CarryOutLeases(std::vector<LeaseJob> jobs, int64_t now_ns) {
       inbox_->Answer(std::move(*grant), std::move(lease));
     } else {
       auto& renew = std::get<KeepAliveJob>(job);
-      StatusOr<Lease> lease =
-          store_->leases().KeepAlive(renew.arguments.lease, renew.received_ns);
+      StatusOr<Lease> lease = store_->leases().KeepAlive(renew.arguments.lease, renew.received_ns);
       inbox_->Answer(std::move(renew), std::move(lease));
     }
   }
