@@ -8,19 +8,17 @@
 #include <set>
 #include <utility>
 
+#include "liblever/host/deploy/quoted.h"
+
 namespace lever::deploy {
 namespace {
 
 using nlohmann::json;
 
-// A problem names things out of the text; a long one is cut, and what is not printable is escaped.
+// A problem names things out of the text; a long one is cut.
 constexpr size_t kQuotedBytesMax = 64;
 
-std::string Quoted(std::string_view text) {
-  std::string cut(text.substr(0, kQuotedBytesMax));
-  if (cut.size() < text.size()) cut += "...";
-  return json(cut).dump(-1, ' ', false, json::error_handler_t::replace);
-}
+std::string Named(std::string_view text) { return Quoted(text, kQuotedBytesMax); }
 
 // One file's problems, one line each, with a bound on how many are kept.
 class Problems {
@@ -60,7 +58,7 @@ class StructureCheck final : public nlohmann::json_sax<json> {
   bool number_unsigned(number_unsigned_t) override { return true; }
   bool number_float(number_float_t, const string_t& digits) override {
     if (digits.find_first_of(".eE") == std::string::npos) {
-      problems_->Add("the integer " + Quoted(digits) + " does not fit in 64 bits");
+      problems_->Add("the integer " + Named(digits) + " does not fit in 64 bits");
     }
     return true;
   }
@@ -72,7 +70,7 @@ class StructureCheck final : public nlohmann::json_sax<json> {
   bool end_object() override { return Leave(); }
 
   bool key(string_t& key) override {
-    if (!keys_.back().insert(key).second) problems_->Add("repeated field " + Quoted(key));
+    if (!keys_.back().insert(key).second) problems_->Add("repeated field " + Named(key));
     return true;
   }
 
@@ -123,7 +121,7 @@ std::string Describe(const json& value) {
     case json::value_t::array:
       return "an array";
     case json::value_t::string:
-      return Quoted(value.get_ref<const std::string&>());
+      return Named(value.get_ref<const std::string&>());
     default:
       return value.dump();
   }
@@ -216,7 +214,7 @@ class FieldReader {
 
  private:
   void Wanted(std::string_view wanted) {
-    problems_->Add(Quoted(field_) + " must be " + std::string(wanted) + ", not " +
+    problems_->Add(Named(field_) + " must be " + std::string(wanted) + ", not " +
                    Describe(value_));
   }
 
@@ -325,9 +323,9 @@ size_t Distance(std::string_view a, std::string_view b) {
 
 void AddUnknown(const std::string& name, Problems* problems) {
   if (std::find(std::begin(kNotBuiltYet), std::end(kNotBuiltYet), name) != std::end(kNotBuiltYet)) {
-    return problems->Add(Quoted(name) + " is not built yet in this version");
+    return problems->Add(Named(name) + " is not built yet in this version");
   }
-  std::string line = "unknown field " + Quoted(name);
+  std::string line = "unknown field " + Named(name);
   // A name that is twice as long as any field is nobody's slip of the finger, and what is only
   // counted needs no advice.
   if (name.size() <= 32 && !problems->full()) {
@@ -337,7 +335,7 @@ void AddUnknown(const std::string& name, Problems* problems) {
         });
     size_t distance = Distance(name, closest->name);
     if (distance <= 3 && distance < closest->name.size()) {
-      line.append("; did you mean ").append(Quoted(closest->name)).append("?");
+      line.append("; did you mean ").append(Named(closest->name)).append("?");
     }
   }
   problems->Add(std::move(line));
@@ -368,7 +366,7 @@ StatusOr<int64_t> ParseDuration(std::string_view text) {
     double milliseconds;
   };
   static constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}};
-  Status wrong = InvalidArgument("not a duration: " + Quoted(text));
+  Status wrong = InvalidArgument("not a duration: " + Named(text));
   size_t digits = text.find_first_not_of("0123456789.");
   if (digits == text.npos || digits == 0) return wrong;
   double number = 0;

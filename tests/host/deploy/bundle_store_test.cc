@@ -1,0 +1,193 @@
+// The store keeps a bundle wholly or not at all, and its trees can be made anew.
+#include "liblever/host/deploy/bundle_store.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "liblever/base/random.h"
+#include "liblever/host/deploy/codec.h"
+#include "liblever/host/deploy/tar.h"
+
+namespace lever::deploy {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A bundle with lever.json and one file with `content`.
+std::string MakeBundle(const std::string& content) {
+  std::string tar;
+  const auto add = [&](const std::string& path, const std::string& bytes) {
+    TarEntry entry;
+    entry.path = path;
+    entry.size = static_cast<int64_t>(bytes.size());
+    AppendTarEntry(entry, &tar);
+    tar += bytes;
+    tar.append(TarPadding(entry.size), '\0');
+  };
+  add("lever.json", R"({"name": "hello"})");
+  add("serve", content);
+  AppendTarEnd(&tar);
+  std::string packed;
+  auto compressor = Compressor::Open(&packed);
+  EXPECT_TRUE(compressor.ok() && (*compressor)->Write(tar).ok() && (*compressor)->Finish().ok());
+  return packed;
+}
+
+class BundleStoreTest : public ::testing::Test {
+ protected:
+  BundleStoreTest() {
+    char path[] = "/tmp/lever-bundles-XXXXXX";
+    data_dir_ = ::mkdtemp(path);
+  }
+  ~BundleStoreTest() override { fs::remove_all(data_dir_); }
+
+  std::unique_ptr<BundleStore> Open(const BundleLimits& limits = {}) {
+    auto store = BundleStore::Open(data_dir_, limits);
+    EXPECT_TRUE(store.ok()) << store.status().ToString();
+    return std::move(store).value();
+  }
+  static StatusOr<BundleInfo> Store(BundleStore& store, const std::string& packed) {
+    auto upload = store.BeginUpload();
+    if (!upload.ok()) return upload.status();
+    const Status appended = (*upload)->Append(packed);
+    if (!appended.ok()) return appended;
+    return (*upload)->Commit();
+  }
+  size_t Count(const std::string& folder) const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(data_dir_ + "/" + folder),
+                                             fs::directory_iterator()));
+  }
+  static std::string Read(const std::string& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::string data_dir_;
+};
+
+TEST_F(BundleStoreTest, ACommittedBundleIsUnpackedAndSurvivesAReopen) {
+  std::string hash;
+  {
+    const auto store = Open();
+    const auto info = Store(*store, MakeBundle("one"));
+    ASSERT_TRUE(info.ok()) << info.status().ToString();
+    EXPECT_EQ(info->manifest, R"({"name": "hello"})");
+    hash = info->hash;
+  }
+  const auto store = Open();
+  const auto tree = store->EnsureUnpacked(hash);
+  ASSERT_TRUE(tree.ok()) << tree.status().ToString();
+  EXPECT_EQ(Read(*tree + "/serve"), "one");
+}
+
+TEST_F(BundleStoreTest, TheSameContentAgainIsTheSameBundle) {
+  const auto store = Open();
+  const auto first = Store(*store, MakeBundle("same"));
+  const auto second = Store(*store, MakeBundle("same"));
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first->hash, second->hash);
+  EXPECT_EQ(Count("bundles"), 1u);
+  EXPECT_EQ(Count("uploads"), 0u);
+}
+
+TEST_F(BundleStoreTest, ATreeWithoutItsMarkerIsMadeAnew) {
+  const auto store = Open();
+  const auto info = Store(*store, MakeBundle("content"));
+  ASSERT_TRUE(info.ok());
+  const std::string tree = data_dir_ + "/trees/" + info->hash;
+  fs::remove(tree + ".complete");
+  fs::remove(tree + "/serve");
+  ASSERT_TRUE(store->EnsureUnpacked(info->hash).ok());
+  EXPECT_EQ(Read(tree + "/serve"), "content");
+}
+
+TEST_F(BundleStoreTest, ATreeOfAnEarlierBootIsMadeAnew) {
+  const auto store = Open();
+  const auto info = Store(*store, MakeBundle("content"));
+  ASSERT_TRUE(info.ok());
+  const std::string tree = data_dir_ + "/trees/" + info->hash;
+  std::ofstream(tree + ".complete") << "another boot";
+  std::ofstream(tree + "/serve") << "torn";
+  ASSERT_TRUE(store->EnsureUnpacked(info->hash).ok());
+  EXPECT_EQ(Read(tree + "/serve"), "content");
+}
+
+TEST_F(BundleStoreTest, WhatIsRefusedOrBrokenOffLeavesNothing) {
+  BundleLimits limits;
+  limits.packed_bytes_max = 10'000;
+  const auto store = Open(limits);
+  EXPECT_EQ(Store(*store, "this is no bundle").status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Store(*store, std::string(10'001, 'x')).status().code(), LEVER_RESOURCE_EXHAUSTED);
+  const std::string packed = MakeBundle("content");
+  EXPECT_FALSE(Store(*store, packed.substr(0, packed.size() / 2)).ok());
+  { ASSERT_TRUE(store->BeginUpload().ok()); }
+  EXPECT_EQ(Count("uploads") + Count("bundles") + Count("trees"), 0u);
+}
+
+TEST_F(BundleStoreTest, AnUnknownBundleIsNotFound) {
+  const auto store = Open();
+  EXPECT_EQ(store->EnsureUnpacked(std::string(64, 'a')).status().code(), LEVER_NOT_FOUND);
+  EXPECT_EQ(store->EnsureUnpacked("../../etc").status().code(), LEVER_INVALID_ARGUMENT);
+}
+
+TEST_F(BundleStoreTest, GarbageIsWhatNobodyNames) {
+  const auto store = Open();
+  const auto kept = Store(*store, MakeBundle("kept"));
+  const auto dropped = Store(*store, MakeBundle("dropped"));
+  ASSERT_TRUE(kept.ok() && dropped.ok());
+  ASSERT_TRUE(store->CollectGarbage({kept->hash}).ok());
+  EXPECT_TRUE(store->EnsureUnpacked(kept->hash).ok());
+  EXPECT_EQ(store->EnsureUnpacked(dropped->hash).status().code(), LEVER_NOT_FOUND);
+}
+
+TEST_F(BundleStoreTest, KillNineAtAnyMomentLeavesEachBundleWholeOrAbsent) {
+  constexpr int kRounds = 50;
+  Random random(7);
+  std::set<std::string> acknowledged;
+  for (int round = 0; round < kRounds; ++round) {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      auto store = BundleStore::Open(data_dir_);
+      for (int i = 0; store.ok(); ++i) {
+        const std::string content = std::to_string(round) + "." + std::to_string(i);
+        const auto info = Store(**store, MakeBundle(content + std::string(20'000, 'x')));
+        if (!info.ok() || ::write(ends[1], info->hash.data(), 64) != 64) break;
+      }
+      ::_exit(1);
+    }
+    ::close(ends[1]);
+    ::usleep(random.Below(20'000));
+    ::kill(child, SIGKILL);
+    char hash[64];
+    while (::read(ends[0], hash, sizeof(hash)) == 64) acknowledged.emplace(hash, 64);
+    ::close(ends[0]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child failed by itself";
+  }
+  const auto store = Open();
+  EXPECT_EQ(Count("uploads"), 0u);
+  for (const auto& file : fs::directory_iterator(data_dir_ + "/bundles")) {
+    const std::string hash = file.path().stem();
+    acknowledged.erase(hash);
+    fs::remove(data_dir_ + "/trees/" + hash + ".complete");
+    const auto tree = store->EnsureUnpacked(hash);
+    EXPECT_TRUE(tree.ok()) << tree.status().ToString();
+  }
+  EXPECT_TRUE(acknowledged.empty()) << acknowledged.size() << " acknowledged bundles are lost";
+}
+
+}  // namespace
+}  // namespace lever::deploy
