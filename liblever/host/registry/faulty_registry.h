@@ -31,7 +31,7 @@ struct FaultyRegistryOptions {
   int hold_permille = 0;
 };
 
-class FaultyRegistry final : public Registry {
+class FaultyRegistry : public Registry {
  public:
   FaultyRegistry(Registry* registry, Executor* executor, const FaultyRegistryOptions& options);
   ~FaultyRegistry() override;

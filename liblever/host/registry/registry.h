@@ -26,8 +26,7 @@
 //     Requests that are under way at the same time take effect in any order.
 //  6. A key with a lease is gone when its lease is: all keys of one lease in one revision.
 //  7. A watch delivers every change at or after its start, in the order of revisions, each once,
-//  and
-//     never splits the changes of one revision over two batches; where it cannot, it ends
+//     and never splits the changes of one revision over two batches; where it cannot, it ends
 //     COMPACTED.
 //
 // Errors

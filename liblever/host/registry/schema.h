@@ -7,9 +7,11 @@
 //   config/<env>/<name>                configuration                                durable
 //   owner/<env>/<service>/<page>       the owners of 256 shards                     durable
 //   generation/<env>/<service>         the counter of shard generations             durable
-//   host/<id>                          a node's agent                               the host's
-//   lease instance/<env>/<service>/<id>      a running copy, its endpoints and its load   the
-//   host's lease controller/<env>/<service>         who controls the service that host's lease
+//   host/<id>                          a node's agent                               leased
+//   instance/<env>/<service>/<id>      a running copy, its endpoints and its load   leased
+//   controller/<env>/<service>         who controls the service                     leased
+//
+// Leased keys live under the lease of the host that wrote them.
 //
 // Pure functions; call them from anywhere.
 //
@@ -18,8 +20,7 @@
 //     that no name can reach outside its segment, checked or not. Names of the grammar are written
 //     as they are.
 //  2. ParseKey() of a built key gives back its parts; of anything else, nullopt. An empty name
-//  makes
-//     a key that does not parse.
+//     makes a key that does not parse.
 //  3. Numbers have 20 digits, so that the order of the keys is the order of the numbers.
 //  4. Prefixes end in '/': those of `hello` do not take in `hello-2`.
 #ifndef LIBLEVER_HOST_REGISTRY_SCHEMA_H_

@@ -7,9 +7,8 @@
 // Invariants
 //  1. Commit() is OK only if the log was written and synced.
 //  2. After a failed sync the kernel may have dropped what it could not write, and a second sync
-//  that
-//     succeeds would prove nothing: from then on disk_failed() holds and nothing is written any
-//     more, also not when the connection is closed.
+//     that succeeds would prove nothing: from then on disk_failed() holds and nothing is written
+//     any more, also not when the connection is closed.
 //  3. Checkpoints are made by Checkpoint() only, so that a sync that fails in one is seen.
 #ifndef LIBLEVER_HOST_REGISTRY_SQLITE_DB_H_
 #define LIBLEVER_HOST_REGISTRY_SQLITE_DB_H_

@@ -1,51 +1,42 @@
 // What the embedded registry promises about its file: crashes, restarts, two hosts, newer versions.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "liblever/base/random.h"
 #include "liblever/host/registry/sqlite_registry.h"
-#include "tests/contract/registry/registry_contract.h"
+#include "tests/contract/registry/executor.h"
+#include "tests/contract/registry/temporary_directory.h"
 
 namespace lever::registry {
 namespace {
 
 class SqliteDurability : public ::testing::Test {
  protected:
-  SqliteDurability() {
-    char path[] = "/tmp/lever-registry-XXXXXX";
-    directory_ = ::mkdtemp(path);
-  }
-  ~SqliteDurability() override { std::filesystem::remove_all(directory_); }
-
   StatusOr<std::unique_ptr<SqliteRegistry>> Open(Executor* executor) {
     SqliteRegistryOptions options;
-    options.directory = directory_;
+    options.directory = directory_.path();
     options.executor = executor;
     return SqliteRegistry::Open(options);
   }
-  std::optional<std::string> Read(SqliteRegistry& registry, TestExecutor& executor,
+  std::optional<std::string> Read(SqliteRegistry& registry, QueueExecutor& executor,
                                   const std::string& key) {
-    std::optional<StatusOr<GetResult>> got;
-    registry.Get(key, [&](StatusOr<GetResult> result) { got.emplace(std::move(result)); });
-    EXPECT_TRUE(executor.RunUntil([&] { return got.has_value(); }));
-    if (!got->ok() || !got->value().entry) return std::nullopt;
-    return got->value().entry->value;
+    const auto got = Blocking(&registry, &executor).Get(key);
+    if (!got.ok() || !got->entry) return std::nullopt;
+    return got->entry->value;
   }
 
-  std::string directory_;
+  TemporaryDirectory directory_;
 };
 
 // Writes one key after the other and tells each acknowledged number through the pipe, until killed.
 [[noreturn]] void WriteForEver(const std::string& directory, int first, int pipe) {
-  TestExecutor executor;
+  QueueExecutor executor;
   SqliteRegistryOptions options;
   options.directory = directory;
   options.executor = &executor;
@@ -53,15 +44,11 @@ class SqliteDurability : public ::testing::Test {
   if (!registry.ok()) ::_exit(3);
   for (int number = first;; ++number) {
     const std::string text = std::to_string(number);
-    bool done = false;
-    bool ok = false;
-    Transaction transaction;
-    transaction.Then(Operation::Put("a/" + text, text)).Then(Operation::Put("b/" + text, text));
-    (*registry)->Commit(std::move(transaction), [&](StatusOr<TransactionResult> result) {
-      done = true;
-      ok = result.ok();
-    });
-    if (!executor.RunUntil([&] { return done; }) || !ok) ::_exit(4);
+    const auto put = Blocking(registry->get(), &executor)
+                         .Commit(Transaction()
+                                     .Then(Operation::Put("a/" + text, text))
+                                     .Then(Operation::Put("b/" + text, text)));
+    if (!put.ok()) ::_exit(4);
     if (::write(pipe, &number, sizeof(number)) != sizeof(number)) ::_exit(5);
   }
 }
@@ -77,7 +64,7 @@ TEST_F(SqliteDurability, NoAcknowledgedWriteIsLostByKillNine) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       ::close(ends[0]);
-      WriteForEver(directory_, next, ends[1]);
+      WriteForEver(directory_.path(), next, ends[1]);
     }
     ::close(ends[1]);
     int acknowledged = next - 1;
@@ -95,7 +82,7 @@ TEST_F(SqliteDurability, NoAcknowledgedWriteIsLostByKillNine) {
     ::waitpid(child, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the writer failed by itself: " << WEXITSTATUS(status);
 
-    TestExecutor executor;
+    QueueExecutor executor;
     auto registry = Open(&executor);
     ASSERT_TRUE(registry.ok()) << registry.status().ToString();
     for (int i = 1; i <= acknowledged; ++i) {
@@ -106,50 +93,42 @@ TEST_F(SqliteDurability, NoAcknowledgedWriteIsLostByKillNine) {
     EXPECT_EQ(Read(**registry, executor, "a/" + last), Read(**registry, executor, "b/" + last));
     next = acknowledged + 2;
     // The checks above are for all numbers up to `acknowledged`: fill the gap that may be there.
-    bool done = false;
-    (*registry)->Commit(Transaction().Then(Operation::Put("a/" + last, last)),
-                        [&](StatusOr<TransactionResult>) { done = true; });
-    ASSERT_TRUE(executor.RunUntil([&] { return done; }));
+    ASSERT_TRUE(Blocking(registry->get(), &executor).Put("a/" + last, last).ok());
   }
 }
 
 TEST_F(SqliteDurability, RevisionsRiseOverARestartAndEphemeralKeysAreGone) {
   Revision before = 0;
   {
-    TestExecutor executor;
+    QueueExecutor executor;
     auto registry = Open(&executor);
     ASSERT_TRUE(registry.ok()) << registry.status().ToString();
-    std::optional<LeaseId> lease;
-    (*registry)->GrantLease(60 * kNanosPerSecond,
-                            [&](StatusOr<Lease> granted) { lease = granted->id; });
-    ASSERT_TRUE(executor.RunUntil([&] { return lease.has_value(); }));
-    Transaction transaction;
-    transaction.Then(Operation::Put("durable", "1")).Then(Operation::Put("gone", "2", *lease));
-    (*registry)->Commit(std::move(transaction), [&](StatusOr<TransactionResult> result) {
-      ASSERT_TRUE(result.ok());
-      before = result->revision;
-    });
-    ASSERT_TRUE(executor.RunUntil([&] { return before != 0; }));
+    Blocking blocking(registry->get(), &executor);
+    const auto lease = blocking.GrantLease(60 * kNanosPerSecond);
+    ASSERT_TRUE(lease.ok());
+    const auto put = blocking.Commit(Transaction()
+                                         .Then(Operation::Put("durable", "1"))
+                                         .Then(Operation::Put("gone", "2", lease->id)));
+    ASSERT_TRUE(put.ok());
+    before = put->revision;
   }
-  TestExecutor executor;
+  QueueExecutor executor;
   auto registry = Open(&executor);
   ASSERT_TRUE(registry.ok()) << registry.status().ToString();
   EXPECT_EQ(Read(**registry, executor, "durable"), "1");
   EXPECT_EQ(Read(**registry, executor, "gone"), std::nullopt);
-  Revision after = 0;
-  (*registry)->Commit(Transaction().Then(Operation::Put("k", "v")),
-                      [&](StatusOr<TransactionResult> result) { after = result->revision; });
-  ASSERT_TRUE(executor.RunUntil([&] { return after != 0; }));
-  EXPECT_GT(after, before);
+  const auto put = Blocking(registry->get(), &executor).Put("k", "v");
+  ASSERT_TRUE(put.ok());
+  EXPECT_GT(put->revision, before);
 }
 
 TEST_F(SqliteDurability, ASecondHostIsRefused) {
-  TestExecutor executor;
+  QueueExecutor executor;
   auto first = Open(&executor);
   ASSERT_TRUE(first.ok());
   const pid_t child = ::fork();
   if (child == 0) {
-    TestExecutor other;
+    QueueExecutor other;
     const auto second = Open(&other);
     ::_exit(second.status().code() == LEVER_FAILED_PRECONDITION ? 0 : 1);
   }
