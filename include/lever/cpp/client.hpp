@@ -1,0 +1,214 @@
+// Clients: blocking calls and streams. Part of lever.hpp.
+#ifndef LEVER_CPP_CLIENT_HPP_
+#define LEVER_CPP_CLIENT_HPP_
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lever/cpp/error.hpp"
+#include "lever/cpp/queue.hpp"
+#include "lever/cpp/service.hpp"
+#include "lever/cpp/stream.hpp"
+#include "lever/cpp/value.hpp"
+#include "lever/lever.h"
+
+namespace lever {
+
+struct ClientOptions {
+  // "127.0.0.1:8080", "unix:/path"; empty: $LEVER_HOST, else 127.0.0.1:8080.
+  std::string host = {};
+  std::string environment = {};  // empty: $LEVER_ENV, else dev.lever
+  // No network: a call answers with its own arguments, a stream with its own messages.
+  bool echo = false;
+  // Never straight to instances.
+  bool only_through_host = false;
+};
+
+struct CallOptions {
+  // Unset: 60 s for a call, none for a stream. Negative: none.
+  std::optional<std::chrono::nanoseconds> timeout = {};
+  // The method may run twice: an outcome that is not known is sent again.
+  bool idempotent = false;
+  Metadata metadata = {};
+};
+
+namespace detail {
+
+// A unary call of ours, on the stack of the thread that waits for it.
+class PendingCall final : public EventTarget {
+ public:
+  void OnEvent(const lever_event& event) override {
+    done = true;
+    status = event.status;
+    executed = event.executed;
+    payload = MakePayload(event.kind, event.slices, event.slice_count);
+    if (event.message) message = event.message;
+  }
+
+  bool done = false;
+  int32_t status = LEVER_OK;
+  int32_t executed = LEVER_EXECUTED_UNKNOWN;
+  Payload payload;
+  std::string message;
+};
+
+class ClientTarget final : public EventTarget {
+ public:
+  void OnEvent(const lever_event& event) override { closed |= event.type == LEVER_EVENT_CLOSED; }
+  bool closed = false;
+};
+
+}  // namespace detail
+
+class Client {
+ public:
+  Client() : Client(ClientOptions{}) {}
+  explicit Client(const ClientOptions& options)
+      : Client(std::make_shared<detail::Queue>(), nullptr, options) {}
+  // Uses the service's attachment. Calls made while one of its methods runs are that call's
+  // children: its deadline bounds them, its end cancels them. To be destroyed before the service.
+  explicit Client(Service& service, const ClientOptions& options = {})
+      : Client(service.queue(), service.get(), options) {}
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client() {
+    if (lever_client_close(client_) == LEVER_OK) {
+      std::unique_lock lock(queue_->mutex());
+      try {
+        queue_->Await(lock, [this] { return target_.closed; });
+      } catch (const Error&) {  // forked meanwhile: nothing comes any more
+      }
+    }
+    lever_client_destroy(client_);
+  }
+
+  // Calls a method and waits for its result. MSGPACK types for arguments; R may be void.
+  template <typename R = Value, typename... Args>
+  R invoke(std::string_view address, const Args&... args) {
+    return invoke<R>(CallOptions{}, address, args...);
+  }
+  template <typename R = Value, typename... Args>
+  R invoke(const CallOptions& options, std::string_view address, const Args&... args) {
+    return detail::ConvertPayload<R>(Call(options, address, detail::PackArguments(args...)));
+  }
+
+  // Opens a stream; it is open at once, and trouble shows when it is read or written.
+  template <typename... Args>
+  Stream stream(std::string_view address, const Args&... args) {
+    return stream(CallOptions{}, address, args...);
+  }
+  template <typename... Args>
+  Stream stream(const CallOptions& options, std::string_view address, const Args&... args) {
+    return Open(options, address, detail::PackArguments(args...));
+  }
+
+  lever_client_stats stats() const {
+    lever_client_stats stats{};
+    stats.size = sizeof(stats);
+    detail::Check(lever_client_get_stats(client_, &stats));
+    return stats;
+  }
+  lever_client* get() const { return client_; }
+
+ private:
+  Client(std::shared_ptr<detail::Queue> queue, lever_service* service, const ClientOptions& options)
+      : queue_(std::move(queue)) {
+    lever_client_options native{};
+    native.size = sizeof(native);
+    if (!options.host.empty()) {
+      native.host = options.host.data();
+      native.host_size = options.host.size();
+    }
+    if (!options.environment.empty()) {
+      native.environment = options.environment.data();
+      native.environment_size = options.environment.size();
+    }
+    native.service = service;
+    native.echo = options.echo ? 1 : 0;
+    native.only_through_host = options.only_through_host ? 1 : 0;
+    native.user_data = static_cast<detail::EventTarget*>(&target_);
+    lever_error* error = nullptr;
+    const lever_status status = lever_client_create(queue_->get(), &native, &client_, &error);
+    detail::Check(status, error);
+  }
+
+  // A request in the C ABI's terms; points into what it was made of.
+  struct NativeCall {
+    NativeCall(const CallOptions& options, std::string_view address, const detail::Payload& payload,
+               const detail::Queue* queue)
+        : slice(detail::SliceOf(payload.bytes)) {
+      for (const auto& [name, value] : options.metadata) {
+        metadata.push_back({name.data(), name.size(), value.data(), value.size()});
+      }
+      call.size = sizeof(call);
+      call.address = address.data();
+      call.address_size = address.size();
+      call.kind = payload.kind;
+      call.flags = options.idempotent ? LEVER_CALL_IDEMPOTENT : 0;
+      call.slices = &slice;
+      call.slice_count = 1;
+      if (options.timeout) {
+        // 0 is the default's number: a timeout of nothing is the shortest there is.
+        call.timeout_ns = options.timeout->count() == 0 ? 1 : options.timeout->count();
+      }
+      call.metadata = metadata.data();
+      call.metadata_count = metadata.size();
+      if (detail::current_call.queue == queue) call.parent = detail::current_call.id;
+    }
+    NativeCall(const NativeCall&) = delete;
+    NativeCall& operator=(const NativeCall&) = delete;
+
+    lever_slice slice;
+    std::vector<lever_metadata> metadata;
+    lever_call_options call{};
+  };
+
+  detail::Payload Call(const CallOptions& options, std::string_view address,
+                       const detail::Payload& arguments) {
+    NativeCall native(options, address, arguments, queue_.get());
+    detail::PendingCall pending;
+    native.call.user_data = static_cast<detail::EventTarget*>(&pending);
+    lever_call id = 0;
+    lever_error* error = nullptr;
+    const lever_status status = lever_call_start(client_, &native.call, &id, &error);
+    detail::Check(status, error);
+    std::unique_lock lock(queue_->mutex());
+    queue_->Await(lock, [&pending] { return pending.done; });
+    lock.unlock();
+    if (pending.status != LEVER_OK) {
+      detail::ThrowOutcome(pending.status, pending.executed, pending.message, pending.payload);
+    }
+    return std::move(pending.payload);
+  }
+
+  Stream Open(const CallOptions& options, std::string_view address,
+              const detail::Payload& arguments) {
+    NativeCall native(options, address, arguments, queue_.get());
+    auto state = std::make_shared<detail::StreamState>(queue_, 0);
+    state->KeepUntilEnd();
+    native.call.user_data = static_cast<detail::EventTarget*>(state.get());
+    native.call.read_messages = detail::kReadAheadMessages;
+    native.call.read_bytes = detail::kReadAheadBytes;
+    lever_stream id = 0;
+    lever_error* error = nullptr;
+    const lever_status status = lever_stream_open(client_, &native.call, &id, &error);
+    if (status != LEVER_OK) state->NotOpened();
+    detail::Check(status, error);
+    state->set_id(id);
+    return Stream(std::move(state));
+  }
+
+  const std::shared_ptr<detail::Queue> queue_;
+  detail::ClientTarget target_;
+  lever_client* client_ = nullptr;
+};
+
+}  // namespace lever
+
+#endif  // LEVER_CPP_CLIENT_HPP_

@@ -1,0 +1,94 @@
+// The exceptions of lever.hpp.
+#ifndef LEVER_CPP_ERROR_HPP_
+#define LEVER_CPP_ERROR_HPP_
+
+#include <exception>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "lever/cpp/value.hpp"
+#include "lever/lever.h"
+
+namespace lever {
+
+// Trouble of the platform, or a misuse of the library.
+class Error : public std::runtime_error {
+ public:
+  Error(lever_status code, const std::string& message,
+        lever_executed executed = LEVER_EXECUTED_UNKNOWN)
+      : std::runtime_error(std::string(lever_status_name(code)) + ": " + message),
+        code_(code),
+        executed_(executed) {}
+
+  lever_status code() const { return code_; }
+  const char* name() const { return lever_status_name(code_); }
+  // LEVER_EXECUTED_NO: the method surely did not run.
+  lever_executed executed() const { return executed_; }
+
+ private:
+  lever_status code_;
+  lever_executed executed_;
+};
+
+// The method's own error. Thrown by a method, its value is what the caller gets.
+class MethodError : public Error {
+ public:
+  explicit MethodError(Value value)
+      : Error(LEVER_METHOD_ERROR, value.json(), LEVER_EXECUTED_YES), value_(std::move(value)) {}
+  template <typename T>
+    requires(!std::derived_from<std::remove_cvref_t<T>, std::exception>)
+  explicit MethodError(const T& value) : MethodError(Value(value)) {}
+
+  const Value& value() const { return value_; }
+
+ private:
+  Value value_;
+};
+
+namespace detail {
+
+// Throws what `status` stands for; takes the error.
+inline void Check(lever_status status, lever_error* error = nullptr) {
+  if (status == LEVER_OK) return;
+  const std::string message = error ? lever_error_message(error) : lever_status_text(status);
+  lever_error_destroy(error);
+  throw Error(status, message, LEVER_EXECUTED_NO);
+}
+
+[[noreturn]] inline void ThrowOutcome(int32_t status, int32_t executed, const std::string& message,
+                                      const Payload& payload) {
+  if (status == LEVER_METHOD_ERROR) {
+    throw MethodError(payload.is_raw()
+                          ? Value(std::vector<char>(payload.bytes.begin(), payload.bytes.end()))
+                          : Value::FromPacked(payload.bytes));
+  }
+  throw Error(static_cast<lever_status>(status), message, static_cast<lever_executed>(executed));
+}
+
+// The exception that is being handled, as a method's own error.
+inline Payload CurrentExceptionAsError() {
+  const auto described = [](const char* name, const char* message) {
+    Payload payload = PackValue(
+        std::map<std::string, std::string>{{"name", name}, {"message", message}});
+    payload.kind = LEVER_KIND_ERROR_VALUE;
+    return payload;
+  };
+  try {
+    throw;
+  } catch (const MethodError& error) {
+    return {LEVER_KIND_ERROR_VALUE, error.value().packed()};
+  } catch (const Error& error) {
+    return described(error.name(), error.what());
+  } catch (const std::exception& error) {
+    return described("Error", error.what());
+  } catch (...) {
+    return described("Error", "an exception of an unknown type");
+  }
+}
+
+}  // namespace detail
+}  // namespace lever
+
+#endif  // LEVER_CPP_ERROR_HPP_
