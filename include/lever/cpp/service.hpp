@@ -2,6 +2,13 @@
 #ifndef LEVER_CPP_SERVICE_HPP_
 #define LEVER_CPP_SERVICE_HPP_
 
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -13,6 +20,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <tuple>
 #include <type_traits>
@@ -296,6 +304,53 @@ class StreamThreads {
   bool ending_ = false;
 };
 
+// Takes SIGINT and SIGTERM on a thread of its own, and drains a service.
+class DrainOnSignals {
+ public:
+  explicit DrainOnSignals(lever_service* service) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    signals_ = signalfd(-1, &set, SFD_CLOEXEC);
+    ending_ = eventfd(0, EFD_CLOEXEC);
+    if (signals_ < 0 || ending_ < 0 || pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) {
+      Close();
+      throw std::system_error(errno, std::generic_category(), "signals");
+    }
+    thread_ = std::thread([this, service] { Watch(service); });
+  }
+  DrainOnSignals(const DrainOnSignals&) = delete;
+  DrainOnSignals& operator=(const DrainOnSignals&) = delete;
+  ~DrainOnSignals() {
+    eventfd_write(ending_, 1);
+    thread_.join();
+    Close();
+  }
+
+ private:
+  void Watch(lever_service* service) {
+    pollfd polled[] = {{signals_, POLLIN, 0}, {ending_, POLLIN, 0}};
+    for (bool asked = false;;) {
+      if (poll(polled, 2, -1) < 0) continue;  // EINTR
+      if (polled[1].revents != 0) return;
+      signalfd_siginfo info;
+      if (read(signals_, &info, sizeof(info)) != sizeof(info)) continue;
+      if (asked) std::_Exit(128 + static_cast<int>(info.ssi_signo));
+      asked = true;
+      lever_service_drain(service);
+    }
+  }
+  void Close() {
+    if (signals_ >= 0) close(signals_);
+    if (ending_ >= 0) close(ending_);
+  }
+
+  int signals_ = -1;
+  int ending_ = -1;
+  std::thread thread_;
+};
+
 // What a service's events change; under the queue's mutex.
 class ServiceCore final : public EventTarget {
  public:
@@ -399,6 +454,7 @@ class Service {
       } catch (const Error&) {  // forked meanwhile: nothing comes any more
       }
     }
+    signals_.reset();
     lever_service_destroy(service_);
   }
 
@@ -462,6 +518,13 @@ class Service {
   // Out of every route table, finishes what runs; run() returns then. Any thread.
   void drain() { detail::Check(lever_service_drain(service_)); }
 
+  // From now on SIGINT and SIGTERM drain, and a second one ends the process at once. For programs
+  // that attach themselves; to be called before other threads are started. Throws
+  // std::system_error.
+  void drain_on_signals() {
+    if (!signals_) signals_ = std::make_unique<detail::DrainOnSignals>(service_);
+  }
+
   // What the host has told of this instance; the texts live as long as the service.
   lever_service_details details() const {
     lever_service_details details{};
@@ -510,6 +573,7 @@ class Service {
   bool started_ = false;
   bool started_by_host_ = false;
   lever_service* service_ = nullptr;
+  std::unique_ptr<detail::DrainOnSignals> signals_;
   detail::StreamThreads streams_;  // last: joined first, while all that methods use is there
 };
 
