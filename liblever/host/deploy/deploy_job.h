@@ -1,0 +1,44 @@
+// The state of one deploy, shared by the files that carry it out (deployer.cc, deployer_steps.cc).
+//
+// Threads: before Finish() the loop of its upload's, afterwards the control loop. `file` is touched
+// by one pool task at a time.
+#ifndef LIBLEVER_HOST_DEPLOY_DEPLOY_JOB_H_
+#define LIBLEVER_HOST_DEPLOY_DEPLOY_JOB_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "liblever/host/deploy/deployer.h"
+
+namespace lever::deploy {
+
+struct Deployer::Job {
+  Name name;
+  Manifest manifest;
+  std::shared_ptr<BundleStore::Upload> file;
+  Loop* loop = nullptr;  // where the answers go
+  std::function<void(DeployStep)> progress;
+  std::function<void(StatusOr<DeployResult>)> done;
+
+  std::string bundle;
+  std::optional<ServiceRecord> before;  // nullopt: the service is new
+  ServiceRecord now;
+  registry::Revision revision = 0;  // of `now` in the registry
+  bool entered = false;             // keeps the collector away
+  DeployResult result;
+
+  // "lever://dev.lever/hello"
+  std::string ServiceText() const {
+    return scale::ServiceName{name.first, name.second}.ToString();
+  }
+  void Tell(DeployStep step) const {
+    loop->Post([progress = progress, step] { progress(step); });
+  }
+};
+
+}  // namespace lever::deploy
+
+#endif  // LIBLEVER_HOST_DEPLOY_DEPLOY_JOB_H_

@@ -1,0 +1,145 @@
+// From a manifest and the bytes of a bundle to a version that serves; and the services that a host
+// starts with.
+//
+//   Begin()            manifest and environment are checked, the service is taken for this deploy
+//   Upload::Append()   the bytes, one piece after the other
+//   Upload::Finish()   bundle durable -> version durable -> the control plane starts it
+//
+// Threads. Begin(), Remove() and an Upload's functions may be called from the loop that their answers
+// come back on (any loop of the host); LoadAll() from the control loop. The deciding is done on the
+// control loop, whatever waits on a disk on the host's pool. The registry's completions must run on
+// the control loop. Make() gives a shared pointer because work under way holds it; the loops, the
+// registry, the store and the control plane outlive the last task that runs.
+//
+// Invariants
+//  1. One deploy or removal of a service at a time: a second is ABORTED at once, unexecuted.
+//  2. The version is durable before the control plane hears of it. If its first instance never becomes
+//     ready, the registry names the version before it again, and that one goes on.
+//  3. Numbers rise by one a deploy, and a number is not given twice in the life of a service.
+//  4. The same content as the version that serves is `unchanged`, and starts nothing.
+//  5. A deploy that fails, or is broken off, leaves no file (see collector.h).
+#ifndef LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
+#define LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "liblever/base/loop.h"
+#include "liblever/base/slice.h"
+#include "liblever/base/status.h"
+#include "liblever/host/deploy/bundle_store.h"
+#include "liblever/host/deploy/collector.h"
+#include "liblever/host/deploy/manifest.h"
+#include "liblever/host/deploy/service_record.h"
+#include "liblever/host/deploy/worker.h"
+#include "liblever/host/registry/registry.h"
+#include "liblever/host/scale/control.h"
+
+namespace lever::deploy {
+
+struct DeployerOptions {
+  scale::Control* control = nullptr;
+  registry::Registry* registry = nullptr;
+  BundleStore* store = nullptr;
+  Execute execute;
+};
+
+enum class DeployStep : uint8_t {
+  kStored,    // bundle and version are durable
+  kStarting,  // the first instance of the new version is awaited
+};
+
+struct DeployResult {
+  std::string environment;
+  std::string service;
+  uint64_t version = 0;
+  bool unchanged = false;
+  std::vector<std::string> notes;  // what the user should know, a line each
+};
+
+class Deployer : public std::enable_shared_from_this<Deployer> {
+ public:
+  // Uploads that are open at a time: each may hold packed_bytes_max on the disk.
+  static constexpr size_t kDeploysMax = 16;
+
+  class Upload;
+
+  static std::shared_ptr<Deployer> Make(DeployerOptions options);
+  Deployer(const Deployer&) = delete;
+  Deployer& operator=(const Deployer&) = delete;
+
+  // NOT_FOUND: there is no such environment. INVALID_ARGUMENT: what is wrong with the manifest.
+  // `done` runs on `loop`, which is the upload's from then on.
+  void Begin(std::string environment, std::string manifest_json, Loop* loop,
+             std::function<void(StatusOr<std::unique_ptr<Upload>>)> done);
+  // OK when the registry has forgotten the service and its instances have begun to drain.
+  void Remove(std::string environment, std::string service, Loop* loop,
+              std::function<void(Status)> done);
+  // Hands what the registry knows, environments and services, to the control plane. A service whose
+  // record is damaged is logged and left out.
+  void LoadAll(std::function<void(Status)> done);
+
+ private:
+  using Name = std::pair<std::string, std::string>;  // environment, service
+  struct Job;
+  struct Loading;
+
+  explicit Deployer(DeployerOptions options);
+  void Post(std::function<void()> task) { options_.control->loop().Post(std::move(task)); }
+  Status Take(const Name& name);
+  void Free(const Name& name) { busy_.erase(name); }
+  void CheckEnvironment(const std::string& environment, std::function<void(Status)> done);
+
+  void Store(std::shared_ptr<Job> job);
+  void ReadRecord(std::shared_ptr<Job> job);
+  void OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetResult>& read);
+  void OnCommitted(std::shared_ptr<Job> job, const StatusOr<registry::TransactionResult>& result);
+  void Start(std::shared_ptr<Job> job);
+  void RollBack(std::shared_ptr<Job> job, const Status& why);
+  void Finish(std::shared_ptr<Job> job, const Status& status);
+
+  void RemoveTaken(const Name& name, std::function<void(Status)> done);
+
+  void LoadServices(std::shared_ptr<Loading> loading);
+  void LoadVersions(std::shared_ptr<Loading> loading, std::vector<registry::Entry> versions);
+  void ServeAtStart(scale::ServiceSpec spec);
+  void DropStaleVersions(std::vector<std::string> keys);
+
+  DeployerOptions options_;
+  std::shared_ptr<Collector> collector_;
+  std::set<Name> busy_;
+};
+
+// One bundle that is coming in. Neither copied nor moved; destroying it before Finish() gives the
+// deploy up. After Finish() the deploy goes on whatever happens to its caller.
+class Deployer::Upload {
+ public:
+  ~Upload();
+  Upload(const Upload&) = delete;
+  Upload& operator=(const Upload&) = delete;
+
+  // One at a time: the next one after `done`.
+  void Append(SliceList bytes, std::function<void(Status)> done);
+  int64_t bytes() const { return bytes_; }
+  // Once, after the last Append() is done. `progress` may come several times before `done`.
+  void Finish(std::function<void(DeployStep)> progress,
+              std::function<void(StatusOr<DeployResult>)> done);
+
+ private:
+  friend class Deployer;
+  Upload(std::shared_ptr<Deployer> deployer, std::shared_ptr<Job> job);
+
+  std::shared_ptr<Deployer> deployer_;
+  std::shared_ptr<Job> job_;
+  int64_t bytes_ = 0;
+  bool finished_ = false;
+};
+
+}  // namespace lever::deploy
+
+#endif  // LIBLEVER_HOST_DEPLOY_DEPLOYER_H_

@@ -1,0 +1,180 @@
+// What happens to a bundle after its last byte. All of it on the control loop.
+#include <chrono>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/host/deploy/bundle_check.h"
+#include "liblever/host/deploy/deploy_job.h"
+#include "liblever/host/deploy/deployer.h"
+#include "liblever/host/registry/schema.h"
+#include "liblever/policy/address.h"
+
+namespace lever::deploy {
+namespace {
+
+int64_t UnixNowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void Deployer::Store(std::shared_ptr<Job> job) {
+  collector_->Enter([self = shared_from_this(), job] {
+    job->entered = true;
+    RunOnPool(
+        self->options_.execute, &self->options_.control->loop(),
+        [store = self->options_.store, job] {
+          StatusOr<std::string> bundle = CommitChecked(store, job->file.get(), job->manifest);
+          job->file.reset();
+          return bundle;
+        },
+        [self, job](StatusOr<std::string> bundle) {
+          if (!bundle.ok()) {
+            self->Finish(job, bundle.status());
+            return;
+          }
+          job->bundle = std::move(bundle).value();
+          self->ReadRecord(job);
+        });
+  });
+}
+
+void Deployer::ReadRecord(std::shared_ptr<Job> job) {
+  options_.registry->Get(registry::ServiceKey(job->name.first, job->name.second),
+                         [self = shared_from_this(), job](
+                             const StatusOr<registry::GetResult>& read) {
+                           self->OnRecord(job, read);
+                         });
+}
+
+void Deployer::OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetResult>& read) {
+  if (!read.ok()) {
+    Finish(job, read.status());
+    return;
+  }
+  registry::Revision revision = 0;
+  if (read->entry) {
+    StatusOr<ServiceRecord> record = ParseServiceRecord(read->entry->value);
+    if (!record.ok()) {
+      Finish(job, DataLoss(record.status().message() + "; remove the service and deploy it anew"));
+      return;
+    }
+    job->before = std::move(record).value();
+    revision = read->entry->mod_revision;
+  }
+  if (job->before && job->before->bundle == job->bundle) {
+    job->result.version = job->before->version;
+    job->result.unchanged = true;
+    Finish(job, Status::Ok());
+    return;
+  }
+  job->now.version = job->now.last_version = (job->before ? job->before->last_version : 0) + 1;
+  job->now.bundle = job->bundle;
+
+  const std::string key = registry::ServiceKey(job->name.first, job->name.second);
+  registry::Transaction transaction;
+  transaction.If(registry::Compare::ModRevision(key, revision));
+  if (job->name.first != policy::kDefaultEnvironment) {
+    transaction.If(registry::Compare::Exists(registry::EnvironmentKey(job->name.first)));
+  }
+  transaction.Then(registry::Operation::Put(key, Encode(job->now)))
+      .Then(registry::Operation::Put(
+          registry::VersionKey(job->name.first, job->name.second, job->now.version),
+          Encode(VersionRecord{job->bundle, UnixNowNs(), job->manifest})));
+  options_.registry->Commit(
+      std::move(transaction),
+      [self = shared_from_this(), job](const StatusOr<registry::TransactionResult>& result) {
+        self->OnCommitted(job, result);
+      });
+}
+
+void Deployer::OnCommitted(std::shared_ptr<Job> job,
+                           const StatusOr<registry::TransactionResult>& result) {
+  if (!result.ok()) {
+    Finish(job, result.status());
+    return;
+  }
+  if (!result->succeeded) {
+    Finish(job, Aborted(job->ServiceText() + " or its environment was changed meanwhile: try again")
+                    .WithExecuted(LEVER_EXECUTED_NO));
+    return;
+  }
+  job->revision = result->revision;
+  job->result.version = job->now.version;
+  // The registry names the bundle now.
+  job->entered = false;
+  collector_->Leave();
+  job->Tell(DeployStep::kStored);
+  Start(std::move(job));
+}
+
+void Deployer::Start(std::shared_ptr<Job> job) {
+  auto answered = std::make_shared<bool>(false);
+  options_.control->Deploy(
+      MakeSpec(job->name.first, job->now.version, job->bundle, job->manifest),
+      [self = shared_from_this(), job, answered](Status status) {
+        *answered = true;
+        if (!status.ok()) {
+          self->RollBack(job, status);
+          return;
+        }
+        if (job->before) {
+          self->collector_->Retire(job->name.first, job->name.second, job->before->version,
+                                   job->before->bundle);
+          self->DropStaleVersions({registry::VersionKey(job->name.first, job->name.second,
+                                                        job->before->version)});
+        }
+        self->Finish(job, Status::Ok());
+      });
+  if (!*answered) job->Tell(DeployStep::kStarting);
+}
+
+void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
+  const std::string key = registry::ServiceKey(job->name.first, job->name.second);
+  registry::Transaction transaction;
+  transaction.If(registry::Compare::ModRevision(key, job->revision))
+      .Then(registry::Operation::Delete(
+          registry::VersionKey(job->name.first, job->name.second, job->now.version)));
+  std::string message =
+      job->ServiceText() + " version " + std::to_string(job->now.version) + " does not start: ";
+  if (job->before) {
+    ServiceRecord record = *job->before;
+    record.last_version = job->now.last_version;
+    transaction.Then(registry::Operation::Put(key, Encode(record)));
+    message = job->ServiceText() + " stays at version " + std::to_string(record.version) +
+              "; version " + std::to_string(job->now.version) + " does not start: ";
+  } else {
+    transaction.Then(registry::Operation::Delete(key));
+  }
+  const Status status(why.code(), message + why.message());
+  options_.registry->Commit(
+      std::move(transaction), [self = shared_from_this(), job,
+                               status](const StatusOr<registry::TransactionResult>& result) {
+        if (!result.ok()) {
+          Log(LogLevel::kError, job->ServiceText() + ": the registry still names version " +
+                                    std::to_string(job->now.version) +
+                                    ", which does not start: " + result.status().ToString());
+        }
+        self->Finish(job, status);
+      });
+}
+
+void Deployer::Finish(std::shared_ptr<Job> job, const Status& status) {
+  if (job->file != nullptr) options_.execute([file = std::move(job->file)] {});
+  if (std::exchange(job->entered, false)) collector_->Leave();
+  collector_->Collect();
+  Free(job->name);
+  StatusOr<DeployResult> result = status.ok() ? StatusOr<DeployResult>(job->result)
+                                              : StatusOr<DeployResult>(status);
+  if (result.ok()) {
+    result->environment = job->name.first;
+    result->service = job->name.second;
+    const std::string notice = job->manifest.KeptForLaterNotice();
+    if (!notice.empty()) result->notes.push_back(notice);
+  }
+  job->loop->Post([done = job->done, result = std::move(result)] { done(result); });
+}
+
+}  // namespace lever::deploy

@@ -1,0 +1,88 @@
+#include "liblever/host/deploy/service_record.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "liblever/host/deploy/content_hash.h"
+
+namespace lever::deploy {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kMebibyteBytes = 1024 * 1024;
+
+bool HasNumber(const json& object, const char* key) {
+  return object.contains(key) && object[key].is_number_integer();
+}
+
+bool HasBundle(const json& object) {
+  return object.contains("bundle") && object["bundle"].is_string() &&
+         IsContentHash(object["bundle"].get_ref<const std::string&>());
+}
+
+}  // namespace
+
+std::string Encode(const ServiceRecord& record) {
+  return json{{"version", record.version}, {"last", record.last_version}, {"bundle", record.bundle}}
+      .dump();
+}
+
+std::string Encode(const VersionRecord& record) {
+  // The manifest is canonical JSON already, and stays so: it is not parsed for this.
+  return "{\"bundle\":\"" + record.bundle +
+         "\",\"deployed_unix_ns\":" + std::to_string(record.deployed_unix_ns) +
+         ",\"manifest\":" + record.manifest.ToJson() + "}";
+}
+
+StatusOr<ServiceRecord> ParseServiceRecord(std::string_view text) {
+  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || !HasNumber(object, "version") || !HasNumber(object, "last") ||
+      !HasBundle(object)) {
+    return DataLoss("a service's record in the registry cannot be read");
+  }
+  return ServiceRecord{object["version"].get<uint64_t>(), object["last"].get<uint64_t>(),
+                       object["bundle"].get<std::string>()};
+}
+
+StatusOr<VersionRecord> ParseVersionRecord(std::string_view text) {
+  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || !HasBundle(object) || !HasNumber(object, "deployed_unix_ns") ||
+      !object.contains("manifest")) {
+    return DataLoss("a version's record in the registry cannot be read");
+  }
+  StatusOr<Manifest> manifest = ParseManifest(object["manifest"].dump());
+  if (!manifest.ok()) {
+    return DataLoss("a version's record in the registry has a broken manifest: " +
+                    manifest.status().message());
+  }
+  return VersionRecord{object["bundle"].get<std::string>(),
+                       object["deployed_unix_ns"].get<int64_t>(), std::move(manifest).value()};
+}
+
+scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
+                            const std::string& bundle, const Manifest& manifest) {
+  scale::ServiceSpec spec;
+  spec.environment = environment;
+  spec.service = manifest.name;
+  spec.version = version;
+  spec.bundle = bundle;
+  spec.description = manifest.description;
+  spec.entry = manifest.entry;
+  spec.js_entry = manifest.js_entry;
+  spec.py_entry = manifest.py_entry;
+  spec.is_private = manifest.is_private;
+  spec.instances_min = static_cast<uint32_t>(manifest.min_instances);
+  spec.concurrency_max = static_cast<uint32_t>(manifest.max_concurrency);
+  spec.load_max =
+      static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));
+  spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyteBytes;
+  spec.idle_timeout_ns = manifest.idle_timeout_ns;
+  spec.start_timeout_ns = manifest.start_timeout_ns;
+  spec.drain_timeout_ns = manifest.drain_timeout_ns;
+  spec.config_json = manifest.config_json;
+  return spec;
+}
+
+}  // namespace lever::deploy

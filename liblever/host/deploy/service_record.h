@@ -1,0 +1,45 @@
+// What the registry keeps of a service and of its version, and the spec that the control plane gets.
+//
+//   service/<env>/<service>            {"bundle":"<hash>","last":3,"version":3}
+//   version/<env>/<service>/<number>   {"bundle":"<hash>","deployed_unix_ns":...,"manifest":{...}}
+//
+// Pure functions; any thread.
+#ifndef LIBLEVER_HOST_DEPLOY_SERVICE_RECORD_H_
+#define LIBLEVER_HOST_DEPLOY_SERVICE_RECORD_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "liblever/base/status.h"
+#include "liblever/host/deploy/manifest.h"
+#include "liblever/host/scale/control.h"
+
+namespace lever::deploy {
+
+struct ServiceRecord {
+  uint64_t version = 0;       // that new calls go to
+  uint64_t last_version = 0;  // the highest number that was given, also to one that failed to start
+  std::string bundle;         // of `version`
+
+  bool operator==(const ServiceRecord&) const = default;
+};
+
+struct VersionRecord {
+  std::string bundle;
+  int64_t deployed_unix_ns = 0;
+  Manifest manifest;
+};
+
+std::string Encode(const ServiceRecord& record);
+std::string Encode(const VersionRecord& record);
+// DATA_LOSS for what Encode() has not written.
+StatusOr<ServiceRecord> ParseServiceRecord(std::string_view text);
+StatusOr<VersionRecord> ParseVersionRecord(std::string_view text);
+
+scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
+                            const std::string& bundle, const Manifest& manifest);
+
+}  // namespace lever::deploy
+
+#endif  // LIBLEVER_HOST_DEPLOY_SERVICE_RECORD_H_
