@@ -41,7 +41,9 @@ class [[nodiscard]] Status {
 
   // Whether the method surely did not run. Meaningful for errors only; unknown unless said.
   lever_executed executed() const { return executed_; }
-  Status&& WithExecuted(lever_executed executed) && {
+  // By value: `status = std::move(status).WithExecuted(...)` must not move a status onto itself, which
+  // would lose its text.
+  Status WithExecuted(lever_executed executed) && {
     executed_ = executed;
     return std::move(*this);
   }

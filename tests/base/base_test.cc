@@ -153,6 +153,14 @@ TEST(Status, CarriesCodeMessageAndExecuted) {
   EXPECT_TRUE(Status().ok());
 }
 
+// What was seen: "detached from the host: " without a reason.
+TEST(Status, KeepsItsTextWhenItIsAssignedToItself) {
+  Status status = Unavailable("cannot connect to 127.0.0.1:1: Connection refused");
+  status = std::move(status).WithExecuted(LEVER_EXECUTED_NO);
+  EXPECT_EQ(status.message(), "cannot connect to 127.0.0.1:1: Connection refused");
+  EXPECT_EQ(status.executed(), LEVER_EXECUTED_NO);
+}
+
 TEST(Status, EveryCodeHasItsRow) {
 #define LEVER_CHECK_ROW_(name, number, grpc, http, exit_code, text) \
   EXPECT_EQ(StatusName(LEVER_##name), #name);                       \
