@@ -75,6 +75,7 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   // False: the other side has ended the stream with success and reads no more.
   bool Write(const Payload& payload) {
     const lever_slice slice = SliceOf(payload.bytes);
+    if (send_closed_) throw Error(LEVER_FAILED_PRECONDITION, "a write after end()");
     for (;;) {
       std::unique_lock lock(queue_->mutex());
       if (ended_) {
@@ -88,7 +89,10 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
       lock.lock();
       if (status == LEVER_WOULD_BLOCK) {
         queue_->Await(lock, [&] { return writable_ != writable || ended_; });
-      } else if (!ended_) {
+      } else if (status == LEVER_INVALID_ARGUMENT && IsValid(payload)) {
+        // The id is over: the last event is on its way.
+        queue_->Await(lock, [&] { return ended_; });
+      } else {
         throw Error(status, lever_status_text(status));
       }
     }
@@ -98,7 +102,10 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   void ReadAhead() {
     lever_stream_read(queue_->get(), id_, kReadAheadMessages, kReadAheadBytes);
   }
-  void CloseSend() { lever_stream_close_send(queue_->get(), id_); }
+  void CloseSend() {
+    send_closed_ = true;
+    lever_stream_close_send(queue_->get(), id_);
+  }
   void Fail(const Payload& error) {
     const lever_slice slice = SliceOf(error.bytes);
     lever_stream_fail(queue_->get(), id_, error.kind, &slice, 1);
@@ -118,11 +125,17 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   }
 
  private:
+  static bool IsValid(const Payload& payload) {
+    const lever_slice slice = SliceOf(payload.bytes);
+    return payload.is_raw() || lever_value_check(&slice, 1, nullptr) == LEVER_OK;
+  }
+
   const std::shared_ptr<Queue> queue_;
   uint64_t id_;
   std::shared_ptr<StreamState> self_;
   std::deque<Payload> messages_;
   uint64_t writable_ = 0;
+  bool send_closed_ = false;  // of the writer
   bool half_closed_ = false;
   bool abandoned_ = false;
   bool ended_ = false;
