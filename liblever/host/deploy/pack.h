@@ -1,0 +1,35 @@
+// A service's directory as a bundle.
+//
+// The same files give the same bytes, whoever packs them, when and where: entries in the order of their
+// names' bytes, no times, no owners, modes 0644 and 0755 (tar.h). What .leverignore excludes is left
+// out (ignore.h), and so are .git, .hg, .svn, .DS_Store and .leverignore itself; lever.json never is.
+//
+// What a host would refuse is refused here, by name: FIFOs, sockets and devices, links that lead
+// outside or to nothing, too much of anything (limits.h).
+//
+// Blocks on the disk. Safe from any thread.
+#ifndef LIBLEVER_HOST_DEPLOY_PACK_H_
+#define LIBLEVER_HOST_DEPLOY_PACK_H_
+
+#include <cstdint>
+#include <string>
+
+#include "liblever/base/status.h"
+#include "liblever/host/deploy/limits.h"
+
+namespace lever::deploy {
+
+struct PackedBundle {
+  int64_t entries = 0;
+  int64_t unpacked_bytes = 0;  // of the tar stream
+  int64_t packed_bytes = 0;
+};
+
+// Writes the bundle of `directory` to `out_fd`, from its offset on. INVALID_ARGUMENT and
+// RESOURCE_EXHAUSTED say what cannot be packed; ABORTED: a file changed meanwhile.
+StatusOr<PackedBundle> PackDirectory(const std::string& directory, int out_fd,
+                                     const BundleLimits& limits = {});
+
+}  // namespace lever::deploy
+
+#endif  // LIBLEVER_HOST_DEPLOY_PACK_H_
