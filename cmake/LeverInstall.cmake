@@ -1,3 +1,15 @@
 # What `cmake --install` lays down: headers, libraries, find_package(lever) and pkg-config.
 install(DIRECTORY include/lever DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING
   PATTERN "*.h" PATTERN "*.hpp")
+if(TARGET lever)
+  include(CMakePackageConfigHelpers)
+  set(lever_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lever)
+  install(TARGETS lever EXPORT lever-targets
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(EXPORT lever-targets NAMESPACE lever:: DESTINATION ${lever_config_dir})
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/leverConfigVersion.cmake
+    COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_SOURCE_DIR}/cmake/leverConfig.cmake
+    ${PROJECT_BINARY_DIR}/leverConfigVersion.cmake DESTINATION ${lever_config_dir})
+endif()
