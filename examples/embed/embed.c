@@ -32,8 +32,11 @@ struct instance {
   int output[2]; /* what comes out of its stdout and stderr */
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards `pid` and `id` of the slots */
+/* Guards `pid` and `id` of the slots, and `watching`. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t watched = PTHREAD_COND_INITIALIZER;
 static struct instance instances[INSTANCES_MAX];
+static int watching; /* threads of instances, which use the host */
 
 static struct instance* take_slot(void) {
   struct instance* found = NULL;
@@ -88,7 +91,17 @@ static void* watch_instance(void* argument) {
   waitpid(pid, NULL, 0);
   const int exited = info.si_code == CLD_EXITED;
   lever_host_instance_exited(host, id, exited ? info.si_status : -1, exited ? 0 : info.si_status);
+  pthread_mutex_lock(&mutex);
+  --watching;
+  pthread_cond_signal(&watched);
+  pthread_mutex_unlock(&mutex);
   return NULL;
+}
+
+static void await_instances(void) {
+  pthread_mutex_lock(&mutex);
+  while (watching > 0) pthread_cond_wait(&watched, &mutex);
+  pthread_mutex_unlock(&mutex);
 }
 
 /* Starts the program of `spec` in its directory, in a group of its own, with descriptors 0 to 4. */
@@ -117,8 +130,8 @@ static int spawn(const lever_instance_spec* spec, const int inherited[4], pid_t*
   return error;
 }
 
-/* Above every number that an instance gets, so that dup2 in the child overwrites none of them; -1 if
- * that fails, or if `fd` is none, which spawn() then reports. */
+/* Above every number that an instance gets, so that dup2 in the child overwrites none of them; -1
+ * if that fails, or if `fd` is none, which spawn() then reports. */
 static int moved_up(int fd) {
   const int moved = fcntl(fd, F_DUPFD_CLOEXEC, 16);
   close(fd);
@@ -149,11 +162,14 @@ static lever_status start_instance(void* context, lever_host* host, uint64_t id,
     fprintf(stderr, "embed: %s: %s\n", spec->argv[0], strerror(error));
     return LEVER_UNAVAILABLE;
   }
+  pthread_mutex_lock(&mutex);
   instance->host = host;
   instance->id = id;
   instance->output[0] = out[0];
   instance->output[1] = err[0];
-  set_pid(instance, pid);
+  instance->pid = pid;
+  ++watching;
+  pthread_mutex_unlock(&mutex);
   printf("started %s of %s as process %d\n", spec->instance, spec->service, (int)pid);
   fflush(stdout);
   lever_host_instance_started(host, id, pid, NULL);
@@ -208,5 +224,6 @@ int main(int argc, char** argv) {
   sigwait(&ends, &signal_number);
   lever_host_close(host);
   lever_host_wait(host, -1);
+  await_instances(); /* their last reports are made: nothing uses the host any more */
   return lever_host_destroy(host) == LEVER_OK ? 0 : 1;
 }
