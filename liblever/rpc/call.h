@@ -5,11 +5,11 @@
 //
 // Invariants
 //  1. A call has one CallHandler, which gets exactly one OnEnd(), last; the Call is gone after it.
-//  2. Messages are delivered while there is credit (Read()); credit adds up. With credit for a message
-//     the stream's window is given back as its bytes arrive, up to the maximum message size; without
-//     credit nothing beyond one window is buffered.
-//  3. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on a
-//     server it only cancels the stream (OnEnd with DEADLINE_EXCEEDED).
+//  2. Messages are delivered while there is credit (Read()); credit adds up. With credit for a
+//     message the stream's window is given back as its bytes arrive, up to the maximum message
+//     size; without credit nothing beyond one window is buffered.
+//  3. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on
+//     a server it only cancels the stream (OnEnd with DEADLINE_EXCEEDED).
 #ifndef LIBLEVER_RPC_CALL_H_
 #define LIBLEVER_RPC_CALL_H_
 
@@ -25,8 +25,14 @@
 namespace lever::rpc {
 
 class Call;
+class CallImpl;
 class Connection;
 class Stream;
+
+// The trailer that says that the method surely did not run, and its only value. Finish() sets it
+// for a status with executed NO, and it counts only if no message of the reply came before.
+inline constexpr std::string_view kExecutedTrailer = "lever-executed";
+inline constexpr std::string_view kExecutedNo = "no";
 
 struct CallEnd {
   Status status;  // the gRPC status with its message and executed(), or what ended it on this side
@@ -51,10 +57,10 @@ class CallHandler {
 };
 
 struct CallOptions {
-  std::string_view path;       // "/lever.v1.Lever/Invoke"
-  std::string_view authority;  // ":authority"
-  int64_t deadline_ns = kNever;            // on the loop's clock; sent as grpc-timeout
-  const HeaderList* metadata = nullptr;    // "-bin" values are raw here and base64 on the wire
+  std::string_view path;                 // "/lever.v1.Lever/Invoke"
+  std::string_view authority;            // ":authority"
+  int64_t deadline_ns = kNever;          // on the loop's clock; sent as grpc-timeout
+  const HeaderList* metadata = nullptr;  // "-bin" values are raw here and base64 on the wire
   size_t message_bytes_max = kMessageBytesMax;
   uint64_t initial_credit_messages = 0;  // as a Read() before the first byte
 };
@@ -64,12 +70,12 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // Client: starts a call on a connection; Channel::StartCall() is the usual way. Null: the connection
-  // takes no new streams. The call owns itself until its OnEnd(); `handler` outlives it.
+  // Client: starts a call on a connection; Channel::StartCall() is the usual way. Null: the
+  // connection takes no new streams. The call owns itself until its OnEnd(); `handler` outlives it.
   static Call* Start(Connection* connection, const CallOptions& options, CallHandler* handler);
 
-  // The peer's metadata, "-bin" values decoded, gRPC's own fields taken out. On a server these are the
-  // request's.
+  // The peer's metadata, "-bin" values decoded, gRPC's own fields taken out. On a server these are
+  // the request's.
   const HeaderList& headers() const;
   // Server.
   std::string_view path() const;
@@ -84,6 +90,9 @@ class Call {
   void Write(SliceList message);
   size_t queued_bytes() const;
   bool Writable() const;
+  // OnWritable() is owed, also if the maximum was not reached. To be called while at least
+  // kStreamQueuedBytesLow is queued.
+  void WantWritable();
   // Client: no more messages.
   void CloseSend();
   // Server: ends the call after what is queued. `trailers` may be null.

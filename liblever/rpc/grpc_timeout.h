@@ -1,0 +1,24 @@
+// The value of the header grpc-timeout: at most 8 digits and a unit.
+//
+// Wire: gRPC over HTTP/2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md, "Timeout"). Functions only;
+// any thread.
+#ifndef LIBLEVER_RPC_GRPC_TIMEOUT_H_
+#define LIBLEVER_RPC_GRPC_TIMEOUT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lever::rpc {
+
+// The finest unit that holds it in 8 digits, rounded up, so that the server does not give up before
+// the client does. `timeout_ns` is not negative.
+std::string FormatGrpcTimeout(int64_t timeout_ns);
+
+// Nanoseconds, kNever where they do not fit into 63 bits. Nothing for text that is not a timeout.
+std::optional<int64_t> ParseGrpcTimeout(std::string_view text);
+
+}  // namespace lever::rpc
+
+#endif  // LIBLEVER_RPC_GRPC_TIMEOUT_H_

@@ -1,0 +1,201 @@
+#include "liblever/rpc/server.h"
+
+#include <cassert>
+#include <list>
+#include <utility>
+#include <vector>
+
+#include "liblever/rpc/call_impl.h"
+#include "liblever/rpc/grpc_status.h"
+#include "liblever/rpc/listener.h"
+
+namespace lever::rpc {
+namespace {
+
+class ServerImpl final : public Server, private CallOwner, private TurnEnd {
+ public:
+  ServerImpl(Loop* loop, CallDispatcher* dispatcher, const ConnectionOptions& options);
+  ~ServerImpl() override;
+
+  Status Listen(const Endpoint& endpoint, const ListenOptions& options) override;
+  const Endpoint& bound() const override { return bound_; }
+  Status Adopt(UniqueFd socket, std::shared_ptr<void> tag) override;
+  void* connection_tag(const Call& call) const override { return CallImpl::From(call).tag(); }
+  void Serve(Stream& stream, std::shared_ptr<void> tag) override;
+  size_t open_calls() const override { return open_calls_; }
+  size_t open_connections() const override { return peers_.size(); }
+  uint64_t refused_connections() const override;
+  void Drain(std::function<void()> drained) override;
+  void Close(const Status& status) override;
+
+ private:
+  // One connection of ours.
+  struct Peer final : public ConnectionHandler {
+    Peer(ServerImpl* server, std::shared_ptr<void> tag) : server(server), tag(std::move(tag)) {}
+    void OnRequest(Stream& stream) override { server->Serve(stream, tag); }
+    void OnClosed(Connection& connection, const Status& status) override { server->Forget(this); }
+
+    ServerImpl* const server;
+    const std::shared_ptr<void> tag;
+    std::list<Peer>::iterator place;
+    std::unique_ptr<Connection> connection;
+  };
+
+  void Forget(Peer* peer);
+  void CloseListeners();
+  void CheckDrained();
+
+  void OnCallGone() override;
+  Status NoConnection() const override { return Internal("a server's call does not wait"); }
+  void OnTurnEnd() override;
+
+  Loop* const loop_;
+  CallDispatcher* const dispatcher_;
+  ConnectionOptions options_;
+  Endpoint bound_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  uint64_t refused_before_ = 0;  // by listeners that are closed
+  std::list<Peer> peers_;
+  CallList calls_;
+  size_t open_calls_ = 0;
+  bool draining_ = false;
+  bool closed_ = false;
+  std::function<void()> drained_;
+};
+
+ServerImpl::ServerImpl(Loop* loop, CallDispatcher* dispatcher, const ConnectionOptions& options)
+    : loop_(loop), dispatcher_(dispatcher), options_(options) {
+  options_.role = Role::kServer;
+}
+
+ServerImpl::~ServerImpl() {
+  while (!calls_.empty()) {
+    CallImpl& call = calls_.front();
+    calls_.pop_front();
+    call.ForgetOwner();
+    call.EndWithoutStream(Cancelled("the server was destroyed"));
+  }
+}
+
+// ---- Connections ----
+
+Status ServerImpl::Listen(const Endpoint& endpoint, const ListenOptions& options) {
+  if (closed_ || draining_) return FailedPrecondition("the server is closing");
+  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
+                         Listener::Open(loop_, endpoint, options, [this](UniqueFd socket) {
+                           // A socket that cannot be used is closed; its peer sees it.
+                           (void)Adopt(std::move(socket), nullptr);
+                         }));
+  bound_ = listener->bound();
+  listeners_.push_back(std::move(listener));
+  return Status::Ok();
+}
+
+Status ServerImpl::Adopt(UniqueFd socket, std::shared_ptr<void> tag) {
+  if (closed_ || draining_) return Unavailable("the server is closing");
+  Peer& peer = peers_.emplace_back(this, std::move(tag));
+  peer.place = std::prev(peers_.end());
+  StatusOr<std::unique_ptr<Connection>> connection =
+      Connection::Open(loop_, std::move(socket), options_, &peer);
+  if (!connection.ok()) {
+    peers_.pop_back();
+    return std::move(connection).status();
+  }
+  peer.connection = std::move(connection).value();
+  return Status::Ok();
+}
+
+void ServerImpl::Forget(Peer* peer) {
+  peers_.erase(peer->place);
+  CheckDrained();
+}
+
+uint64_t ServerImpl::refused_connections() const {
+  uint64_t refused = refused_before_;
+  for (const auto& listener : listeners_) refused += listener->refused();
+  return refused;
+}
+
+void ServerImpl::CloseListeners() {
+  refused_before_ = refused_connections();
+  listeners_.clear();
+}
+
+// ---- Calls ----
+
+// Ends a request that is not dispatched. It has no handler to speak of from here on.
+void Refuse(Stream& stream, std::string_view http_status) {
+  stream.set_handler(IgnoreStream());
+  HeaderList headers;
+  headers.Add(":status", http_status);
+  stream.SendHeaders(headers, Stream::End::kYes);
+}
+
+void Refuse(Stream& stream, Status status) {
+  stream.set_handler(IgnoreStream());
+  SendTrailersOnly(stream, std::move(status).WithExecuted(LEVER_EXECUTED_NO));
+}
+
+void ServerImpl::Serve(Stream& stream, std::shared_ptr<void> tag) {
+  const HeaderList& headers = stream.headers();
+  const std::string_view content_type = headers.Find("content-type").value_or("");
+  switch (ClassifyContentType(content_type)) {
+    case ContentKind::kOther:
+      return Refuse(stream, "415");
+    case ContentKind::kGrpcOtherCodec:
+      return Refuse(stream, Unimplemented("the content type " + std::string(content_type) +
+                                          " is not supported: use application/grpc or +proto"));
+    case ContentKind::kGrpc:
+      break;
+  }
+  if (headers.Find(":method") != std::string_view("POST")) return Refuse(stream, "405");
+  if (closed_) return Refuse(stream, Unavailable("the server is closed"));
+  StatusOr<CallImpl*> call = CallImpl::Accept(loop_, stream, this, std::move(tag));
+  if (!call.ok()) return Refuse(stream, std::move(call).status());
+  ++open_calls_;
+  calls_.push_back(**call);
+  dispatcher_->OnCall(**call);
+}
+
+void ServerImpl::OnCallGone() {
+  assert(open_calls_ > 0);
+  --open_calls_;
+  CheckDrained();
+}
+
+// ---- The end ----
+
+void ServerImpl::CheckDrained() {
+  if (draining_ && peers_.empty() && open_calls_ == 0) loop_->AtTurnEnd(this);
+}
+
+void ServerImpl::OnTurnEnd() {
+  if (!peers_.empty() || open_calls_ > 0) return;
+  if (const auto drained = std::exchange(drained_, nullptr)) drained();
+}
+
+void ServerImpl::Drain(std::function<void()> drained) {
+  draining_ = true;
+  drained_ = std::move(drained);
+  CloseListeners();
+  for (Peer& peer : peers_) peer.connection->Drain();
+  CheckDrained();
+}
+
+void ServerImpl::Close(const Status& status) {
+  if (closed_) return;
+  closed_ = true;
+  CloseListeners();
+  // First, since those that came by Serve() are on connections that live on.
+  for (CallImpl& call : calls_) call.Cancel(status);
+  for (Peer& peer : peers_) peer.connection->Close(status);
+}
+
+}  // namespace
+
+std::unique_ptr<Server> Server::Make(Loop* loop, CallDispatcher* dispatcher,
+                                     const ConnectionOptions& options) {
+  return std::make_unique<ServerImpl>(loop, dispatcher, options);
+}
+
+}  // namespace lever::rpc
