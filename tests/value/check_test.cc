@@ -9,10 +9,12 @@
 #include "lever/lever.h"
 #include "liblever/base/slice.h"
 #include "liblever/value/limits.h"
-#include "tests/value/vectors.h"
+#include "tests/vectors/vectors.h"
 
 namespace lever::value {
 namespace {
+
+using vectors::FromHex;
 
 Bytes AsBytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};

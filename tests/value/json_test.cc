@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/value/vectors.h"
+#include "tests/vectors/vectors.h"
 
 namespace lever::value {
 namespace {
+
+using vectors::FromHex;
 
 using ::testing::HasSubstr;
 

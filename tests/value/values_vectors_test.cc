@@ -4,13 +4,17 @@
 #include <gtest/gtest.h>
 
 #include "liblever/value/json.h"
-#include "tests/value/vectors.h"
+#include "tests/vectors/vectors.h"
 
 namespace lever::value {
 namespace {
 
+using vectors::FromHex;
+using vectors::InputOf;
+using vectors::ToHex;
+
 const nlohmann::json& Vectors() {
-  static const nlohmann::json vectors = LoadVectors("values.json");
+  static const nlohmann::json vectors = vectors::LoadVectors("values.json");
   return vectors;
 }
 

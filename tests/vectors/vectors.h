@@ -1,13 +1,13 @@
 // Reading tests/vectors: one file as a parsed document, and the bytes of its entries.
-#ifndef TESTS_VALUE_VECTORS_H_
-#define TESTS_VALUE_VECTORS_H_
+#ifndef TESTS_VECTORS_VECTORS_H_
+#define TESTS_VECTORS_VECTORS_H_
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 
-namespace lever::value {
+namespace lever::vectors {
 
 inline nlohmann::json LoadVectors(const std::string& name) {
   std::ifstream file(std::string(LEVER_SOURCE_DIR "/tests/vectors/") + name);
@@ -43,6 +43,6 @@ inline std::string InputOf(const nlohmann::json& entry) {
   return bytes;
 }
 
-}  // namespace lever::value
+}  // namespace lever::vectors
 
-#endif  // TESTS_VALUE_VECTORS_H_
+#endif  // TESTS_VECTORS_VECTORS_H_
