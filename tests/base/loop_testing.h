@@ -31,7 +31,7 @@ inline std::unique_ptr<Loop> OpenLoop(const LoopOptions& options = {}) {
 inline bool TurnOf(Loop& loop, int64_t timeout_ns = 0) {
   const StatusOr<bool> did = loop.Turn(timeout_ns);
   EXPECT_TRUE(did.ok()) << did.status().ToString();
-  return did.ok() && *did.operator->();
+  return did.ok() && *did;
 }
 
 inline bool Readable(int fd, int timeout_ms = 0) {
