@@ -1,12 +1,13 @@
 // The envelope: lever.v1.Message, in and out, without copying the payload.
 //
 // A message is a few bytes of protobuf round a payload that is MessagePack or plain bytes. Writing puts
-// one small slice before the payload's own slices (and one behind it if there is a token); parsing
-// gives the payload as slices of the buffers that it came in. Functions without state; any thread.
+// one small slice before the payload's own slices; parsing gives the payload as slices of the buffers
+// that it came in. Functions without state; any thread.
 //
 // Invariants
 //  1. ParseEnvelope() accepts what a protobuf parser accepts of this message (the last arm of the
-//     oneof wins, unknown fields are skipped, groups too) and refuses the rest with INVALID_ARGUMENT.
+//     oneof wins, unknown fields are skipped), except groups, which proto3 does not have, and more than
+//     kEnvelopeFieldsMax fields. The rest is refused with INVALID_ARGUMENT.
 //  2. It looks only at tags and lengths, never inside the payload: its time is bounded by the number
 //     of fields, which is limited.
 //  3. A payload is made of at most as many slices as the message was.

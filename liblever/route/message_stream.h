@@ -30,9 +30,9 @@ class MessageStream;
 struct Outcome {
   // OK, METHOD_ERROR (the payload is the error), or trouble of the platform. executed() is always set:
   // YES with OK and METHOD_ERROR, NO where the method surely did not run.
-  Status status;
+  Status status{};
   Kind kind = Kind::kNone;
-  SliceList payload;  // a call's answer, or a method's own error
+  SliceList payload{};  // a call's answer, or a method's own error
   // The peer's trailing metadata; null without. Valid until the handler returns.
   const rpc::HeaderList* trailing = nullptr;
 };

@@ -23,9 +23,7 @@ inline constexpr std::string_view kResourceHeader = "lever-resource";  // never 
 inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the caller retries by itself
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only
-inline constexpr std::string_view kExecutedTrailer = "lever-executed";
 inline constexpr std::string_view kProtoVersion = "1";
-inline constexpr std::string_view kNotExecuted = "no";
 
 // What is negotiated on the attach and watch streams.
 inline constexpr uint32_t kSessionProtocol = 1;

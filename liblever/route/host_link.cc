@@ -1,0 +1,79 @@
+#include "liblever/route/host_link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/route/router.h"
+#include "liblever/rpc/channel.h"
+
+namespace lever::route {
+
+HostLink::HostLink(Loop* loop, uint64_t seed) : loop_(loop), random_(seed) {}
+
+HostLink::~HostLink() {
+  router_.reset();
+  introductions_.clear();
+}
+
+StatusOr<std::shared_ptr<HostLink>> HostLink::To(Loop* loop, std::string_view endpoint,
+                                                 uint64_t seed) {
+  LEVER_ASSIGN_OR_RETURN(rpc::Endpoint parsed, rpc::Endpoint::Parse(endpoint));
+  std::shared_ptr<HostLink> link(new HostLink(loop, seed));
+  rpc::ConnectionOptions options;
+  options.role = rpc::Role::kClient;
+  link->channel_ = rpc::Channel::To(loop, std::move(parsed), options);
+  link->router_ = std::make_unique<Router>(link.get());
+  return link;
+}
+
+StatusOr<std::shared_ptr<HostLink>> HostLink::Over(Loop* loop, UniqueFd socket,
+                                                   UniqueFd introductions, uint64_t seed) {
+  std::shared_ptr<HostLink> link(new HostLink(loop, seed));
+  LEVER_RETURN_IF_ERROR(SetNonBlocking(socket.get()));
+  rpc::ConnectionOptions options;
+  options.role = rpc::Role::kClient;
+  LEVER_ASSIGN_OR_RETURN(link->channel_, rpc::Channel::Over(loop, std::move(socket), options));
+  link->router_ = std::make_unique<Router>(link.get());
+  if (introductions.valid()) {
+    LEVER_ASSIGN_OR_RETURN(
+        auto opened, IntroductionSocket::Over(loop, std::move(introductions), link.get()));
+    link->introductions_.push_back(std::move(opened));
+  }
+  return link;
+}
+
+void HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {
+  if (path.empty()) return;
+  if (introductions_.size() >= kIntroductionSocketsMax) introductions_.erase(introductions_.begin());
+  auto opened = IntroductionSocket::Connect(loop_, path, nonce, this);
+  if (!opened.ok()) {
+    Log(LogLevel::kWarning, "no direct connections, calls go through the host: " +
+                                opened.status().ToString());
+    return;
+  }
+  introductions_.push_back(std::move(opened).value());
+}
+
+void HostLink::OnIntroduction(IntroductionSocket& from, Introduction introduction,
+                              UniqueFd socket) {
+  bool taken;
+  if (introduction.direction == Introduction::Direction::kOutgoing) {
+    taken = router_->OnOutgoing(introduction.id, std::move(socket));
+  } else {
+    taken = acceptor_ != nullptr &&
+            acceptor_->OnIncomingConnection(introduction, std::move(socket));
+  }
+  if (!taken) from.Refuse(introduction.id);
+}
+
+void HostLink::OnIntroductionLost(IntroductionSocket& from, uint64_t id) {
+  Log(LogLevel::kWarning, "an introduction of the host's could not be taken: no descriptor came");
+  router_->OnIntroductionFailed(id);
+}
+
+void HostLink::OnIntroductionsClosed(IntroductionSocket& from) {
+  std::erase_if(introductions_, [&](const auto& socket) { return socket.get() == &from; });
+}
+
+}  // namespace lever::route

@@ -1,0 +1,85 @@
+// The way to one host: the channel that carries calls and sessions, the introduction sockets, and the
+// router that is fed by the host's watch.
+//
+// A service has one; clients of the same loop share it, others have their own.
+//
+// Threads: used only by who holds the loop's word.
+//
+// Invariants
+//  1. A link lives as long as anybody shares it. Its destruction ends what its own sessions still have
+//     open, so it is let go of outside of their callbacks.
+//  2. An introduction to us is handed to the acceptor; without one it is refused by its id.
+#ifndef LIBLEVER_ROUTE_HOST_LINK_H_
+#define LIBLEVER_ROUTE_HOST_LINK_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "liblever/base/fd.h"
+#include "liblever/base/ids.h"
+#include "liblever/base/loop.h"
+#include "liblever/base/random.h"
+#include "liblever/base/status.h"
+#include "liblever/route/introduction.h"
+
+namespace lever::rpc {
+class Channel;
+}  // namespace lever::rpc
+
+namespace lever::route {
+
+class Router;
+
+// Takes the connections of callers: the service runtime.
+class IncomingAcceptor {
+ public:
+  virtual ~IncomingAcceptor() = default;
+  // False: it cannot be taken; the host is told.
+  virtual bool OnIncomingConnection(const Introduction& introduction, UniqueFd socket) = 0;
+};
+
+class HostLink final : private IntroductionHandler {
+ public:
+  // To a host's endpoint ("127.0.0.1:8080", "unix:/path"); it reconnects.
+  static StatusOr<std::shared_ptr<HostLink>> To(Loop* loop, std::string_view endpoint,
+                                                uint64_t seed = RandomSeed());
+  // Over what a started instance has inherited; it does not reconnect. `introductions` may be invalid.
+  static StatusOr<std::shared_ptr<HostLink>> Over(Loop* loop, UniqueFd socket,
+                                                  UniqueFd introductions,
+                                                  uint64_t seed = RandomSeed());
+  ~HostLink() override;
+
+  Loop* loop() const { return loop_; }
+  rpc::Channel& channel() { return *channel_; }
+  Router& router() { return *router_; }
+  Random& random() { return random_; }
+
+  // Connects to the introduction socket that a session's welcome names; nothing with an empty path. A
+  // failure is logged: calls go through the host then.
+  void OpenIntroductions(const std::string& path, std::string_view nonce);
+  void set_acceptor(IncomingAcceptor* acceptor) { acceptor_ = acceptor; }
+
+ private:
+  // Introduction sockets: an attached program may have one for each of its two sessions, and for a
+  // moment those of sessions that have just ended.
+  static constexpr size_t kIntroductionSocketsMax = 8;
+
+  HostLink(Loop* loop, uint64_t seed);
+  void OnIntroduction(IntroductionSocket& from, Introduction introduction,
+                      UniqueFd socket) override;
+  void OnIntroductionLost(IntroductionSocket& from, uint64_t id) override;
+  void OnIntroductionsClosed(IntroductionSocket& from) override;
+
+  Loop* loop_;
+  Random random_;
+  std::unique_ptr<rpc::Channel> channel_;
+  std::vector<std::unique_ptr<IntroductionSocket>> introductions_;
+  IncomingAcceptor* acceptor_ = nullptr;
+  std::unique_ptr<Router> router_;
+};
+
+}  // namespace lever::route
+
+#endif  // LIBLEVER_ROUTE_HOST_LINK_H_

@@ -1,0 +1,96 @@
+// One instance as a caller sees it: what the route table says of it, the direct connection to it if
+// there is one, and what the caller's own calls tell of its load.
+//
+// Threads: used only by who holds the loop's word.
+//
+// A peer's phases
+//   kIdle          no connection, none asked for (since a failure: not before retry_ns)
+//   kIntroducing   asked for, under introduction_id
+//   kConnecting    a socket has come; the HTTP/2 connection is not ready
+//   kReady         calls go over it
+//   kGone          out of the table: what is open finishes, nothing new
+#ifndef LIBLEVER_ROUTE_PEER_H_
+#define LIBLEVER_ROUTE_PEER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "liblever/base/clock.h"
+#include "liblever/policy/balancer.h"
+#include "liblever/route/watch_messages.h"
+
+namespace lever::rpc {
+class Channel;
+}  // namespace lever::rpc
+
+namespace lever::route {
+
+enum class PeerPhase : uint8_t { kIdle, kIntroducing, kConnecting, kReady, kGone };
+
+struct ServiceRoute;
+
+class Peer {
+ public:
+  Peer(InstanceRoute instance_in, ServiceRoute* service_in);
+  ~Peer();
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  // What a newer table says of it.
+  void Update(InstanceRoute instance_in);
+
+  // Its load; lies with those of the other ready peers of the service, so that the balancer finds them
+  // side by side.
+  policy::PeerLoad& load();
+  // Around each attempt of a call over the direct connection.
+  void AttemptBegan() { ++load().in_flight; }
+  void AttemptEnded() { --load().in_flight; }
+
+  InstanceRoute instance;  // as the newest table says
+  ServiceRoute* service;   // null once it is gone
+  PeerPhase phase = PeerPhase::kIdle;
+  std::unique_ptr<rpc::Channel> channel;
+  uint64_t introduction_id = 0;
+  int64_t deadline_ns = kNever;  // of the introduction
+  int64_t retry_ns = 0;          // not introduced again before
+  uint32_t failures = 0;
+
+ private:
+  friend struct ServiceRoute;
+  static constexpr size_t kNotReady = SIZE_MAX;
+
+  size_t ready_index_ = kNotReady;
+  policy::PeerLoad load_;  // while it is not among the ready ones
+};
+
+// One version of a service's table.
+struct RouteTable {
+  uint64_t revision = 0;
+  std::vector<std::shared_ptr<Peer>> peers;
+};
+
+// What is known of one service. Kept by the router while it is used, and by whoever calls it.
+struct ServiceRoute {
+  // Makes the list of ready peers anew from the table.
+  void RebuildReady();
+  // The ready peer that the next call should go to, never `exclude`; null: there is none.
+  std::shared_ptr<Peer> PickReady(const Peer* exclude, uint64_t random);
+
+  std::string environment;
+  std::string service;
+  bool known = false;  // to the router: it is subscribed, or will be when the host is there
+  bool table_is_current = false;  // it came in this watch session
+  int64_t used_ns = 0;
+  int64_t next_introduction_ns = kNever;  // when asking for introductions may help
+  std::shared_ptr<const RouteTable> table = std::make_shared<RouteTable>();
+  // Peers of the table with a ready connection, and the load of each.
+  std::vector<std::shared_ptr<Peer>> ready;
+  std::vector<policy::PeerLoad> loads;
+};
+
+}  // namespace lever::route
+
+#endif  // LIBLEVER_ROUTE_PEER_H_
