@@ -1,0 +1,119 @@
+#include "liblever/client/attempts.h"
+
+#include <charconv>
+#include <utility>
+
+#include "liblever/client/client_impl.h"
+#include "liblever/client/target.h"
+#include "liblever/route/host_link.h"
+#include "liblever/route/router.h"
+#include "liblever/route/user_headers.h"
+#include "liblever/route/wire.h"
+#include "liblever/rpc/channel.h"
+
+namespace lever::client {
+void Attempts::Begin(ClientImpl* client, std::shared_ptr<Target> target, const Request& request,
+                     int64_t deadline_ns) {
+  client_ = client;
+  target_ = std::move(target);
+  if (target_ == nullptr) path_.assign(request.address);
+  if (request.metadata != nullptr) route::AddUserHeaders(*request.metadata, &metadata_);
+  idempotent_ = request.idempotent;
+  deadline_ns_ = deadline_ns;
+}
+
+void Attempts::Reset() {
+  target_.reset();
+  peer_.reset();
+  path_.clear();
+  if (metadata_.AccountedBytes() > kKeptMetadataBytesMax) {
+    metadata_ = rpc::HeaderList();
+    headers_ = rpc::HeaderList();
+  }
+  metadata_.Clear();
+  headers_.Clear();
+  idempotent_ = false;
+  retry_ = policy::RetryState();
+}
+
+// Constant fields first: what is the same in every call stays in HPACK's table.
+void Attempts::BuildHeaders() {
+  headers_.Clear();
+  if (!bare()) {
+    char digits[10];
+    const auto end = std::to_chars(digits, digits + sizeof(digits), retry_.attempts()).ptr;
+    headers_.Add(route::kProtoHeader, route::kProtoVersion);
+    headers_.Add(route::kUrlHeader, target_->url);
+    headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
+    if (!target_->resource.empty()) {
+      headers_.Add(route::kResourceHeader, target_->resource, rpc::Indexing::kNever);
+    }
+  }
+  for (size_t i = 0; i < metadata_.size(); ++i) {
+    const rpc::HeaderView field = metadata_[i];
+    headers_.Add(field.name, field.value, field.indexing);
+  }
+}
+
+rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
+                           rpc::CallHandler* handler) {
+  BuildHeaders();
+  route::HostLink& link = client_->link();
+  const std::shared_ptr<route::Peer> failed = std::move(peer_);
+  peer_ = nullptr;
+  if (!bare() && !client_->options().only_through_host) {
+    if (target_->route == nullptr) {
+      target_->route = link.router().Find(target_->environment, target_->service);
+    }
+    if (retry_.attempts() <= kDirectAttemptsMax) {
+      peer_ = link.router().Pick(&target_->route, failed.get());
+    }
+  }
+  rpc::Channel* channel = &link.channel();
+  if (peer_ != nullptr) {
+    peer_->AttemptBegan();
+    channel = peer_->channel.get();
+    ++client_->counters().calls_direct;
+  } else {
+    ++client_->counters().calls_through_host;
+  }
+  sampled_ = path == route::kInvokePath;
+  started_ns_ = client_->loop()->now_ns();
+  rpc::CallOptions options;
+  options.path = bare() ? std::string_view(path_) : path;
+  options.deadline_ns = deadline_ns_;
+  options.metadata = &headers_;
+  options.message_bytes_max = client_->options().message_bytes_max;
+  options.initial_credit_messages = credit_messages;
+  return channel->StartCall(options, handler);
+}
+
+void Attempts::Ended(const rpc::CallEnd& end) {
+  if (peer_ != nullptr) {
+    peer_->AttemptEnded();
+    client_->link().router().AttemptEnded();
+    // An error may come in no time: only answers tell how long the instance takes.
+    if (sampled_ && end.replied) peer_->load().AddLatency(client_->loop()->now_ns() - started_ns_);
+  }
+  if (end.status.ok()) budget().OnSuccess();
+}
+
+std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {
+  const policy::AttemptFailure failure{.status = end.status.code(),
+                                       .executed = end.status.executed(),
+                                       .never_written = end.never_written,
+                                       .idempotent = idempotent_};
+  const int64_t now_ns = client_->loop()->now_ns();
+  const policy::RetryDecision decision =
+      policy::DecideRetry(failure, now_ns, deadline_ns_, client_->link().random().NextDouble(),
+                          &retry_, &budget());
+  if (decision.action == policy::RetryAction::kGiveUp) return std::nullopt;
+  if (decision.action == policy::RetryAction::kRetry) ++client_->counters().retries;
+  return now_ns + decision.delay_ns;
+}
+
+policy::RetryBudget& Attempts::budget() {
+  return target_ != nullptr ? *target_->budget : client_->bare_budget();
+}
+
+}  // namespace lever::client

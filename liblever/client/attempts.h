@@ -1,0 +1,77 @@
+// The attempts of one call or stream: where each goes, what it says, and whether another follows.
+//
+// A value that its call owns and uses again for the next one. Threads: those of the loop.
+//
+// Invariants
+//  1. Between Start() and Ended() one attempt runs, and its peer counts it. No two run at a time.
+//  2. The first two attempts go straight to an instance if one is ready, the second to another one; all
+//     later ones go through the host, which knows more.
+#ifndef LIBLEVER_CLIENT_ATTEMPTS_H_
+#define LIBLEVER_CLIENT_ATTEMPTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "liblever/client/client.h"
+#include "liblever/policy/retry.h"
+#include "liblever/rpc/call.h"
+#include "liblever/rpc/headers.h"
+
+namespace lever::route {
+struct Peer;
+}  // namespace lever::route
+
+namespace lever::client {
+
+class ClientImpl;
+struct Target;
+
+class Attempts {
+ public:
+  // `target` is null for gRPC pass-through, whose path is the request's address.
+  void Begin(ClientImpl* client, std::shared_ptr<Target> target, const Request& request,
+             int64_t deadline_ns);
+  // Lets go of everything, keeping memory for the next use.
+  void Reset();
+
+  int64_t deadline_ns() const { return deadline_ns_; }
+  bool bare() const { return target_ == nullptr; }
+  // Between two attempts: another one is only made if the method surely did not run, or may run twice.
+  lever_executed ExecutedSoFar() const {
+    return idempotent_ ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO;
+  }
+
+  rpc::Call* Start(std::string_view path, uint64_t credit_messages, rpc::CallHandler* handler);
+  // The attempt has ended so.
+  void Ended(const rpc::CallEnd& end);
+  // Whether and when the next attempt begins (on the loop's clock; now or before: at once); nullopt: it
+  // does not. To be asked once after a failed attempt that may be repeated at all.
+  std::optional<int64_t> NextAt(const rpc::CallEnd& end);
+
+ private:
+  static constexpr uint32_t kDirectAttemptsMax = 2;
+  // Metadata of a reused object that is kept, in bytes.
+  static constexpr size_t kKeptMetadataBytesMax = 1024;
+
+  void BuildHeaders();
+  policy::RetryBudget& budget();
+
+  ClientImpl* client_ = nullptr;
+  std::shared_ptr<Target> target_;
+  std::shared_ptr<route::Peer> peer_;  // of the attempt that runs, or of the last one; null: the host
+  std::string path_;                   // pass-through
+  rpc::HeaderList metadata_;           // the caller's
+  rpc::HeaderList headers_;            // of the attempt
+  bool idempotent_ = false;
+  bool sampled_ = false;  // its time says how long a call takes, as a stream's does not
+  int64_t deadline_ns_ = 0;
+  int64_t started_ns_ = 0;
+  policy::RetryState retry_;
+};
+
+}  // namespace lever::client
+
+#endif  // LIBLEVER_CLIENT_ATTEMPTS_H_

@@ -1,0 +1,78 @@
+// A stream of a client's, from its start to its one end.
+//
+// Until the other side has begun it (its headers have come), what was written is kept, so that a stream
+// that surely did not begin can be opened again elsewhere; beyond kReplayBytesMax it is not kept, and
+// the stream is not opened again.
+//
+// Threads: used only by who holds the loop's word. A stream owns itself until its OnEnd().
+#ifndef LIBLEVER_CLIENT_CLIENT_STREAM_H_
+#define LIBLEVER_CLIENT_CLIENT_STREAM_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "liblever/base/loop.h"
+#include "liblever/client/attempts.h"
+#include "liblever/client/client.h"
+#include "liblever/client/client_impl.h"
+#include "liblever/route/stream_core.h"
+#include "liblever/rpc/limits.h"
+
+namespace lever::client {
+
+inline constexpr size_t kReplayBytesMax = rpc::kStreamWindowBytes;
+
+class ClientStreamImpl final : public ClientStream,
+                               public Live,
+                               private route::StreamCore,
+                               private Timer {
+ public:
+  ClientStreamImpl(ClientImpl* client, route::Framing framing);
+  ~ClientStreamImpl() override = default;
+
+  // `target` is null for gRPC pass-through.
+  void Begin(std::shared_ptr<Target> target, Request request, int64_t deadline_ns,
+             StreamHandler* handler);
+
+  Status Write(Kind kind, SliceList payload) override;
+  size_t queued_bytes() const override;
+  void WantWritable() override { AskForWritable(); }
+  void Read(uint64_t messages, uint64_t bytes) override { AddCredit(messages, bytes); }
+  void CloseSend() override;
+  void Cancel(const Status& status) override;
+  void Abandon() override;
+
+ private:
+  enum class Phase : uint8_t {
+    kRunning,  // an attempt is under way
+    kWaiting,  // for the next attempt
+    kEnding,   // given up: the timer tells it
+    kEnded,
+  };
+
+  MessageStream& stream() override { return *this; }
+  void StartAttempt();
+  void Queue(SliceList message);
+  void ForgetReplay();
+  bool Delivering() const override { return phase_ == Phase::kRunning && !failed_.has_value(); }
+  void OnHeaders(rpc::Call& call) override;
+  void OnMessage(rpc::Call& call, SliceList message) override;
+  void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
+  void OnTimer() override;
+  void Complete(Outcome outcome);
+
+  ClientImpl* const client_;
+  Phase phase_ = Phase::kRunning;
+  Attempts attempts_;
+  // What was written, while the stream may be opened again.
+  bool replayable_ = true;
+  std::vector<SliceList> replay_;
+  size_t replay_bytes_ = 0;
+  std::optional<Status> failed_;  // this side gave the stream up
+  Outcome error_;                 // the method's own error, when it has come
+};
+
+}  // namespace lever::client
+
+#endif  // LIBLEVER_CLIENT_CLIENT_STREAM_H_
