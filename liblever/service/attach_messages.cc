@@ -1,0 +1,126 @@
+#include "liblever/service/attach_messages.h"
+
+#include <exception>
+#include <protozero/pbf_reader.hpp>
+#include <protozero/pbf_writer.hpp>
+
+#include "liblever/route/wire.h"
+
+namespace lever::service {
+namespace {
+
+using protozero::pbf_reader;
+using protozero::pbf_writer;
+
+enum FromInstanceField : uint32_t {
+  kHello = 1,
+  kReady = 2,
+  kLoad = 3,
+  kDraining = 4,
+  kDrained = 5,
+};
+enum ToInstanceField : uint32_t { kWelcome = 1, kDrain = 2 };
+
+InstanceWelcome ReadWelcome(pbf_reader reader) {
+  InstanceWelcome welcome;
+  while (reader.next()) {
+    switch (reader.tag()) {
+      case 1: welcome.protocol = reader.get_uint32(); break;
+      case 2: welcome.environment = reader.get_string(); break;
+      case 3: welcome.service = reader.get_string(); break;
+      case 4: welcome.version = reader.get_uint64(); break;
+      case 5: welcome.instance = reader.get_string(); break;
+      case 6: welcome.config_json = reader.get_bytes(); break;
+      case 7: welcome.drain_timeout_ns = reader.get_uint64(); break;
+      case 8: welcome.introduction_path = reader.get_string(); break;
+      case 9: welcome.nonce = reader.get_bytes(); break;
+      case 10: welcome.load_interval_ns = reader.get_uint64(); break;
+      case 11: welcome.concurrency_max = reader.get_uint32(); break;
+      default: reader.skip();
+    }
+  }
+  return welcome;
+}
+
+DrainRequest ReadDrain(pbf_reader reader) {
+  DrainRequest drain;
+  while (reader.next()) {
+    switch (reader.tag()) {
+      case 1: drain.timeout_ns = reader.get_uint64(); break;
+      case 2: drain.reason = reader.get_string(); break;
+      default: reader.skip();
+    }
+  }
+  return drain;
+}
+
+// A message whose arm has no fields set.
+std::string WriteEmpty(FromInstanceField field) {
+  std::string message;
+  pbf_writer(message).add_message(field, "", 0);
+  return message;
+}
+
+}  // namespace
+
+std::string WriteHello(const InstanceHello& hello) {
+  std::string message;
+  pbf_writer outer(message);
+  pbf_writer inner(outer, kHello);
+  inner.add_uint32(1, route::kSessionProtocol);
+  inner.add_uint32(2, route::kSessionProtocol);
+  if (!hello.environment.empty()) inner.add_string(3, hello.environment);
+  if (!hello.service.empty()) inner.add_string(4, hello.service);
+  inner.add_uint64(5, hello.pid);
+  inner.add_string(6, hello.runtime);
+  if (!hello.listen.empty()) inner.add_string(7, hello.listen);
+  for (const std::string& method : hello.methods) inner.add_string(8, method);
+  inner.add_uint32(9, hello.concurrency_max);
+  inner.commit();
+  return message;
+}
+
+std::string WriteReady() { return WriteEmpty(kReady); }
+
+std::string WriteLoad(const LoadReport& report) {
+  std::string message;
+  pbf_writer outer(message);
+  pbf_writer inner(outer, kLoad);
+  inner.add_uint32(1, report.calls);
+  inner.add_uint32(2, report.streams);
+  inner.add_uint64(3, report.calls_total);
+  inner.add_uint64(4, report.latency_ns);
+  inner.add_uint64(5, report.last_active_ns);
+  inner.commit();
+  return message;
+}
+
+std::string WriteDraining() { return WriteEmpty(kDraining); }
+
+std::string WriteDrained(uint32_t cut_off) {
+  std::string message;
+  pbf_writer outer(message);
+  pbf_writer inner(outer, kDrained);
+  inner.add_uint32(1, cut_off);
+  inner.commit();
+  return message;
+}
+
+StatusOr<ToInstance> ParseToInstance(std::string_view message) {
+  try {
+    ToInstance parsed;
+    pbf_reader reader(message.data(), message.size());
+    while (reader.next()) {
+      switch (reader.tag()) {
+        case kWelcome: parsed = ReadWelcome(reader.get_message()); break;
+        case kDrain: parsed = ReadDrain(reader.get_message()); break;
+        default: reader.skip();
+      }
+    }
+    return parsed;
+  } catch (const std::exception& error) {
+    return InvalidArgument(std::string("not a lever.v1.ToInstance: ") + error.what());
+  }
+}
+
+}  // namespace lever::service

@@ -1,0 +1,71 @@
+// liblever's side of the attach stream (lever/v1/host.proto), with protozero.
+//
+// Functions without state; any thread. A broken message of the host's gives INVALID_ARGUMENT.
+#ifndef LIBLEVER_SERVICE_ATTACH_MESSAGES_H_
+#define LIBLEVER_SERVICE_ATTACH_MESSAGES_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "liblever/base/status.h"
+
+namespace lever::service {
+
+// ---- To the host ----
+
+struct InstanceHello {
+  std::string environment;  // empty in an instance that the host started
+  std::string service;
+  uint64_t pid = 0;
+  std::string runtime;
+  std::string listen;
+  std::vector<std::string> methods;
+  uint32_t concurrency_max = 0;
+};
+std::string WriteHello(const InstanceHello& hello);
+std::string WriteReady();
+
+struct LoadReport {
+  uint32_t calls = 0;
+  uint32_t streams = 0;
+  uint64_t calls_total = 0;
+  uint64_t latency_ns = 0;
+  uint64_t last_active_ns = 0;
+
+  friend bool operator==(const LoadReport&, const LoadReport&) = default;
+};
+std::string WriteLoad(const LoadReport& report);
+std::string WriteDraining();
+std::string WriteDrained(uint32_t cut_off);
+
+// ---- From the host ----
+
+struct InstanceWelcome {
+  uint32_t protocol = 0;
+  std::string environment;
+  std::string service;
+  uint64_t version = 0;
+  std::string instance;
+  std::string config_json;
+  uint64_t drain_timeout_ns = 0;
+  std::string introduction_path;
+  std::string nonce;
+  uint64_t load_interval_ns = 0;
+  uint32_t concurrency_max = 0;
+};
+
+struct DrainRequest {
+  uint64_t timeout_ns = 0;
+  std::string reason;
+};
+
+// monostate: a message of a later protocol.
+using ToInstance = std::variant<std::monostate, InstanceWelcome, DrainRequest>;
+StatusOr<ToInstance> ParseToInstance(std::string_view message);
+
+}  // namespace lever::service
+
+#endif  // LIBLEVER_SERVICE_ATTACH_MESSAGES_H_

@@ -1,0 +1,92 @@
+#include "liblever/service/attachment.h"
+
+#include <algorithm>
+#include <string>
+#include <variant>
+
+#include "liblever/route/host_link.h"
+#include "liblever/route/wire.h"
+
+namespace lever::service {
+
+Attachment::Attachment(route::HostLink* link, const LoadTracker* load, AttachmentHandler* handler)
+    : link_(link),
+      loop_(link->loop()),
+      load_(load),
+      handler_(handler),
+      session_(loop_, &link->channel(), route::kAttachPath, &link->random(), this) {}
+
+Attachment::~Attachment() { Stop(); }
+
+void Attachment::OnSessionOpen() { session_.Send(WriteHello(handler_->MakeHello())); }
+
+void Attachment::OnSessionMessage(std::string_view message) {
+  StatusOr<ToInstance> parsed = ParseToInstance(message);
+  if (!parsed.ok()) return session_.Fail(parsed.status());
+  if (auto* welcome = std::get_if<InstanceWelcome>(&*parsed)) return OnWelcome(*welcome);
+  if (auto* drain = std::get_if<DrainRequest>(&*parsed)) handler_->OnDrainRequest(*drain);
+}
+
+void Attachment::OnWelcome(const InstanceWelcome& welcome) {
+  if (attached_) return session_.Fail(Internal("the host sent a second welcome"));
+  if (welcome.protocol != route::kSessionProtocol) {
+    return session_.Fail(FailedPrecondition(
+        "the host speaks attach protocol " + std::to_string(welcome.protocol) + ", this library " +
+        std::to_string(route::kSessionProtocol)));
+  }
+  attached_ = true;
+  session_.Established();
+  if (welcome.load_interval_ns != 0) {
+    constexpr uint64_t kIntervalMaxNs = 60 * kNanosPerSecond;
+    interval_ns_ = std::max(
+        static_cast<int64_t>(std::min(welcome.load_interval_ns, kIntervalMaxNs)),
+        kReportIntervalMinNs);
+  }
+  reported_ = LoadReport();
+  link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
+  handler_->OnWelcome(welcome);
+}
+
+void Attachment::OnSessionEnd(const Status& status, bool final) {
+  attached_ = false;
+  loop_->Disarm(this);
+  handler_->OnDetached(status, final);
+}
+
+void Attachment::SendReady() {
+  session_.Send(WriteReady());
+  LoadChanged(Urgency::kAtOnce);
+}
+
+void Attachment::SendDraining() {
+  if (attached_) session_.Send(WriteDraining());
+}
+
+void Attachment::SendDrained(uint32_t cut_off) {
+  if (attached_) session_.Send(WriteDrained(cut_off));
+  loop_->Disarm(this);
+  session_.Finish();
+}
+
+void Attachment::Stop() {
+  attached_ = false;
+  loop_->Disarm(this);
+  session_.Stop();
+}
+
+void Attachment::LoadChanged(Urgency urgency) {
+  if (!attached_) return;
+  const int64_t wait_ns = urgency == Urgency::kAtOnce ? kReportSpacingNs : interval_ns_;
+  const int64_t at_ns = std::max(reported_ns_ + wait_ns, loop_->now_ns());
+  if (!armed() || at_ns < Timer::deadline_ns()) loop_->Arm(this, at_ns);
+}
+
+void Attachment::OnTimer() {
+  LoadReport report = load_->Report();
+  if (!attached_ || report == reported_) return;
+  reported_ns_ = loop_->now_ns();
+  session_.Send(WriteLoad(report));
+  reported_ = report;
+}
+
+}  // namespace lever::service

@@ -1,0 +1,143 @@
+// What becomes of a call that comes in: the checks before the program hears of it.
+#include <string>
+#include <utility>
+
+#include "liblever/policy/address.h"
+#include "liblever/route/wire.h"
+#include "liblever/service/health.h"
+#include "liblever/service/incoming_call.h"
+#include "liblever/service/incoming_stream.h"
+#include "liblever/service/service_impl.h"
+
+namespace lever::service {
+namespace {
+
+// Who is on the other end of an introduced connection.
+struct CallerTag {
+  std::string caller;
+  bool host = false;
+};
+
+// `text` as it may stand in an error: short, and printable.
+std::string Quoted(std::string_view text) {
+  constexpr size_t kShownMax = 60;
+  std::string quoted("'");
+  for (const char c : text.substr(0, kShownMax)) quoted.push_back(c >= ' ' && c <= '~' ? c : '?');
+  if (text.size() > kShownMax) quoted.append("...");
+  quoted.push_back('\'');
+  return quoted;
+}
+
+Status CheckProto(const rpc::HeaderList& headers) {
+  const std::string_view proto = headers.Find(route::kProtoHeader).value_or(route::kProtoVersion);
+  // "1" and "1.x" are ours.
+  if (proto.substr(0, proto.find('.')) == route::kProtoVersion) return Status::Ok();
+  return Unimplemented("lever-proto " + Quoted(proto) + " is not spoken here, only " +
+                       std::string(route::kProtoVersion));
+}
+
+// Takes `prefix` off, if it is there.
+bool Strip(std::string_view* text, std::string_view prefix) {
+  if (!text->starts_with(prefix)) return false;
+  text->remove_prefix(prefix.size());
+  return true;
+}
+
+}  // namespace
+
+std::string DescribeRequest(const RequestInfo& info, int64_t open_ns) {
+  std::string text(info.method_name);
+  text.append(", called by ").append(info.caller.empty() ? "a caller from outside" : info.caller);
+  text.append(", open for ").append(std::to_string(open_ns / kNanosPerSecond)).append(" s");
+  return text;
+}
+
+bool ServiceImpl::OnIncomingConnection(const route::Introduction& introduction, UniqueFd socket) {
+  if (closing_ || server_ == nullptr || drain_.refusing()) return false;
+  auto tag = std::make_shared<CallerTag>();
+  tag->caller = introduction.caller;
+  tag->host = introduction.host;
+  return server_->Adopt(std::move(socket), std::move(tag)).ok();
+}
+
+std::string_view ServiceImpl::CallerOf(const rpc::Call& call) const {
+  const auto* tag = static_cast<const CallerTag*>(server_->connection_tag(call));
+  if (tag == nullptr) return {};
+  if (!tag->host) return tag->caller;
+  return call.headers().Find(route::kCallerHeader).value_or(std::string_view());
+}
+
+void ServiceImpl::OnCall(rpc::Call& call) {
+  const std::string_view path = call.path();
+  const bool stream = path == route::kStreamPath;
+  if (!stream && path != route::kInvokePath) {
+    if (path == kHealthCheckPath) {
+      return AnswerHealthCheck(call, drain_.phase() == Drain::Phase::kServing
+                                         ? Health::kServing
+                                         : Health::kNotServing);
+    }
+    return call.Finish(Unimplemented("no gRPC method " + Quoted(path) + " here")
+                           .WithExecuted(LEVER_EXECUTED_NO));
+  }
+  drain_.RequestCame(loop_->now_ns());
+  if (drain_.phase() == Drain::Phase::kQuieting) loop_->Arm(&drain_timer_, drain_.WakeNs());
+  StatusOr<RequestInfo> info = Examine(call, stream);
+  if (!info.ok()) return call.Finish(info.status().WithExecuted(LEVER_EXECUTED_NO));
+  if (stream) {
+    // Owns itself.
+    (new IncomingStreamImpl(this))->Accept(call, *info);
+    return;
+  }
+  std::unique_ptr<IncomingCallImpl> incoming;
+  if (pool_.empty()) {
+    incoming = std::make_unique<IncomingCallImpl>(this);
+  } else {
+    incoming = std::move(pool_.back());
+    pool_.pop_back();
+  }
+  // Comes back through Recycle().
+  incoming.release()->Accept(call, *info);
+}
+
+StatusOr<RequestInfo> ServiceImpl::Examine(const rpc::Call& call, bool stream) const {
+  if (drain_.refusing() || closing_) return Unavailable("this instance is draining");
+  const rpc::HeaderList& headers = call.headers();
+  LEVER_RETURN_IF_ERROR(CheckProto(headers));
+  const auto url = headers.Find(route::kUrlHeader);
+  if (!url.has_value()) return InvalidArgument("a call needs the header lever-url");
+  RequestInfo info;
+  LEVER_ASSIGN_OR_RETURN(info.method, FindMethod(*url, &info.method_name));
+  if (headers.Find(route::kResourceHeader).has_value()) {
+    return Unimplemented("calls of a resource are not built yet");
+  }
+  if (info.method->streaming != stream) {
+    return Unimplemented(std::string(info.method_name) +
+                         (stream ? " is no streaming method, and is called by Invoke"
+                                 : " is a streaming method, and is called by Stream"));
+  }
+  if (concurrency_max_ != 0 && load_.in_flight() >= concurrency_max_) {
+    return ResourceExhausted("this instance runs as many calls as it may (" +
+                             std::to_string(concurrency_max_) + ")");
+  }
+  info.deadline_ns = call.deadline_ns();
+  info.caller = CallerOf(call);
+  return info;
+}
+
+// The common case is a comparison with what the address must be; only errors are parsed.
+StatusOr<const Method*> ServiceImpl::FindMethod(std::string_view url, std::string_view* name) const {
+  std::string_view rest = url;
+  const bool ours = (!Strip(&rest, policy::kAddressScheme) || Strip(&rest, details_.environment)) &&
+                    Strip(&rest, "/") && Strip(&rest, details_.name) && Strip(&rest, "/");
+  if (!ours) {
+    LEVER_RETURN_IF_ERROR(policy::ParseAddress(url).status());
+    return NotFound("this is an instance of lever://" + details_.environment + "/" + details_.name +
+                    ", not of " + Quoted(url));
+  }
+  const Method* method = methods_.Find(rest, name);
+  if (method != nullptr) return method;
+  LEVER_RETURN_IF_ERROR(policy::ParseAddressHeaders(url, std::nullopt).status());
+  return NotFound("no method " + Quoted(rest) + " in service " + details_.name);
+}
+
+}  // namespace lever::service

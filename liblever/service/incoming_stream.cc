@@ -1,0 +1,146 @@
+#include "liblever/service/incoming_stream.h"
+
+#include <cassert>
+#include <utility>
+
+#include "liblever/route/user_headers.h"
+
+namespace lever::service {
+
+using route::Envelope;
+
+IncomingStreamImpl::IncomingStreamImpl(ServiceImpl* service)
+    : StreamCore(service->loop(), route::Framing::kEnvelope), service_(service) {}
+
+void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
+  call_ = &call;
+  info_ = info;
+  caller_.assign(info.caller);
+  info_.caller = caller_;
+  began_ns_ = core_loop_->now_ns();
+  service_->StreamBegan(this);
+  call.set_handler(this);
+  call.Read(1);
+}
+
+// ---- What comes in ----
+
+void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
+  StatusOr<Envelope> envelope = route::OpenMessage(std::move(message), framing_);
+  if (phase_ == Phase::kBegun) {
+    if (cancelled_) return;
+    if (envelope.ok() && !IsError(envelope->kind) && !envelope->moved) {
+      return Deliver(std::move(envelope).value());
+    }
+    return Cancel(InvalidArgument(envelope.ok() ? "a caller's message is a value or raw bytes"
+                                                : envelope.status().message()));
+  }
+  assert(phase_ == Phase::kReceiving);
+  Status refused = envelope.ok() ? route::CheckArguments(*envelope) : envelope.status();
+  if (!refused.ok()) return Refuse(refused);
+  kind_ = envelope->kind;
+  payload_ = std::move(envelope->payload);
+  route::AddUserHeaders(call.headers(), &metadata_);
+  phase_ = Phase::kOffered;
+  service_->handler()->OnIncomingStream(*service_, *this);
+}
+
+void IncomingStreamImpl::OnPeerEnd(rpc::Call& call) {
+  if (phase_ == Phase::kReceiving) {
+    return Refuse(InvalidArgument("a stream's first message are the arguments"));
+  }
+  half_closed_ = true;
+  TellHalfClosed();
+}
+
+void IncomingStreamImpl::TellHalfClosed() {
+  if (!half_closed_ || half_closed_told_ || !Delivering()) return;
+  half_closed_told_ = true;
+  handler_->OnHalfClosed(*this);
+}
+
+void IncomingStreamImpl::OnTurnEnd() {
+  TellHalfClosed();
+  StreamCore::OnTurnEnd();
+}
+
+void IncomingStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
+  call_ = nullptr;
+  if (phase_ != Phase::kReceiving) {
+    const lever_executed executed = end.status.ok() ? LEVER_EXECUTED_YES : LEVER_EXECUTED_UNKNOWN;
+    handler_->OnEnd(*this, {.status = end.status.WithExecuted(executed)});
+  }
+  Done();
+}
+
+// ---- What the method does ----
+
+bool IncomingStreamImpl::Begin() {
+  assert(phase_ == Phase::kOffered);
+  if (Status refused = service_->MayBegin(info_.deadline_ns); !refused.ok()) {
+    Refuse(refused);
+    return false;
+  }
+  phase_ = Phase::kBegun;
+  // At once, so that the caller knows that it has begun.
+  call_->SendHeaders();
+  GiveCredit();
+  if (half_closed_) core_loop_->AtTurnEnd(this);
+  return true;
+}
+
+Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
+  if (phase_ != Phase::kBegun) return FailedPrecondition("the stream has not begun");
+  if (send_closed_) return FailedPrecondition("nothing can be written after the end");
+  if (IsError(kind)) return InvalidArgument("the method's own error is told by Fail()");
+  LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
+  if (call_ != nullptr && !cancelled_) call_->Write(Pack(kind, std::move(payload)));
+  return Status::Ok();
+}
+
+void IncomingStreamImpl::CloseSend() {
+  if (std::exchange(send_closed_, true) || cancelled_ || call_ == nullptr) return;
+  call_->Finish(Status::Ok());
+}
+
+Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
+  if (phase_ != Phase::kBegun) return FailedPrecondition("the stream has not begun");
+  if (send_closed_) return FailedPrecondition("the stream has been ended already");
+  if (!IsError(kind)) return InvalidArgument("an error is of kind ERROR_VALUE or ERROR_RAW");
+  LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
+  if (call_ != nullptr && !cancelled_) call_->Write(Pack(kind, std::move(payload)));
+  CloseSend();
+  return Status::Ok();
+}
+
+void IncomingStreamImpl::Cancel(const Status& status) {
+  if (cancelled_ || call_ == nullptr) return;
+  cancelled_ = true;
+  const bool begun = phase_ == Phase::kBegun;
+  call_->Cancel(status.WithExecuted(begun ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO));
+}
+
+// ---- The end ----
+
+void IncomingStreamImpl::Refuse(const Status& status) {
+  rpc::Call* call = std::exchange(call_, nullptr);
+  call->set_handler(nullptr);
+  call->Finish(status.WithExecuted(LEVER_EXECUTED_NO));
+  Done();
+}
+
+std::string IncomingStreamImpl::Describe() const {
+  return DescribeRequest(info_, core_loop_->now_ns() - began_ns_);
+}
+
+void IncomingStreamImpl::Abandon(const Status& status) {
+  if (phase_ == Phase::kReceiving) return Refuse(status);
+  Cancel(status);
+}
+
+void IncomingStreamImpl::Done() {
+  service_->StreamEnded(this);
+  delete this;
+}
+
+}  // namespace lever::service

@@ -1,0 +1,81 @@
+// A stream that came in, from its headers to its end.
+//
+// Threads: used only by who holds the loop's word. A stream owns itself until its OnEnd(), or until a
+// Begin() that returned false.
+//
+//   kReceiving  the arguments have not come
+//   kOffered    the program has been told, and has not begun it
+//   kBegun      user code runs: messages are delivered
+#ifndef LIBLEVER_SERVICE_INCOMING_STREAM_H_
+#define LIBLEVER_SERVICE_INCOMING_STREAM_H_
+
+#include <string>
+
+#include "liblever/route/stream_core.h"
+#include "liblever/rpc/call.h"
+#include "liblever/rpc/headers.h"
+#include "liblever/service/service.h"
+#include "liblever/service/service_impl.h"
+
+namespace lever::service {
+
+class IncomingStreamImpl final : public IncomingStream,
+                                 public OpenRequest,
+                                 private route::StreamCore {
+ public:
+  explicit IncomingStreamImpl(ServiceImpl* service);
+  ~IncomingStreamImpl() override = default;
+
+  // Takes the call over and waits for its arguments.
+  void Accept(rpc::Call& call, const RequestInfo& info);
+
+  void* method() const override { return info_.method->user_data; }
+  Kind kind() const override { return kind_; }
+  const SliceList& payload() const override { return payload_; }
+  int64_t deadline_ns() const override { return info_.deadline_ns; }
+  const rpc::HeaderList& metadata() const override { return metadata_; }
+  std::string_view caller() const override { return caller_; }
+  void set_handler(StreamHandler* handler) override { handler_ = handler; }
+  bool Begin() override;
+  Status Fail(Kind kind, SliceList payload) override;
+
+  Status Write(Kind kind, SliceList payload) override;
+  size_t queued_bytes() const override { return QueuedInCall(); }
+  void WantWritable() override { AskForWritable(); }
+  void Read(uint64_t messages, uint64_t bytes) override { AddCredit(messages, bytes); }
+  void CloseSend() override;
+  void Cancel(const Status& status) override;
+
+  std::string Describe() const override;
+  void Abandon(const Status& status) override;
+  void Discard() override { Done(); }
+
+ private:
+  enum class Phase : uint8_t { kReceiving, kOffered, kBegun };
+
+  MessageStream& stream() override { return *this; }
+  bool Delivering() const override { return phase_ == Phase::kBegun && !cancelled_; }
+  void OnMessage(rpc::Call& call, SliceList message) override;
+  void OnPeerEnd(rpc::Call& call) override;
+  void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
+  void OnTurnEnd() override;
+  void TellHalfClosed();
+  void Refuse(const Status& status);
+  void Done();
+
+  ServiceImpl* const service_;
+  Phase phase_ = Phase::kReceiving;
+  RequestInfo info_;
+  int64_t began_ns_ = 0;
+  Kind kind_ = Kind::kNone;
+  SliceList payload_;
+  std::string caller_;
+  rpc::HeaderList metadata_;
+  bool half_closed_ = false;       // the caller has sent its last message
+  bool half_closed_told_ = false;
+  bool cancelled_ = false;         // by this side: nothing more is delivered but the end
+};
+
+}  // namespace lever::service
+
+#endif  // LIBLEVER_SERVICE_INCOMING_STREAM_H_

@@ -1,0 +1,269 @@
+#include "liblever/service/service.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/policy/address.h"
+#include "liblever/route/router.h"
+#include "liblever/rpc/channel.h"
+#include "liblever/service/incoming_call.h"
+#include "liblever/service/service_impl.h"
+
+namespace lever::service {
+
+StatusOr<std::unique_ptr<Service>> Service::Open(Loop* loop, ServiceOptions options,
+                                                 ServiceHandler* handler) {
+  UniqueFd attach(std::exchange(options.attach_socket, -1));
+  UniqueFd introductions(std::exchange(options.introduction_socket, -1));
+  std::shared_ptr<route::HostLink> link;
+  if (attach.valid()) {
+    LEVER_ASSIGN_OR_RETURN(
+        link, route::HostLink::Over(loop, std::move(attach), std::move(introductions)));
+  } else {
+    LEVER_RETURN_IF_ERROR(policy::CheckService(options.name));
+    LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(options.environment));
+    LEVER_ASSIGN_OR_RETURN(link, route::HostLink::To(loop, options.host));
+  }
+  return std::unique_ptr<Service>(
+      new ServiceImpl(loop, std::move(options), std::move(link), handler));
+}
+
+ServiceImpl::ServiceImpl(Loop* loop, ServiceOptions options, std::shared_ptr<route::HostLink> link,
+                         ServiceHandler* handler)
+    : loop_(loop),
+      options_(std::move(options)),
+      link_(std::move(link)),
+      handler_(handler),
+      concurrency_max_(options_.concurrency_max),
+      attachment_(link_.get(), &load_, this) {
+  details_.environment = options_.environment;
+  details_.name = options_.name;
+  link_->set_acceptor(this);
+}
+
+ServiceImpl::~ServiceImpl() { link_->set_acceptor(nullptr); }
+
+Status ServiceImpl::AddMethod(std::string_view name, void* user_data) {
+  if (started_) return FailedPrecondition("methods are added before the service starts");
+  return methods_.Add(name, user_data);
+}
+
+Status ServiceImpl::Start() {
+  if (closing_) return FailedPrecondition("the service is closed");
+  if (started_) return FailedPrecondition("the service has been started already");
+  server_ = rpc::Server::Make(loop_, this);
+  if (!options_.listen.empty()) {
+    LEVER_ASSIGN_OR_RETURN(rpc::Endpoint endpoint, rpc::Endpoint::Parse(options_.listen));
+    LEVER_RETURN_IF_ERROR(server_->Listen(endpoint));
+    details_.listening = server_->bound().ToString();
+  }
+  started_ = true;
+  SetState(State::kStarting);
+  attachment_.Start();
+  return Status::Ok();
+}
+
+void ServiceImpl::SetState(State state, const Status& status) {
+  state_ = state;
+  handler_->OnState(*this, state, status);
+}
+
+// ---- The attachment ----
+
+InstanceHello ServiceImpl::MakeHello() {
+  InstanceHello hello;
+  hello.environment = options_.name.empty() ? std::string() : details_.environment;
+  hello.service = options_.name;
+  hello.pid = static_cast<uint64_t>(::getpid());
+  hello.runtime = options_.runtime;
+  hello.listen = details_.listening;
+  hello.methods = methods_.Names();
+  hello.concurrency_max = options_.concurrency_max;
+  return hello;
+}
+
+void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
+  details_.environment = welcome.environment;
+  details_.name = welcome.service;
+  details_.instance = welcome.instance;
+  details_.version = welcome.version;
+  details_.config_json = welcome.config_json.empty() ? "null" : welcome.config_json;
+  host_drain_timeout_ns_ = static_cast<int64_t>(
+      std::min<uint64_t>(welcome.drain_timeout_ns, static_cast<uint64_t>(INT64_MAX)));
+  concurrency_max_ = options_.concurrency_max;
+  if (welcome.concurrency_max != 0 &&
+      (concurrency_max_ == 0 || welcome.concurrency_max < concurrency_max_)) {
+    concurrency_max_ = welcome.concurrency_max;
+  }
+  if (drain_.phase() != Drain::Phase::kServing) return attachment_.SendDraining();
+  attachment_.SendReady();
+  SetState(State::kAttached);
+}
+
+void ServiceImpl::OnDrainRequest(const DrainRequest& request) {
+  if (!request.reason.empty()) Log(LogLevel::kInfo, "draining: " + request.reason);
+  const int64_t asked_ns = static_cast<int64_t>(
+      std::min<uint64_t>(request.timeout_ns, static_cast<uint64_t>(INT64_MAX)));
+  BeginDrain(asked_ns);
+}
+
+void ServiceImpl::OnDetached(const Status& status, bool final) {
+  if (drain_.phase() != Drain::Phase::kServing) {
+    // Nobody is left to tell; what runs finishes all the same.
+    attachment_.Stop();
+    return;
+  }
+  if (state_ != State::kDetached) SetState(State::kDetached, status);
+}
+
+// ---- Requests ----
+
+Status ServiceImpl::MayBegin(int64_t deadline_ns) const {
+  if (closing_) return Unavailable("the service is closed");
+  if (drain_.refusing()) return Unavailable("this instance is draining");
+  if (deadline_ns != kNever && loop_->clock().NowNs() >= deadline_ns) {
+    return DeadlineExceeded("the deadline passed before the method began");
+  }
+  return Status::Ok();
+}
+
+void ServiceImpl::CallBegan(OpenRequest* request) {
+  const uint32_t before = load_.in_flight();
+  open_.push_back(*request);
+  load_.CallBegan(loop_->now_ns());
+  LoadChanged(before);
+}
+
+void ServiceImpl::CallEnded(OpenRequest* request, int64_t latency_ns) {
+  const uint32_t before = load_.in_flight();
+  request->unlink();
+  load_.CallEnded(loop_->now_ns(), latency_ns);
+  LoadChanged(before);
+}
+
+void ServiceImpl::StreamBegan(OpenRequest* request) {
+  const uint32_t before = load_.in_flight();
+  open_.push_back(*request);
+  load_.StreamBegan(loop_->now_ns());
+  LoadChanged(before);
+}
+
+void ServiceImpl::StreamEnded(OpenRequest* request) {
+  const uint32_t before = load_.in_flight();
+  request->unlink();
+  load_.StreamEnded(loop_->now_ns());
+  LoadChanged(before);
+}
+
+void ServiceImpl::LoadChanged(uint32_t in_flight_before) {
+  const bool edge = in_flight_before == 0 || load_.in_flight() == 0;
+  attachment_.LoadChanged(edge ? Attachment::Urgency::kAtOnce : Attachment::Urgency::kInterval);
+  if (!open_.empty()) return;
+  if (drain_.refusing()) loop_->Arm(&drain_timer_, loop_->now_ns());
+}
+
+void ServiceImpl::Recycle(IncomingCallImpl* call) {
+  std::unique_ptr<IncomingCallImpl> owned(call);
+  if (!closing_ && pool_.size() < kPooledCallsMax) pool_.push_back(std::move(owned));
+}
+
+// ---- The end ----
+
+void ServiceImpl::Drain() {
+  if (!started_ || closing_) return;
+  attachment_.SendDraining();
+  BeginDrain(0);
+}
+
+void ServiceImpl::BeginDrain(int64_t host_timeout_ns) {
+  if (closing_ || drain_.phase() != Drain::Phase::kServing) return;
+  int64_t timeout_ns = options_.drain_timeout_ns;
+  if (timeout_ns <= 0) timeout_ns = host_drain_timeout_ns_;
+  if (timeout_ns <= 0) timeout_ns = kDrainTimeoutNs;
+  // The host's own patience ends there.
+  if (host_timeout_ns > 0) timeout_ns = std::min(timeout_ns, host_timeout_ns);
+  drain_.Begin(loop_->now_ns(), timeout_ns);
+  loop_->Arm(&drain_timer_, drain_.WakeNs());
+  SetState(State::kDraining);
+}
+
+void ServiceImpl::StepDrain() {
+  if (closing_) return;
+  for (;;) {
+    switch (drain_.Next(loop_->now_ns(), open_.empty() && server_drained_)) {
+      case Drain::Step::kNone:
+        return loop_->Arm(&drain_timer_, drain_.WakeNs());
+      case Drain::Step::kRefuse:
+        server_->Drain([this] {
+          server_drained_ = true;
+          loop_->Arm(&drain_timer_, loop_->now_ns());
+        });
+        break;
+      case Drain::Step::kCutOff:
+        CutOff();
+        break;
+      case Drain::Step::kDrained:
+        attachment_.SendDrained(cut_off_);
+        return SetState(State::kDrained);
+    }
+    if (closing_) return;
+  }
+}
+
+void ServiceImpl::CutOff() {
+  cut_off_ = AbandonAll(Unavailable("cut off: the instance had to stop before the method ended"),
+                        [](const OpenRequest& request) {
+                          Log(LogLevel::kWarning, "cut off by the drain: " + request.Describe());
+                        });
+}
+
+// What the program does when it hears of one may end others: each is looked at once, and none of them
+// is touched after it has left the list.
+uint32_t ServiceImpl::AbandonAll(const Status& status,
+                                 const std::function<void(const OpenRequest&)>& before) {
+  uint32_t count = 0;
+  RequestList rest;
+  rest.swap(open_);
+  while (!rest.empty()) {
+    OpenRequest& request = rest.front();
+    rest.pop_front();
+    open_.push_back(request);
+    ++count;
+    if (before) before(request);
+    request.Abandon(status);
+  }
+  return count;
+}
+
+void ServiceImpl::Close() {
+  if (std::exchange(closing_, true)) return;
+  loop_->Disarm(&drain_timer_);
+  attachment_.Stop();
+  loop_->Arm(&closed_timer_, loop_->now_ns());
+}
+
+// One step a turn: the requests are told, what they answer is flushed, the connections are closed.
+void ServiceImpl::StepClose() {
+  switch (close_step_) {
+    case CloseStep::kAbandon:
+      AbandonAll(Cancelled("the service was closed"), nullptr);
+      close_step_ = CloseStep::kDisconnect;
+      break;
+    case CloseStep::kDisconnect:
+      if (server_ != nullptr) server_->Close(Cancelled("the service was closed"));
+      close_step_ = CloseStep::kWait;
+      break;
+    case CloseStep::kWait:
+      if (server_ != nullptr && server_->open_calls() > 0) break;
+      // What is left are calls that the program has not answered: their handles are over.
+      while (!open_.empty()) open_.front().Discard();
+      loop_->Disarm(&closed_timer_);
+      return handler_->OnClosed(*this);
+  }
+  loop_->Arm(&closed_timer_, loop_->now_ns());
+}
+
+}  // namespace lever::service
