@@ -12,6 +12,9 @@ namespace {
 // (RFC 6298 section 2).
 constexpr int64_t kLatencyShift = 3;
 
+// An instance's address is near; whoever waits for it has other instances, or a deadline.
+constexpr int64_t kConnectTimeoutNs = 5 * kNanosPerSecond;
+
 }  // namespace
 
 Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instance)
@@ -44,7 +47,14 @@ void Backend::Connect() {
       self->OnSocket(endpoint.status());
       return;
     }
-    self->OnSocket(rpc::StartConnect(*endpoint));
+    self->connector_ = std::make_unique<rpc::Connector>(
+        self->loop_, *endpoint, DeadlineAfter(self->loop_->now_ns(), kConnectTimeoutNs),
+        [weak = self->weak_from_this()](StatusOr<UniqueFd> socket) {
+          if (const std::shared_ptr<Backend> backend = weak.lock()) {
+            backend->OnSocket(std::move(socket));
+          }
+        });
+    self->connector_->Start();
   });
 }
 

@@ -19,6 +19,7 @@
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
 #include "liblever/rpc/connection.h"
+#include "liblever/rpc/connector.h"
 
 namespace lever::gateway {
 
@@ -73,6 +74,7 @@ class Backend final : public rpc::ConnectionHandler, public std::enable_shared_f
   Loop* loop_;
   scale::Control* control_;
   scale::InstanceView instance_;
+  std::unique_ptr<rpc::Connector> connector_;  // to an address; of the latest attempt
   std::unique_ptr<rpc::Connection> connection_;
   // Drained by its peer; kept until its streams have ended.
   std::vector<std::unique_ptr<rpc::Connection>> old_connections_;

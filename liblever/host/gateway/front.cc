@@ -51,7 +51,7 @@ class Front::Listener final : public IoSource, public Timer {
     for (int i = 0; i < kAcceptsPerTurn; ++i) {
       UniqueFd accepted(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (accepted.valid()) {
-        front_->OnAccepted(std::move(accepted));
+        front_->Take(std::move(accepted));
         continue;
       }
       if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -160,7 +160,7 @@ Status Front::Listen(UniqueFd listening) {
   return Status::Ok();
 }
 
-void Front::OnAccepted(UniqueFd socket) {
+void Front::Take(UniqueFd socket) {
   if (sniffers_.size() + connections_.size() >= kConnectionsMax) {
     Log(LogLevel::kWarning, "too many connections: one was closed");
     return;

@@ -51,6 +51,8 @@ class Front final : private rpc::CallDispatcher {
   void AddMethod(std::string path, MethodHandler handler);
   // Takes connections from a listening, non-blocking socket.
   Status Listen(UniqueFd listening);
+  // Serves a socket that was accepted elsewhere, from anybody.
+  void Take(UniqueFd socket);
   // Serves a connected socket, whose other end is `caller`, with HTTP/2.
   Status Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read = {});
 
@@ -65,7 +67,6 @@ class Front final : private rpc::CallDispatcher {
   class Http2;
 
   void OnCall(rpc::Call& call) override;
-  void OnAccepted(UniqueFd socket);
   void OnSniffed(Sniffer* sniffer, bool http2);
   void DropSniffer(Sniffer* sniffer);
   void OnRequest(rpc::Stream& stream, const fleet::Caller& caller);

@@ -1,0 +1,59 @@
+#include "liblever/host/capi/data_dir.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+namespace lever::host {
+namespace {
+
+constexpr mode_t kOwnOnly = 0700;
+// Others may pass through to what they know the name of, and not list.
+constexpr mode_t kPassThrough = 0711;
+
+Status Make(const std::string& folder, mode_t mode) {
+  if (::mkdir(folder.c_str(), mode) == 0) {
+    // The umask must not keep the services' users out of a folder that is ours.
+    if (::chmod(folder.c_str(), mode) == 0) return Status::Ok();
+  } else if (errno == EEXIST) {
+    return Status::Ok();
+  }
+  return FailedPrecondition("data directory " + folder + ": " + std::strerror(errno));
+}
+
+// Whether a user who owns nothing of it can pass through every folder on the way.
+Status CheckReachable(const std::string& data_dir) {
+  std::filesystem::path path;
+  for (const auto& part : std::filesystem::path(data_dir)) {
+    path /= part;
+    struct stat info{};
+    if (::stat(path.c_str(), &info) != 0) {
+      return FailedPrecondition("data directory " + path.string() + ": " + std::strerror(errno));
+    }
+    if ((info.st_mode & S_IXOTH) == 0) {
+      return FailedPrecondition(
+          "the users that services run under cannot reach the data directory " + data_dir + ": " +
+          path.string() + " is closed to them; choose another directory, or chmod o+x " +
+          path.string());
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status PrepareDataDir(const std::string& data_dir, ServiceUsers users) {
+  const std::filesystem::path parent = std::filesystem::path(data_dir).parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(parent, error);
+  if (error) {
+    return FailedPrecondition("data directory " + data_dir + ": " + error.message());
+  }
+  LEVER_RETURN_IF_ERROR(Make(data_dir, users == ServiceUsers::kSeparate ? kPassThrough : kOwnOnly));
+  return users == ServiceUsers::kSeparate ? CheckReachable(data_dir) : Status::Ok();
+}
+
+}  // namespace lever::host

@@ -1,0 +1,47 @@
+#include "liblever/host/capi/data_loop.h"
+
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/host/fleet/attach_session.h"
+#include "liblever/host/gateway/watch_session.h"
+#include "liblever/route/wire.h"
+
+namespace lever::host {
+
+StatusOr<std::unique_ptr<DataLoop>> DataLoop::Open(size_t index) {
+  LEVER_ASSIGN_OR_RETURN(auto thread, LoopThread::Open("lever-data-" + std::to_string(index)));
+  return std::unique_ptr<DataLoop>(new DataLoop(std::move(thread)));
+}
+
+DataLoop::~DataLoop() = default;
+
+void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed) {
+  router_ = std::make_unique<gateway::Router>(loop(), &directory_, control, random_seed);
+  front_ = std::make_unique<gateway::Front>(loop(), router_.get(), &counters_);
+  front_->AddMethod(std::string(route::kAttachPath),
+                    [this, control](rpc::Call& call, const fleet::Caller& caller) {
+                      fleet::AttachSession::Accept(loop(), control, caller, call);
+                    });
+  const gateway::WatchSession::Context watch{loop(), &directory_, control, host_id};
+  front_->AddMethod(std::string(route::kWatchPath),
+                    [watch](rpc::Call& call, const fleet::Caller& caller) {
+                      gateway::WatchSession::Accept(watch, caller, call);
+                    });
+}
+
+void DataLoop::Take(UniqueFd socket) {
+  loop()->Post([this, shared = std::make_shared<UniqueFd>(std::move(socket))] {
+    front_->Take(std::move(*shared));
+  });
+}
+
+void DataLoop::Adopt(UniqueFd socket, fleet::Caller caller) {
+  loop()->Post([this, shared = std::make_shared<UniqueFd>(std::move(socket)),
+                caller = std::move(caller)]() mutable {
+    const Status adopted = front_->Adopt(std::move(*shared), std::move(caller));
+    if (!adopted.ok()) Log(LogLevel::kError, "an instance's socket: " + adopted.ToString());
+  });
+}
+
+}  // namespace lever::host

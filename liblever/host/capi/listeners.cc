@@ -1,0 +1,41 @@
+#include "liblever/host/capi/listeners.h"
+
+#include <netinet/in.h>
+
+#include <optional>
+#include <utility>
+
+namespace lever::host {
+
+bool NeedsInsecure(const rpc::Endpoint& endpoint) {
+  if (endpoint.kind == rpc::Endpoint::Kind::kUnix || endpoint.host_or_path == "localhost") {
+    return false;
+  }
+  const std::optional<rpc::SocketAddress> address = rpc::NumericAddress(endpoint);
+  if (!address) return true;
+  if (address->family() == AF_INET) {
+    const auto* ip4 = reinterpret_cast<const sockaddr_in*>(address->get());
+    return (ntohl(ip4->sin_addr.s_addr) >> 24) != IN_LOOPBACKNET;
+  }
+  const auto* ip6 = reinterpret_cast<const sockaddr_in6*>(address->get());
+  return !IN6_IS_ADDR_LOOPBACK(&ip6->sin6_addr);
+}
+
+StatusOr<Listeners> Listeners::Open(Loop* loop, const std::vector<std::string>& addresses,
+                                    bool insecure, const Take& take) {
+  Listeners listeners;
+  for (const std::string& text : addresses) {
+    LEVER_ASSIGN_OR_RETURN(const rpc::Endpoint endpoint, rpc::Endpoint::Parse(text));
+    if (!insecure && NeedsInsecure(endpoint)) {
+      return InvalidArgument("listening on " + text +
+                             " would let anybody in the network call and deploy, unencrypted: "
+                             "listen on loopback, or say --insecure");
+    }
+    LEVER_ASSIGN_OR_RETURN(auto listener, rpc::Listener::Open(loop, endpoint, {}, take));
+    listeners.addresses_.push_back(listener->bound().ToString());
+    listeners.listeners_.push_back(std::move(listener));
+  }
+  return listeners;
+}
+
+}  // namespace lever::host

@@ -1,0 +1,132 @@
+#include "liblever/host/capi/options.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+namespace lever::host {
+namespace {
+
+constexpr uint32_t kThreadsMax = 256;
+
+std::string OrEmpty(const char* text) { return text == nullptr ? "" : text; }
+
+// The options as this library knows them: what the caller's struct lacks is zero, and what it has
+// beyond ours must be.
+StatusOr<lever_host_options> Copy(const lever_host_options* options) {
+  if (options == nullptr) return InvalidArgument("options: missing");
+  lever_host_options copy{};
+  size_t given = 0;
+  std::memcpy(&given, options, sizeof(given));
+  if (given < sizeof(given)) return InvalidArgument("options.size: not set");
+  std::memcpy(&copy, options, std::min(given, sizeof(copy)));
+  const auto* bytes = reinterpret_cast<const unsigned char*>(options);
+  for (size_t i = sizeof(copy); i < given; ++i) {
+    if (bytes[i] != 0) {
+      return InvalidArgument("options: a field that this version of the library does not know");
+    }
+  }
+  return copy;
+}
+
+StatusOr<std::vector<std::string>> Strings(const char* const* strings, size_t count,
+                                           const char* name) {
+  std::vector<std::string> copies;
+  if (count > 0 && strings == nullptr) return InvalidArgument(std::string(name) + ": missing");
+  for (size_t i = 0; i < count; ++i) {
+    if (strings[i] == nullptr) return InvalidArgument(std::string(name) + ": an entry is NULL");
+    copies.emplace_back(strings[i]);
+  }
+  return copies;
+}
+
+// The folders in which this library and the running program are.
+std::vector<std::filesystem::path> OwnFolders() {
+  std::vector<std::filesystem::path> folders;
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<const void*>(&lever_host_start), &info) != 0 &&
+      info.dli_fname != nullptr) {
+    std::error_code error;
+    const auto library = std::filesystem::canonical(info.dli_fname, error);
+    if (!error) folders.push_back(library.parent_path());
+  }
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) folders.push_back(program.parent_path());
+  return folders;
+}
+
+// The first of the candidates, relative to one of our own folders, that is there; "" if none is.
+std::string Beside(std::initializer_list<const char*> candidates) {
+  for (const auto& folder : OwnFolders()) {
+    for (const char* candidate : candidates) {
+      std::error_code error;
+      const auto path = std::filesystem::canonical(folder / candidate, error);
+      if (!error) return path.string();
+    }
+  }
+  return "";
+}
+
+Status FillDefaults(HostOptions& options) {
+  if (options.listen.empty()) options.listen.push_back("127.0.0.1:8080");
+  if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (options.service_uids.empty()) options.service_uids = "61184-65519";
+  if (options.runtime_dir.empty()) {
+    options.runtime_dir = Beside({"lever/runtime", "../lib/lever/runtime", "../runtime"});
+  }
+  if (options.spawner_path.empty()) {
+    options.spawner_path =
+        Beside({"lever-spawner", "../bin/lever-spawner", "../libexec/lever/lever-spawner"});
+  }
+  if (options.spawner_path.empty() && !options.driver) {
+    return FailedPrecondition("there is no lever-spawner beside the library or the program");
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
+  LEVER_ASSIGN_OR_RETURN(const lever_host_options raw, Copy(given));
+  HostOptions options;
+  if (raw.data_dir == nullptr || raw.data_dir[0] == '\0') {
+    return InvalidArgument("data_dir: missing");
+  }
+  std::error_code error;
+  options.data_dir = std::filesystem::absolute(raw.data_dir, error).lexically_normal().string();
+  if (options.data_dir.ends_with('/')) options.data_dir.pop_back();
+  LEVER_ASSIGN_OR_RETURN(options.listen, Strings(raw.listen, raw.listen_count, "listen"));
+  LEVER_ASSIGN_OR_RETURN(options.cors_origins,
+                         Strings(raw.cors_origins, raw.cors_origin_count, "cors_origins"));
+  LEVER_ASSIGN_OR_RETURN(options.http_hosts,
+                         Strings(raw.http_hosts, raw.http_host_count, "http_hosts"));
+  if (raw.threads > kThreadsMax) {
+    return InvalidArgument("threads: more than " + std::to_string(kThreadsMax));
+  }
+  options.insecure = raw.insecure != 0;
+  options.threads = raw.threads;
+  options.service_uids = OrEmpty(raw.service_uids);
+  options.allow_root_services = raw.allow_root_services != 0;
+  options.node_path = OrEmpty(raw.node_path);
+  options.python_path = OrEmpty(raw.python_path);
+  options.runtime_dir = OrEmpty(raw.runtime_dir);
+  options.spawner_path = OrEmpty(raw.spawner_path);
+  if (raw.driver != nullptr) {
+    if (raw.driver->start == nullptr || raw.driver->stop == nullptr) {
+      return InvalidArgument("driver: a callback is missing");
+    }
+    options.driver = *raw.driver;
+  }
+  options.log_sink = raw.log_sink;
+  options.log_context = raw.log_context;
+  options.log_least = raw.log_least;
+  LEVER_RETURN_IF_ERROR(FillDefaults(options));
+  return options;
+}
+
+}  // namespace lever::host
