@@ -57,7 +57,8 @@ class Introducer::Listener final : public IoSource {
       UniqueFd accepted(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!accepted.valid()) {
         // Out of descriptors the connection stays in the backlog until the next one comes.
-        return errno == EINTR || errno == ECONNABORTED ? EPOLLIN : 0;
+        if (errno != EINTR && errno != ECONNABORTED) return 0;
+        return EPOLLIN;
       }
       owner_->OnStranger(std::move(accepted));
     }
@@ -86,7 +87,8 @@ class Introducer::Stranger final : public IoSource, public Timer {
   uint32_t OnReady(uint32_t events) override {
     std::array<uint8_t, kPacketBytesMax> buffer;
     const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR ? EPOLLIN : 0;
+    if (size < 0 && errno == EINTR) return EPOLLIN;
+    if (size < 0 && errno == EAGAIN) return 0;
     lever::v1::Introduction packet;
     if (size <= 0 || !packet.ParseFromArray(buffer.data(), static_cast<int>(size)) ||
         !packet.has_nonce()) {

@@ -76,7 +76,9 @@ void KillListed(const std::string& procs_path) {
   }
 }
 
-// Removes the empty groups of spawners that are gone.
+// Removes the groups of spawners that are gone, and kills what these left in them: a spawner that was
+// killed itself could not. (Only processes that this pid namespace knows are killed, and are gone the
+// next time.)
 void RemoveLeftOvers(const std::string& root) {
   DIR* directory = opendir(root.c_str());
   if (directory == nullptr) return;
@@ -87,7 +89,11 @@ void RemoveLeftOvers(const std::string& root) {
     pid_t pid = 0;
     auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), pid);
     if (error != std::errc() || *end != '-' || pid <= 1) continue;
-    if (kill(pid, 0) != 0 && errno == ESRCH) rmdir((root + "/" + entry->d_name).c_str());
+    // Called before this process makes any: those of its own number are older.
+    bool gone = pid == getpid() || (kill(pid, 0) != 0 && errno == ESRCH);
+    if (!gone) continue;
+    std::string path = root + "/" + entry->d_name;
+    if (rmdir(path.c_str()) != 0) KillListed(path + "/cgroup.procs");
   }
   closedir(directory);
 }

@@ -7,8 +7,8 @@
 //     where the memory controller is there, limits; and one of v1's memory hierarchy, which limits
 //     where v2 does not, and tracks where there is no v2.
 //  2. Groups lie in the spawner's own group, or in a root that was given, and are named
-//     lever-<spawner's pid>-<instance>. Whatever a spawner that was killed left behind and is empty is
-//     removed when the next one starts.
+//     lever-<spawner's pid>-<instance>. What a spawner that was itself killed left behind is killed and
+//     removed when the next one starts. A root belongs to the hosts of one pid namespace.
 //  3. Nothing here is needed: without a hierarchy that can be written, ram_limit() says kSampling and
 //     the spawner falls back on /proc (spawner_tree.h).
 //

@@ -113,7 +113,7 @@ std::string Encode(const WelcomeMessage& message) {
   Encoder out(SpawnerOp::kWelcome, 0);
   out.Number(message.pid);
   out.Number(message.ram_limit);
-  out.Number(message.sure_kill);
+  out.Number(message.tracked);
   return out.Take();
 }
 
@@ -121,7 +121,7 @@ bool Decode(std::string_view packet, WelcomeMessage* message) {
   Decoder in(packet);
   in.Number(&message->pid);
   in.Number(&message->ram_limit);
-  in.Number(&message->sure_kill);
+  in.Number(&message->tracked);
   return in.Done();
 }
 

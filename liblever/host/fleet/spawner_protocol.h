@@ -88,8 +88,8 @@ struct HelloMessage {
 
 struct WelcomeMessage {
   int64_t pid = 0;
-  uint32_t ram_limit = 0;   // RamLimitKind
-  uint32_t sure_kill = 0;   // 1: an instance's processes cannot leave its cgroup
+  uint32_t ram_limit = 0;  // RamLimitKind
+  uint32_t tracked = 0;    // 1: what belongs to an instance is told by cgroups, 0: by /proc
 };
 
 struct StartMessage {

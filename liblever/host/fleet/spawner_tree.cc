@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 
@@ -172,11 +173,16 @@ std::vector<OwnedProcess> AttributeProcesses(const std::vector<ProcessEntry>& ta
 
 void KillProcess(const ProcessEntry& process) {
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
-  if (!pidfd.valid()) return;
+  // Where the kernel has no pidfds, the process may change between the look and the signal.
+  if (!pidfd.valid() && errno == ESRCH) return;
   ProcessEntry now;
   std::string stat = ReadProcFile(ProcPath(process.pid, "stat"), kStatBytesMax);
   if (!ParseProcessStat(stat, &now) || now.start_ticks != process.start_ticks) return;
-  syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+  if (pidfd.valid()) {
+    syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+  } else {
+    kill(process.pid, SIGKILL);
+  }
 }
 
 uint64_t MemoryOfProcesses(const std::vector<pid_t>& pids, uint64_t limit_bytes) {

@@ -1,0 +1,385 @@
+#include "liblever/host/fleet/process_driver.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <optional>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/host/fleet/output_pipe.h"
+#include "liblever/host/fleet/ready_probe.h"
+#include "liblever/rpc/endpoint.h"
+
+namespace lever::fleet {
+namespace {
+
+constexpr std::string_view kFdsVariable = "LEVER_FDS";
+constexpr std::string_view kListenVariable = "LEVER_LISTEN";
+
+// Tells, once, that a process has ended whose parent we are not.
+class EndWatch final : private IoSource {
+ public:
+  EndWatch(Loop* loop, UniqueFd pidfd, std::function<void()> ended)
+      : loop_(loop), pidfd_(std::move(pidfd)), ended_(std::move(ended)) {}
+  ~EndWatch() override { loop_->Unwatch(this); }
+  Status Start() { return loop_->Watch(pidfd_.get(), EPOLLIN, this); }
+
+ private:
+  uint32_t OnReady(uint32_t events) override {
+    // It may destroy this.
+    const std::function<void()> ended = ended_;
+    loop_->Unwatch(this);
+    ended();
+    return 0;
+  }
+
+  Loop* const loop_;
+  const UniqueFd pidfd_;
+  const std::function<void()> ended_;
+};
+
+bool Names(std::string_view variable, std::string_view name) {
+  return variable.size() > name.size() && variable[name.size()] == '=' && variable.starts_with(name);
+}
+
+std::vector<std::string> VariablesOf(const InstanceSpec& spec) {
+  std::vector<std::string> variables;
+  for (const std::string& variable : spec.variables) {
+    if (Names(variable, kFdsVariable) || Names(variable, kListenVariable) ||
+        Names(variable, kInstanceMarker)) {
+      continue;
+    }
+    variables.push_back(variable);
+  }
+  if (spec.attach.valid()) {
+    variables.push_back(std::string(kFdsVariable) + "=" + std::to_string(kAttachFd) + "," +
+                        std::to_string(kIntroductionFd));
+  } else {
+    variables.push_back(std::string(kListenVariable) + "=" + spec.listen);
+  }
+  return variables;
+}
+
+// The reading end does not wait; the writing end does, as programs expect of their stdout.
+Status OpenPipe(UniqueFd* reader, UniqueFd* writer) {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return ErrnoStatus(errno, "pipe2");
+  reader->reset(fds[0]);
+  writer->reset(fds[1]);
+  return SetNonBlocking(reader->get());
+}
+
+Exited FromMessage(const ExitedMessage& message) {
+  Exited exited;
+  exited.code = message.code;
+  exited.signal = message.signal;
+  exited.ram_limit = message.ram_limit != 0;
+  exited.user_cpu_ns = message.user_cpu_ns;
+  exited.system_cpu_ns = message.system_cpu_ns;
+  exited.rss_max_bytes = message.rss_max_bytes;
+  return exited;
+}
+
+Exited UnknownExit() {
+  Exited exited;
+  exited.unknown = true;
+  return exited;
+}
+
+Status FromMessage(const FailedMessage& message, const std::string& program) {
+  const std::string what = program + ": " + std::string(SpawnStageName(message.stage));
+  return ErrnoStatus(message.error, what);
+}
+
+}  // namespace
+
+struct ProcessDriver::Instance {
+  enum class Phase : uint8_t {
+    kStarting,  // the spawner was told, or an OnFailed() is on its way
+    kRunning,   // OnStarted() was delivered
+    kEnded,     // OnExited() or OnFailed() was delivered, or is being delivered
+  };
+
+  Instance(Loop* loop, uint64_t id, DriverEvents* driver_events)
+      : events(driver_events),
+        out(loop, [this, id](std::string_view bytes) {
+          events->OnOutput(id, OutputStream::kStdout, bytes);
+        }),
+        err(loop, [this, id](std::string_view bytes) {
+          events->OnOutput(id, OutputStream::kStderr, bytes);
+        }) {}
+
+  DriverEvents* const events;
+  Phase phase = Phase::kStarting;
+  bool remove = false;
+  std::string program;
+  std::string address;  // where it listens, if it does
+  // Until it is started; then `out` and `err` have them.
+  UniqueFd out_reader;
+  UniqueFd err_reader;
+  OutputPipe out;
+  OutputPipe err;
+  UniqueFd pidfd;
+  // What the spawner said about its end, until kGone.
+  std::optional<Exited> exited;
+  std::optional<Status> failure;
+  std::unique_ptr<ReadyProbe> probe;
+  std::unique_ptr<EndWatch> end_watch;
+};
+
+// ---- Life ----
+
+ProcessDriver::ProcessDriver(Loop* loop, ProcessDriverOptions options)
+    : loop_(loop), options_(std::move(options)), later_timer_([this] { RunLater(); }) {}
+
+StatusOr<std::unique_ptr<ProcessDriver>> ProcessDriver::Open(Loop* loop,
+                                                             ProcessDriverOptions options) {
+  std::unique_ptr<ProcessDriver> driver(new ProcessDriver(loop, std::move(options)));
+  LEVER_RETURN_IF_ERROR(driver->EnsureSpawner());
+  LEVER_RETURN_IF_ERROR(driver->link_->AwaitWelcome(kWelcomeTimeoutNs));
+  driver->welcome_ = driver->link_->welcome();
+  return driver;
+}
+
+ProcessDriver::~ProcessDriver() = default;
+
+Status ProcessDriver::EnsureSpawner() {
+  if (link_ != nullptr) return Status::Ok();
+  HelloMessage hello;
+  hello.use_cgroups = options_.use_cgroups ? 1 : 0;
+  hello.cgroup_root = options_.cgroup_root;
+  LEVER_ASSIGN_OR_RETURN(link_, SpawnerLink::Open(loop_, options_.spawner_path, hello, this));
+  return Status::Ok();
+}
+
+std::string ProcessDriver::Describe() const {
+  const auto kind = static_cast<RamLimitKind>(welcome_.ram_limit);
+  return "process (RAM limit by " + std::string(RamLimitKindName(kind)) +
+         (welcome_.tracked != 0 ? ")" : ", no cgroups)");
+}
+
+int64_t ProcessDriver::spawner_pid() const { return link_ == nullptr ? 0 : link_->pid(); }
+
+ProcessDriver::Instance* ProcessDriver::Find(uint64_t id) {
+  const auto found = instances_.find(id);
+  return found == instances_.end() ? nullptr : found->second.get();
+}
+
+// ---- Calls ----
+
+void ProcessDriver::Start(uint64_t id, InstanceSpec spec, DriverEvents* events) {
+  auto made = std::make_unique<Instance>(loop_, id, events);
+  Instance* instance = made.get();
+  instances_[id] = std::move(made);
+  const Status status = SendStart(id, spec, instance);
+  if (status.ok()) return;
+  instance->phase = Instance::Phase::kEnded;
+  Later([this, id, status] { Fail(id, status); });
+}
+
+Status ProcessDriver::SendStart(uint64_t id, InstanceSpec& spec, Instance* instance) {
+  if (spec.argv.empty()) return InvalidArgument("the service has no program to start");
+  if (spec.attach.valid() != spec.introduction.valid()) {
+    return InvalidArgument("an instance gets both of its sockets, or neither");
+  }
+  if (!spec.attach.valid()) {
+    LEVER_RETURN_IF_ERROR(rpc::Endpoint::Parse(spec.listen).status());
+    instance->address = spec.listen;
+  }
+  instance->program = spec.argv.front();
+  LEVER_ASSIGN_OR_RETURN(std::string packet, EncodeStart(id, spec));
+  std::vector<UniqueFd> fds(2);
+  LEVER_RETURN_IF_ERROR(OpenPipe(&instance->out_reader, &fds[0]));
+  LEVER_RETURN_IF_ERROR(OpenPipe(&instance->err_reader, &fds[1]));
+  if (spec.attach.valid()) {
+    fds.push_back(std::move(spec.attach));
+    fds.push_back(std::move(spec.introduction));
+  }
+  LEVER_RETURN_IF_ERROR(EnsureSpawner());
+  link_->Send(std::move(packet), std::move(fds));
+  return Status::Ok();
+}
+
+StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec& spec) const {
+  StartMessage message;
+  message.switch_user = spec.uid != kSameUser || spec.gid != kSameUser ? 1 : 0;
+  // Who says only one of them means a user with a group of the same number, as service users are.
+  message.uid = spec.uid != kSameUser ? spec.uid : ::geteuid();
+  message.gid = spec.gid != kSameUser ? spec.gid : message.uid;
+  message.nofile = options_.nofile;
+  message.oom_score_adj = options_.oom_score_adj;
+  message.ram_limit_bytes = spec.ram_limit_bytes;
+  message.marker = spec.instance;
+  message.directory = spec.directory;
+  message.argv = spec.argv;
+  message.variables = VariablesOf(spec);
+  std::string packet = Encode(id, message);
+  if (packet.size() > kSpawnerMessageMax || message.argv.size() > kSpawnerStringsMax ||
+      message.variables.size() > kSpawnerStringsMax) {
+    return ResourceExhausted("arguments and environment of " + spec.argv.front() + " are too large: " +
+                             std::to_string(packet.size()) + " bytes, at most " +
+                             std::to_string(kSpawnerMessageMax) + ", and " +
+                             std::to_string(kSpawnerStringsMax) + " of each");
+  }
+  return packet;
+}
+
+void ProcessDriver::Stop(uint64_t id, StopKind kind) {
+  const Instance* instance = Find(id);
+  if (instance == nullptr || instance->phase == Instance::Phase::kEnded || link_ == nullptr) return;
+  link_->Send(kind == StopKind::kKill ? EncodeBare(SpawnerOp::kKill, id)
+                                      : EncodeNumber(SpawnerOp::kSignal, id, SIGTERM));
+}
+
+void ProcessDriver::Remove(uint64_t id) {
+  Instance* instance = Find(id);
+  if (instance == nullptr || instance->remove) return;
+  instance->remove = true;
+  if (instance->phase == Instance::Phase::kEnded) {
+    Later([this, id] { CompleteRemove(id); });
+  } else {
+    Stop(id, StopKind::kKill);
+  }
+}
+
+void ProcessDriver::Later(std::function<void()> event) {
+  later_.push_back(std::move(event));
+  if (!later_timer_.armed()) loop_->Arm(&later_timer_, loop_->now_ns());
+}
+
+void ProcessDriver::RunLater() {
+  for (size_t left = later_.size(); left > 0; --left) {
+    const std::function<void()> event = std::move(later_.front());
+    later_.pop_front();
+    event();
+  }
+  if (!later_.empty()) loop_->Arm(&later_timer_, loop_->now_ns());
+}
+
+// ---- What the spawner says ----
+
+void ProcessDriver::OnSpawnerPacket(const SpawnerHeader& header, std::string_view packet,
+                                    std::vector<UniqueFd> fds) {
+  Instance* instance = Find(header.id);
+  if (instance == nullptr) return;
+  int64_t pid = 0;
+  ExitedMessage exited;
+  FailedMessage failed;
+  switch (header.op) {
+    case SpawnerOp::kStarted:
+      if (DecodeNumber(packet, &pid)) OnStarted(header.id, pid, std::move(fds));
+      break;
+    case SpawnerOp::kFailed:
+      if (Decode(packet, &failed)) instance->failure = FromMessage(failed, instance->program);
+      break;
+    case SpawnerOp::kExited:
+      if (Decode(packet, &exited)) instance->exited = FromMessage(exited);
+      break;
+    case SpawnerOp::kGone:
+      OnGone(header.id);
+      break;
+    default:
+      break;
+  }
+}
+
+void ProcessDriver::OnStarted(uint64_t id, int64_t pid, std::vector<UniqueFd> fds) {
+  Instance* instance = Find(id);
+  if (instance->phase != Instance::Phase::kStarting) return;
+  instance->phase = Instance::Phase::kRunning;
+  if (!fds.empty()) instance->pidfd = std::move(fds.front());
+  Started started;
+  started.pid = pid;
+  if (!instance->address.empty()) {
+    started.endpoint = EndpointKind::kAddress;
+    started.address = instance->address;
+    instance->probe = std::make_unique<ReadyProbe>(
+        loop_, rpc::Endpoint::Parse(instance->address).value(),
+        [events = instance->events, id] { events->OnReady(id); });
+    instance->probe->Start();
+  }
+  Status watched = instance->out.Open(std::move(instance->out_reader));
+  if (watched.ok()) watched = instance->err.Open(std::move(instance->err_reader));
+  if (!watched.ok()) {
+    Log(LogLevel::kError, "the output of process " + std::to_string(pid) +
+                              " cannot be read: " + watched.message());
+  }
+  instance->events->OnStarted(id, started);
+}
+
+void ProcessDriver::OnGone(uint64_t id) {
+  Instance* instance = Find(id);
+  if (instance->phase == Instance::Phase::kEnded) return;
+  if (instance->phase == Instance::Phase::kStarting) {
+    Fail(id, instance->failure.value_or(Internal("the spawner does not say why")));
+  } else {
+    Exit(id, instance->exited.value_or(UnknownExit()));
+  }
+}
+
+void ProcessDriver::OnSpawnerEnd(const Status& status) {
+  Log(LogLevel::kError, status.message() + ": its instances end with it");
+  const Status reason = status;  // it may be the link's own
+  link_.reset();
+  std::vector<uint64_t> ids;
+  for (const auto& [id, instance] : instances_) {
+    if (instance->phase != Instance::Phase::kEnded) ids.push_back(id);
+  }
+  // What is started in an event from here on has a new spawner.
+  for (const uint64_t id : ids) OnOrphaned(id, reason);
+}
+
+void ProcessDriver::OnOrphaned(uint64_t id, const Status& status) {
+  Instance* instance = Find(id);
+  if (instance == nullptr || instance->phase == Instance::Phase::kEnded) return;
+  if (instance->phase == Instance::Phase::kStarting) {
+    Fail(id, instance->failure.value_or(Unavailable(instance->program + ": " + status.message())));
+    return;
+  }
+  // The kernel kills it with its parent; it is waited for, so that OnExited() says the truth.
+  if (!instance->exited && instance->pidfd.valid()) {
+    ::syscall(SYS_pidfd_send_signal, instance->pidfd.get(), SIGKILL, nullptr, 0);
+    instance->end_watch = std::make_unique<EndWatch>(loop_, std::move(instance->pidfd),
+                                                     [this, id] { Exit(id, UnknownExit()); });
+    if (instance->end_watch->Start().ok()) return;
+  }
+  Exit(id, instance->exited.value_or(UnknownExit()));
+}
+
+// ---- Ends ----
+
+void ProcessDriver::Exit(uint64_t id, const Exited& exited) {
+  Instance* instance = Find(id);
+  if (instance == nullptr || instance->phase == Instance::Phase::kEnded) return;
+  instance->probe.reset();
+  instance->out.Drain();
+  instance->err.Drain();
+  instance->phase = Instance::Phase::kEnded;
+  const bool removing = instance->remove;
+  instance->events->OnExited(id, exited);
+  if (removing) CompleteRemove(id);
+}
+
+void ProcessDriver::Fail(uint64_t id, const Status& status) {
+  Instance* instance = Find(id);
+  if (instance == nullptr) return;
+  // A Remove() that came after the failure was known has queued its own completion.
+  const bool removing = instance->phase != Instance::Phase::kEnded && instance->remove;
+  instance->phase = Instance::Phase::kEnded;
+  instance->events->OnFailed(id, status);
+  if (removing) CompleteRemove(id);
+}
+
+void ProcessDriver::CompleteRemove(uint64_t id) {
+  const auto found = instances_.find(id);
+  if (found == instances_.end()) return;
+  DriverEvents* const events = found->second->events;
+  instances_.erase(found);
+  events->OnRemoved(id);
+}
+
+}  // namespace lever::fleet

@@ -1,0 +1,106 @@
+// The driver that runs instances as processes of this machine.
+//
+// The processes are children of lever-spawner (spawner.h), which this starts and tells what to do; the
+// driver holds the reading ends of their stdout and stderr, and looks whether an instance that listens
+// by itself takes connections.
+//
+// Threads: those of driver.h, so all functions on the thread that drives the loop, or while nobody does.
+// Open() and the destructor wait, for kWelcomeTimeoutNs and kEndTimeoutNs at most; nothing else does.
+//
+// Invariants, on top of driver.h's
+//  1. OnExited() means that nothing is left of the instance that the spawner could find: neither the
+//     program, nor what it started, also where that made sessions of its own.
+//  2. Output is never dropped and never piles up: beyond kOutputBytesPerSecond the pipe stays unread, so
+//     that a service which prints without end waits in write(). What is held is one pipe's buffer.
+//  3. When the spawner ends, however that came, so do its instances: each gets OnFailed() or
+//     OnExited(unknown) once its first process is gone. The next Start() begins with a new spawner.
+#ifndef LIBLEVER_HOST_FLEET_PROCESS_DRIVER_H_
+#define LIBLEVER_HOST_FLEET_PROCESS_DRIVER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "liblever/base/loop.h"
+#include "liblever/base/status.h"
+#include "liblever/host/fleet/driver.h"
+#include "liblever/host/fleet/spawner_link.h"
+#include "liblever/host/fleet/spawner_protocol.h"
+
+namespace lever::fleet {
+
+struct ProcessDriverOptions {
+  // The program lever-spawner; not looked for on PATH.
+  std::string spawner_path;
+  // Without, instances are told apart by /proc alone, and their memory is sampled.
+  bool use_cgroups = true;
+  // The directory of a cgroup, of no other use, whose children may be made; empty: the host's own.
+  std::string cgroup_root;
+  // RLIMIT_NOFILE of an instance, unless the host's own is lower.
+  uint32_t nofile = 65'536;
+  // Above the host's, so that a machine that is out of memory takes services first.
+  int32_t oom_score_adj = 300;
+};
+
+class ProcessDriver final : public Driver, private SpawnerLink::Handler {
+ public:
+  // How long Open() waits for the spawner's first word.
+  static constexpr int64_t kWelcomeTimeoutNs = 5 * kNanosPerSecond;
+
+  // UNAVAILABLE: the spawner cannot be started, or is of another build.
+  static StatusOr<std::unique_ptr<ProcessDriver>> Open(Loop* loop, ProcessDriverOptions options);
+  // Ends the spawner and all instances.
+  ~ProcessDriver() override;
+
+  void Start(uint64_t id, InstanceSpec spec, DriverEvents* events) override;
+  void Stop(uint64_t id, StopKind kind) override;
+  void Remove(uint64_t id) override;
+  // "process (RAM limit by cgroup v1)"
+  std::string Describe() const override;
+
+  // The spawner's process, 0 while there is none; for tests and for people.
+  int64_t spawner_pid() const;
+
+ private:
+  struct Instance;
+
+  ProcessDriver(Loop* loop, ProcessDriverOptions options);
+  Status EnsureSpawner();
+  Status SendStart(uint64_t id, InstanceSpec& spec, Instance* instance);
+  StatusOr<std::string> EncodeStart(uint64_t id, const InstanceSpec& spec) const;
+
+  // SpawnerLink::Handler
+  void OnSpawnerPacket(const SpawnerHeader& header, std::string_view packet,
+                       std::vector<UniqueFd> fds) override;
+  void OnSpawnerEnd(const Status& status) override;
+
+  void OnStarted(uint64_t id, int64_t pid, std::vector<UniqueFd> fds);
+  void OnGone(uint64_t id);
+  void OnOrphaned(uint64_t id, const Status& status);
+  // The three ends of an id.
+  void Exit(uint64_t id, const Exited& exited);
+  void Fail(uint64_t id, const Status& status);
+  void CompleteRemove(uint64_t id);
+  Instance* Find(uint64_t id);
+
+  // Events that a call of the driver leads to by itself: delivered in a later turn.
+  void Later(std::function<void()> event);
+  void RunLater();
+
+  Loop* const loop_;
+  const ProcessDriverOptions options_;
+  std::unique_ptr<SpawnerLink> link_;
+  WelcomeMessage welcome_;
+  std::unordered_map<uint64_t, std::unique_ptr<Instance>> instances_;
+  std::deque<std::function<void()>> later_;
+  FunctionTimer later_timer_;
+};
+
+}  // namespace lever::fleet
+
+#endif  // LIBLEVER_HOST_FLEET_PROCESS_DRIVER_H_

@@ -1,0 +1,268 @@
+// The instances of lever-spawner: their birth, their ends, and the end of everything.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <utility>
+
+#include "liblever/host/fleet/spawner.h"
+#include "liblever/host/fleet/spawner_child.h"
+
+namespace lever::fleet {
+namespace {
+
+// Where programs are looked for if an instance's environment has no PATH.
+constexpr const char* kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
+
+int64_t NowNs() { return Clock::System().NowNs(); }
+
+int64_t ToNs(const timeval& time) {
+  return time.tv_sec * kNanosPerSecond + time.tv_usec * kNanosPerMicro;
+}
+
+std::vector<const char*> Terminated(const std::vector<std::string>& strings) {
+  std::vector<const char*> pointers;
+  for (const std::string& text : strings) pointers.push_back(text.c_str());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+const char* PathOf(const std::vector<std::string>& variables) {
+  constexpr std::string_view kName = "PATH=";
+  for (const std::string& variable : variables) {
+    if (variable.starts_with(kName)) return variable.c_str() + kName.size();
+  }
+  return kDefaultPath;
+}
+
+// Drops what the descriptor has to say: one message a look is enough.
+void DrainSignals(int fd) {
+  signalfd_siginfo info;
+  while (read(fd, &info, sizeof info) == sizeof info) {
+  }
+}
+
+}  // namespace
+
+int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fds,
+                    Instance* instance, SpawnStage* stage) {
+  *stage = SpawnStage::kCgroup;
+  // A number of its own: the group of an instance that could not be removed may still be there.
+  int error = cgroups_.Make(++groups_made_, message.ram_limit_bytes, &instance->group);
+  if (error != 0) return error;
+  *stage = SpawnStage::kDescriptors;
+  int error_pipe[2];
+  if (pipe2(error_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
+  instance->error_pipe.reset(error_pipe[0]);
+  const UniqueFd error_writer(error_pipe[1]);
+
+  std::vector<std::string> variables = message.variables;
+  variables.push_back(std::string(kInstanceMarker) + "=" + message.marker);
+  const std::vector<const char*> argv = Terminated(message.argv);
+  const std::vector<const char*> environment = Terminated(variables);
+  ChildPlan plan;
+  plan.argv = argv.data();
+  plan.variables = environment.data();
+  plan.path = PathOf(variables);
+  plan.directory = message.directory.c_str();
+  plan.null_fd = null_.get();
+  plan.stdout_fd = fds[0].get();
+  plan.stderr_fd = fds[1].get();
+  if (fds.size() == kSpawnerFdsMax) {
+    plan.attach_fd = fds[2].get();
+    plan.introduction_fd = fds[3].get();
+  }
+  plan.error_fd = error_writer.get();
+  plan.cgroup_procs_fds[0] = instance->group.v1_procs_fd();
+  plan.parent = getpid();
+  plan.uid = message.uid;
+  plan.gid = message.gid;
+  plan.switch_user = message.switch_user != 0;
+  plan.nofile = message.nofile;
+  plan.oom_score_adj = message.oom_score_adj;
+
+  *stage = SpawnStage::kClone;
+  int pidfd = -1;
+  const pid_t pid = CloneChild(plan, instance->group.v2_directory_fd(),
+                               instance->group.v2_procs_fd(), &pidfd);
+  if (pid < 0) return errno;
+  instance->pid = pid;
+  instance->pidfd.reset(pidfd);
+  instance->marker = message.marker;
+  instance->ram_limit_bytes = message.ram_limit_bytes;
+  return 0;
+}
+
+// Looks whether the child has become the program, or has said why not.
+void Spawner::Settle(uint64_t id, Instance* instance) {
+  ChildError report{};
+  ssize_t size;
+  do {
+    size = read(instance->error_pipe.get(), &report, sizeof report);
+  } while (size < 0 && errno == EINTR);
+  if (size < 0 && errno == EAGAIN) return;
+  instance->error_pipe.reset();
+  if (size == sizeof report) {
+    instance->phase = Phase::kFailed;
+    instance->kill = true;
+    Send(Encode(id, FailedMessage{report.stage, report.error}));
+  } else {
+    instance->phase = Phase::kRunning;
+    Send(EncodeNumber(SpawnerOp::kStarted, id, instance->pid), std::move(instance->pidfd));
+  }
+}
+
+// Takes the ends of all children: first processes of instances, and what was left to us by others.
+void Spawner::Reap() {
+  DrainSignals(signals_.get());
+  int status = 0;
+  rusage usage{};
+  pid_t pid;
+  bool any = false;
+  while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+    any = true;
+    for (auto& [id, instance] : instances_) {
+      if (instance.reaped || instance.pid != pid) continue;
+      OnReaped(id, &instance, status, usage);
+      break;
+    }
+  }
+  if (any) Sweep();
+}
+
+void Spawner::OnReaped(uint64_t id, Instance* instance, int status, const rusage& usage) {
+  // Its end of the pipe is closed by now.
+  if (instance->phase == Phase::kExecuting) Settle(id, instance);
+  instance->reaped = true;
+  instance->kill = true;
+  if (instance->phase != Phase::kRunning) return;
+  ExitedMessage exited;
+  if (WIFSIGNALED(status)) {
+    exited.signal = WTERMSIG(status);
+  } else {
+    exited.code = WEXITSTATUS(status);
+  }
+  exited.ram_limit = instance->over_limit || instance->group.OomKilled() ? 1 : 0;
+  exited.user_cpu_ns = ToNs(usage.ru_utime);
+  exited.system_cpu_ns = ToNs(usage.ru_stime);
+  exited.rss_max_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  Send(Encode(id, exited));
+}
+
+Owners Spawner::OwnersNow() const {
+  Owners owners;
+  owners.spawner = getpid();
+  for (const auto& [id, instance] : instances_) {
+    // Once it is reaped its number may be another's.
+    if (!instance.reaped) owners.mains.emplace(instance.pid, id);
+    owners.markers.emplace(instance.marker, id);
+  }
+  return owners;
+}
+
+std::map<uint64_t, std::vector<ProcessEntry>> Spawner::ProcessesByInstance() const {
+  std::map<uint64_t, std::vector<ProcessEntry>> processes;
+  for (const OwnedProcess& owned : AttributeProcesses(ReadProcessTable(), OwnersNow())) {
+    processes[owned.owner].push_back(owned.process);
+  }
+  return processes;
+}
+
+// Kills what is left of the instances that are to end, and lets go of those of which nothing is.
+void Spawner::Sweep() {
+  std::map<uint64_t, std::vector<ProcessEntry>> processes;
+  bool by_tree = false;
+  for (const auto& [id, instance] : instances_) {
+    by_tree |= instance.kill && !instance.group.tracks();
+  }
+  if (by_tree) processes = ProcessesByInstance();
+  int64_t pause_ns = kNever;
+  for (auto it = instances_.begin(); it != instances_.end();) {
+    const uint64_t id = it->first;
+    Instance& instance = it->second;
+    if (!instance.kill) {
+      ++it;
+      continue;
+    }
+    bool empty = instance.reaped;
+    if (!instance.reaped) kill(instance.pid, SIGKILL);
+    if (instance.group.tracks()) {
+      instance.group.Kill();
+    } else {
+      for (const ProcessEntry& process : processes[id]) KillProcess(process);
+      empty &= processes[id].empty();
+    }
+    if (empty && instance.group.Remove()) {
+      Send(EncodeBare(SpawnerOp::kGone, id));
+      it = instances_.erase(it);
+      continue;
+    }
+    pause_ns = std::min(pause_ns, instance.sweep_pause_ns);
+    instance.sweep_pause_ns = std::min(2 * instance.sweep_pause_ns, kSweepLastNs);
+    ++it;
+  }
+  sweep_ns_ = pause_ns == kNever ? kNever : NowNs() + pause_ns;
+}
+
+bool Spawner::NeedsSampling(const Instance& instance) const {
+  return instance.ram_limit_bytes != 0 && !instance.kill &&
+         cgroups_.ram_limit() != RamLimitKind::kCgroupV2;
+}
+
+// Looks who is over a limit that the kernel does not hold (no cgroup), or holds by ending one process
+// of several (v1).
+void Spawner::Sample() {
+  sample_ns_ = kNever;
+  const bool by_tree = cgroups_.ram_limit() == RamLimitKind::kSampling;
+  std::map<uint64_t, std::vector<ProcessEntry>> processes;
+  if (by_tree) processes = ProcessesByInstance();
+  bool over = false;
+  for (auto& [id, instance] : instances_) {
+    if (!NeedsSampling(instance)) continue;
+    sample_ns_ = NowNs() + kSampleIntervalNs;
+    if (by_tree) {
+      std::vector<pid_t> pids;
+      for (const ProcessEntry& process : processes[id]) pids.push_back(process.pid);
+      instance.over_limit =
+          MemoryOfProcesses(pids, instance.ram_limit_bytes) > instance.ram_limit_bytes;
+    } else {
+      instance.over_limit = instance.group.OomKilled();
+    }
+    instance.kill = instance.over_limit;
+    over |= instance.over_limit;
+  }
+  if (over) Sweep();
+}
+
+// Kills every descendant, again and again until there is none: each that forks meanwhile leaves its
+// child to us.
+void Spawner::EndEverything() {
+  const int64_t until_ns = NowNs() + kEndTimeoutNs;
+  for (;;) {
+    for (auto& [id, instance] : instances_) {
+      if (!instance.reaped) kill(instance.pid, SIGKILL);
+      instance.group.Kill();
+    }
+    for (const auto& [owner, processes] : ProcessesByInstance()) {
+      for (const ProcessEntry& process : processes) KillProcess(process);
+    }
+    DrainSignals(signals_.get());
+    pid_t pid;
+    while ((pid = waitpid(-1, nullptr, WNOHANG)) > 0) {
+      for (auto& [id, instance] : instances_) instance.reaped |= instance.pid == pid;
+    }
+    const bool childless = pid < 0 && errno == ECHILD;
+    if (childless || NowNs() >= until_ns) break;
+    pollfd polled{signals_.get(), POLLIN, 0};
+    poll(&polled, 1, static_cast<int>(kSweepFirstNs / kNanosPerMilli));
+  }
+  for (auto& [id, instance] : instances_) instance.group.Remove();
+}
+
+}  // namespace lever::fleet
