@@ -29,7 +29,8 @@ std::string ReadBootId() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
   std::string id;
   std::getline(file, id);
-  return id;
+  // Without /proc no two starts are known to be of one boot: every tree is made anew then.
+  return id.empty() ? Id128::Random().ToHex() : id;
 }
 
 std::string ReadSmallFile(int directory_fd, const std::string& name) {

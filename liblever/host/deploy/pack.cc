@@ -17,6 +17,7 @@
 #include "liblever/host/deploy/manifest.h"
 #include "liblever/host/deploy/quoted.h"
 #include "liblever/host/deploy/tar.h"
+#include "liblever/value/utf8.h"
 
 namespace lever::deploy {
 namespace {
@@ -144,6 +145,10 @@ class Packer {
   }
 
   Status CheckPath(const std::string& path, int64_t depth) const {
+    if (!value::IsUtf8(path)) {
+      return InvalidArgument("the path " + Quoted(path) + " is not UTF-8; " +
+                             std::string(kIgnoreFile) + " leaves it out");
+    }
     if (path.size() > kPathBytesMax) {
       return InvalidArgument("the path " + Quoted(path) + " has more than " +
                              std::to_string(kPathBytesMax) + " bytes");
@@ -212,6 +217,9 @@ class Packer {
     entry.type = EntryType::kLink;
     entry.path = path;
     entry.target.assign(buffer_.data(), static_cast<size_t>(count));
+    if (!value::IsUtf8(entry.target)) {
+      return InvalidArgument("the link " + Quoted(path) + " has a target that is not UTF-8");
+    }
     if (entry.target.starts_with('/')) {
       return InvalidArgument("the link " + Quoted(path) +
                              " leads outside the bundle: its target is absolute");

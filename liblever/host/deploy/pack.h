@@ -4,8 +4,8 @@
 // names' bytes, no times, no owners, modes 0644 and 0755 (tar.h). What .leverignore excludes is left
 // out (ignore.h), and so are .git, .hg, .svn, .DS_Store and .leverignore itself; lever.json never is.
 //
-// What a host would refuse is refused here, by name: FIFOs, sockets and devices, links that lead
-// outside or to nothing, too much of anything (limits.h).
+// What a host would refuse is refused here, by name: FIFOs, sockets and devices, names that
+// are not UTF-8, links that lead outside or to nothing, too much of anything (limits.h).
 //
 // Blocks on the disk. Safe from any thread.
 #ifndef LIBLEVER_HOST_DEPLOY_PACK_H_

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "liblever/host/deploy/quoted.h"
+#include "liblever/value/utf8.h"
 
 namespace lever::deploy {
 namespace {
@@ -171,6 +172,7 @@ Status CheckPath(std::string_view path, const BundleLimits& limits) {
     return refuse("has more than " + std::to_string(kPathBytesMax) + " bytes");
   }
   if (path.find('\0') != path.npos) return refuse("holds a NUL");
+  if (!value::IsUtf8(path)) return refuse("is not UTF-8");
   if (path.front() == '/') return refuse("is absolute");
   int64_t depth = 0;
   for (size_t start = 0; start <= path.size();) {
@@ -197,6 +199,7 @@ Status CheckTarget(const std::string& path, std::string_view target) {
   if (target.empty()) return refuse("has no target");
   if (target.size() > kPathBytesMax) return refuse("has a target that is too long");
   if (target.find('\0') != target.npos) return refuse("has a target with a NUL");
+  if (!value::IsUtf8(target)) return refuse("has a target that is not UTF-8");
   if (target.front() == '/') return refuse("leads outside the bundle: its target is absolute");
   return Status::Ok();
 }

@@ -7,8 +7,8 @@
 // of that subset is both what checks and what extracts, and no second reader can disagree with it.
 //
 // The subset: files, directories and symbolic links; magic "ustar" 00; octal numbers; PAX records
-// from a short list, each at most once; names without "", "." and ".."; two zero blocks at the end
-// and nothing but zeros after them.
+// from a short list, each at most once; names in UTF-8, as PAX has them, without "", "." and "..";
+// two zero blocks at the end and nothing but zeros after them.
 //
 // Functions are safe from any thread, a TarReader is for one thread at a time.
 //

@@ -149,6 +149,55 @@ TEST_F(BundleStoreTest, GarbageIsWhatNobodyNames) {
   EXPECT_EQ(store->EnsureUnpacked(dropped->hash).status().code(), LEVER_NOT_FOUND);
 }
 
+// What a host that was killed between two steps of Commit() or EnsureUnpacked() leaves.
+TEST_F(BundleStoreTest, WhatLiesBetweenTwoStepsIsRemovedOrMadeAnew) {
+  std::string hash;
+  {
+    const auto store = Open();
+    hash = Store(*store, MakeBundle("content"))->hash;
+  }
+  const std::string trees = data_dir_ + "/trees/";
+  std::ofstream(data_dir_ + "/uploads/tmp-0123") << "half a bundle";
+  fs::create_directories(trees + "tmp-4567/deep");
+  std::ofstream(trees + "tmp-89ab") << "a marker without its name";
+  // Renamed, not yet marked; and a marker whose tree is gone.
+  fs::remove(trees + hash + ".complete");
+  fs::remove(trees + hash + "/serve");
+  std::ofstream(trees + std::string(64, 'b') + ".complete") << "x";
+  const auto store = Open();
+  EXPECT_EQ(Count("uploads"), 0u);
+  EXPECT_FALSE(fs::exists(trees + "tmp-4567"));
+  EXPECT_FALSE(fs::exists(trees + "tmp-89ab"));
+  ASSERT_TRUE(store->EnsureUnpacked(hash).ok());
+  EXPECT_EQ(Read(trees + hash + "/serve"), "content");
+  EXPECT_EQ(store->EnsureUnpacked(std::string(64, 'b')).status().code(), LEVER_NOT_FOUND);
+  ASSERT_TRUE(store->CollectGarbage({}).ok());
+  EXPECT_EQ(Count("bundles") + Count("trees"), 0u);
+}
+
+TEST_F(BundleStoreTest, AnEmptyMarkerIsNoMarker) {
+  const auto store = Open();
+  const auto info = Store(*store, MakeBundle("content"));
+  const std::string tree = data_dir_ + "/trees/" + info->hash;
+  std::ofstream(tree + ".complete", std::ios::trunc).flush();
+  fs::remove(tree + "/serve");
+  ASSERT_TRUE(store->EnsureUnpacked(info->hash).ok());
+  EXPECT_EQ(Read(tree + "/serve"), "content");
+}
+
+TEST_F(BundleStoreTest, ABundleThatWasDamagedOnTheDiskIsNotUnpacked) {
+  const auto store = Open();
+  const auto info = Store(*store, MakeBundle("content"));
+  const auto other = Store(*store, MakeBundle("other"));
+  const std::string bundles = data_dir_ + "/bundles/";
+  fs::remove_all(data_dir_ + "/trees/" + info->hash);
+  fs::copy_file(bundles + other->hash + ".lvb", bundles + info->hash + ".lvb",
+                fs::copy_options::overwrite_existing);
+  EXPECT_EQ(store->EnsureUnpacked(info->hash).status().code(), LEVER_DATA_LOSS);
+  EXPECT_FALSE(fs::exists(data_dir_ + "/trees/" + info->hash));
+  EXPECT_TRUE(store->EnsureUnpacked(other->hash).ok());
+}
+
 TEST_F(BundleStoreTest, KillNineAtAnyMomentLeavesEachBundleWholeOrAbsent) {
   constexpr int kRounds = 50;
   Random random(7);
