@@ -1,0 +1,80 @@
+// A control plane that records what it is told and answers what the test has set.
+#ifndef TESTS_HOST_DEPLOY_FAKE_CONTROL_H_
+#define TESTS_HOST_DEPLOY_FAKE_CONTROL_H_
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "liblever/host/scale/control.h"
+
+namespace lever {
+
+class FakeControl : public scale::Control {
+ public:
+  explicit FakeControl(Loop* loop) : loop_(loop) {}
+
+  Loop& loop() override { return *loop_; }
+  void Deploy(scale::ServiceSpec spec, std::function<void(Status)> done) override {
+    deployed.push_back(spec);
+    if (answer.ok()) {
+      std::erase_if(services, [&](const auto& service) { return service.spec.name() == spec.name(); });
+      scale::ServiceStatus service;
+      service.spec = std::move(spec);
+      service.deployed = true;
+      services.push_back(std::move(service));
+    }
+    loop_->Post([done = std::move(done), answer = answer] { done(answer); });
+  }
+  void Remove(scale::ServiceName name, std::function<void(Status)> done) override {
+    const size_t gone =
+        std::erase_if(services, [&](const auto& service) { return service.spec.name() == name; });
+    done(gone > 0 ? Status::Ok() : NotFound("no such service"));
+  }
+  void SetEnvironments(std::vector<std::string> names) override { environments = std::move(names); }
+  void ListInstances(Loop* loop, std::function<void(std::vector<scale::InstanceStatus>)> done) override {
+    loop->Post([done = std::move(done), rows = instances] { done(rows); });
+  }
+  void ListServices(Loop* loop, std::function<void(std::vector<scale::ServiceStatus>)> done) override {
+    loop->Post([done = std::move(done), rows = services] { done(rows); });
+  }
+  void Shutdown(std::function<void()> done) override { done(); }
+
+  void Demand(scale::ServiceName name, uint32_t held_calls) override {}
+  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
+    loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
+  }
+  void AddWatcher(fleet::Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) override {
+    loop->Post([done = std::move(done)] { done({}); });
+  }
+  void RemoveWatcher(uint64_t key) override {}
+  void Introduce(uint64_t key, uint64_t id, std::string instance, Loop* loop,
+                 std::function<void(Status)> done) override {
+    loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
+  }
+  scale::ControlCounters Counters() const override { return {}; }
+  void Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer, Loop* loop,
+              std::function<void(StatusOr<fleet::AttachWelcome>)> done) override {
+    loop->Post([done = std::move(done)] { done(Unavailable("nobody attaches here")); });
+  }
+  void AttachReady(uint64_t key) override {}
+  void AttachLoad(uint64_t key, fleet::LoadReportData report) override {}
+  void AttachDraining(uint64_t key) override {}
+  void AttachDrained(uint64_t key, uint32_t cut_off) override {}
+  void AttachEnded(uint64_t key, Status status) override {}
+
+  // What Deploy() answers.
+  Status answer;
+  std::vector<scale::InstanceStatus> instances;
+  std::vector<scale::ServiceStatus> services;
+  std::vector<scale::ServiceSpec> deployed;
+  std::vector<std::string> environments;
+
+ private:
+  Loop* loop_;
+};
+
+}  // namespace lever
+
+#endif  // TESTS_HOST_DEPLOY_FAKE_CONTROL_H_
