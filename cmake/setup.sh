@@ -6,7 +6,8 @@
 #   cmake/setup.sh long     that, and what `tests/run.sh --long` needs (sanitizers, fuzzers)
 #
 # For Debian 12 with Node 20, Python 3.11 and (for the tests) Go 1.26 on PATH. Safe to run again: what
-# is there stays as it is. Everything that is not a Debian package goes below .deps/ in the checkout.
+# is there stays as it is. Debian packages are installed by root, or by sudo; everything else goes below
+# .deps/ and node_modules/ in the checkout.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,67 +15,105 @@ stage=${1:-build}
 case "$stage" in build | test | long) ;; *) echo "usage: cmake/setup.sh build|test|long" >&2; exit 2 ;; esac
 
 say() { printf '[setup] %s\n' "$*"; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+fail() { say "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null; }
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif has sudo; then
+    sudo "$@"
+  else
+    fail "needs root for: $*"
+  fi
+}
+
+has apt-get || fail "this is no Debian: install by hand what cmake/setup.sh lists"
+for tool in node npm python3; do
+  has "$tool" || fail "needs $tool on PATH (Node 20, Python 3.11)"
+done
+[ "$stage" = build ] || has go || fail "the tests need go on PATH (1.26)"
 
 build_packages=(
-  ca-certificates curl gcc g++ cmake ninja-build make pkg-config ccache
+  ca-certificates gcc g++ cmake ninja-build make pkg-config ccache
   libnghttp2-dev libssl-dev libboost1.81-dev libprotozero-dev libxxhash-dev
-  libsodium-dev libsqlite3-dev libarchive-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
+  libsodium-dev libsqlite3-dev libarchive-dev nlohmann-json3-dev libcli11-dev
   libprotobuf-dev protobuf-compiler
 )
-test_packages=(libgtest-dev libgmock-dev librapidcheck-dev procps iproute2 strace git)
+test_packages=(curl libgtest-dev libgmock-dev librapidcheck-dev procps iproute2 strace git)
 long_packages=(clang-16 libclang-rt-16-dev valgrind)
 
 wanted=("${build_packages[@]}")
-[ "$stage" = build ] || wanted+=("${test_packages[@]}")
+if [ "$stage" != build ]; then
+  wanted+=("${test_packages[@]}")
+  # Debian's python3 comes without what makes virtual environments.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+fi
 [ "$stage" != long ] || wanted+=("${long_packages[@]}")
-
-installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
-updated=
-update_lists() {
-  [ -n "$updated" ] || { as_root apt-get update -qq; updated=1; }
-}
 
 missing=()
 for package in "${wanted[@]}"; do
   # A compiler or build tool that is on PATH without being a package serves as well.
   case "$package" in
-    gcc | g++ | cmake | make | git | curl | ccache | strace) command -v "$package" >/dev/null && continue ;;
-    ninja-build) command -v ninja >/dev/null && continue ;;
+    gcc | g++ | cmake | make | git | curl | ccache | strace) ! has "$package" || continue ;;
+    ninja-build) ! has ninja || continue ;;
   esac
-  installed "$package" || missing+=("$package")
+  state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+  [ "$state" = 'install ok installed' ] || missing+=("$package")
 done
+message_pack=.deps/msgpack-cxx/usr/include/msgpack.hpp
+if [ ${#missing[@]} -gt 0 ] || [ ! -f "$message_pack" ]; then
+  as_root apt-get update -qq
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   say "installing Debian packages: ${missing[*]}"
-  update_lists
-  DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 fi
 
 # Header-only, but its Debian package wants another Boost than 1.81: it is unpacked, not installed.
-if [ ! -f .deps/msgpack-cxx/usr/include/msgpack.hpp ]; then
+if [ ! -f "$message_pack" ]; then
   say "unpacking Debian's libmsgpack-cxx-dev below .deps/"
-  update_lists
   mkdir -p .deps/debs
-  (cd .deps/debs && apt-get download -qq libmsgpack-cxx-dev)
+  # apt would drop root for the download, and could not write to the checkout then.
+  (cd .deps/debs && apt-get download -qq -o APT::Sandbox::User="$(id -un)" libmsgpack-cxx-dev)
   dpkg -x .deps/debs/libmsgpack-cxx-dev_*.deb .deps/msgpack-cxx
 fi
 
-for tool in node npm python3; do
-  command -v "$tool" >/dev/null || { say "needs $tool on PATH (Node 20, Python 3.11)" >&2; exit 1; }
-done
+# What follows is independent of each other, and mostly waits for the network.
+node_packages() {
+  local installed=bindings/node/node_modules/.package-lock.json
+  [ ! -f bindings/node/package-lock.json ] && return
+  [ "$installed" -nt bindings/node/package-lock.json ] && return
+  say "installing the Node package's own needs below bindings/node/node_modules"
+  (cd bindings/node && npm ci --no-audit --no-fund --loglevel=error)
+}
 
-if [ "$stage" != build ]; then
-  command -v go >/dev/null || { say "the tests need go on PATH (1.26)" >&2; exit 1; }
-  # Peers that know nothing of Lever, for the interoperability tests.
-  if [ ! -x .deps/venv/bin/python ] || ! .deps/venv/bin/python -c 'import grpc_tools' 2>/dev/null; then
-    say "installing Python packages below .deps/venv: grpcio grpcio-tools"
-    python3 -m venv .deps/venv
-    .deps/venv/bin/pip install -q --disable-pip-version-check grpcio grpcio-tools
-  fi
-  if [ ! -x .deps/bin/grpcurl ]; then
-    say "building the Go program grpcurl below .deps/bin"
-    GOBIN=$PWD/.deps/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
-  fi
-fi
+# Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
+python_packages() {
+  local wanted=(grpcio grpcio-tools msgpack pytest)
+  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, msgpack, pytest' 2>/dev/null || return 0
+  say "installing Python packages below .deps/venv: ${wanted[*]}"
+  python3 -m venv .deps/venv
+  .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"
+}
+go_programs() {
+  [ ! -x .deps/bin/grpcurl ] || return 0
+  say "building the Go program grpcurl below .deps/bin"
+  mkdir -p .deps/bin
+  GOBIN=$PWD/.deps/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 2>.deps/go.log || {
+    cat .deps/go.log >&2
+    return 1
+  }
+}
+
+steps=(node_packages)
+[ "$stage" = build ] || steps+=(python_packages go_programs)
+pids=()
+for step in "${steps[@]}"; do
+  "$step" &
+  pids+=($!)
+done
+for i in "${!pids[@]}"; do
+  wait "${pids[i]}" || fail "failed: ${steps[i]}"
+done
 say "done ($stage)"
