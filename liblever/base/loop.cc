@@ -138,6 +138,18 @@ bool Loop::TryEnter() {
   return true;
 }
 
+Status Loop::Enter(int64_t* timeout_ns) {
+  if (Forked()) return {LEVER_FORKED, "this loop belongs to the parent process"};
+  LEVER_RETURN_IF_ERROR(TakeWordWithin(timeout_ns));
+  now_ns_ = clock_->NowNs();
+  return Status::Ok();
+}
+
+void Loop::RunPosted() {
+  assert(Inside() && !in_turn_);
+  RunMailbox();
+}
+
 void Loop::Leave(LeaveMode mode) {
   assert(Inside() && !in_turn_);
   LetGo(mode, kMailRoundsPerTurn);

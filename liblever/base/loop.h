@@ -159,6 +159,9 @@ class Loop {
   void Post(std::function<void()> function);
   // Takes the word if it is free. With it, the caller may use everything below, until Leave().
   bool TryEnter();
+  // As TryEnter(), but waits for a thread that is at work as Turn() does, and leaves in `timeout_ns`
+  // what remains of it. BUSY as Turn() says it, FORKED in a child.
+  Status Enter(int64_t* timeout_ns);
   // Runs what was posted meanwhile, ends the turn (OnTurnEnd) and lets the word go, leaving fd()
   // readable if work is left.
   void Leave(LeaveMode mode = LeaveMode::kFlush);
@@ -178,6 +181,9 @@ class Loop {
   // A turn without taking and letting go of the word: TryEnter(), RunTurn(), collect what it
   // brought, Leave(). Not from inside a turn.
   StatusOr<bool> RunTurn(int64_t timeout_ns);
+  // Runs what other threads have posted so far. Who acts at once after a successful TryEnter() calls
+  // it first, so that his own earlier posts go before. Not from inside a turn.
+  void RunPosted();
   // Whether whoever uses the loop holds results that nobody has fetched yet (a queue's
   // completions): while set, they are work left, and fd() is readable. Costs nothing until the word
   // is let go.
