@@ -41,6 +41,13 @@ Status CheckPayload(const Request& request, bool stream) {
   return value::CheckArguments(std::span<const Slice>(request.payload)).status();
 }
 
+Status CheckRequest(const Request& request, bool stream) {
+  LEVER_RETURN_IF_ERROR(CheckPayload(request, stream));
+  if (!request.grpc) return policy::ParseAddress(request.address).status();
+  if (IsGrpcPath(request.address)) return Status::Ok();
+  return InvalidArgument("a gRPC path looks like /package.Service/Method");
+}
+
 int64_t DeadlineOf(const Request& request, bool stream, int64_t now_ns) {
   if (request.deadline_ns != kDefaultDeadline) return request.deadline_ns;
   return stream ? kNever : now_ns + route::kUnaryTimeoutNs;
@@ -56,6 +63,9 @@ StatusOr<std::unique_ptr<Client>> Client::Open(Loop* loop, ClientOptions options
   }
   return std::unique_ptr<Client>(new ClientImpl(loop, std::move(options), handler));
 }
+
+Status Client::CheckCall(const Request& request) { return CheckRequest(request, false); }
+Status Client::CheckStream(const Request& request) { return CheckRequest(request, true); }
 
 ClientImpl::ClientImpl(Loop* loop, ClientOptions options, ClientHandler* handler)
     : loop_(loop),

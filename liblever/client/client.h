@@ -121,6 +121,10 @@ class Client {
                                                 ClientHandler* handler);
   virtual ~Client() = default;
 
+  // Whether StartCall() and OpenStream() would take the request, for a client that is open. Any thread.
+  static Status CheckCall(const Request& request);
+  static Status CheckStream(const Request& request);
+
   // INVALID_ARGUMENT: the address, the kind, or a payload that is not an array of arguments.
   // CANCELLED: the client is closed.
   virtual StatusOr<UnaryCall*> StartCall(Request request, UnaryHandler* handler) = 0;
