@@ -59,6 +59,11 @@ bool IncomingCallImpl::Begin() {
   return true;
 }
 
+void IncomingCallImpl::SetBegun() {
+  assert(phase_ == Phase::kOffered);
+  phase_ = Phase::kBegun;
+}
+
 Status IncomingCallImpl::Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) {
   assert(phase_ == Phase::kBegun || phase_ == Phase::kOffered);
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
@@ -102,7 +107,8 @@ std::string IncomingCallImpl::Describe() const {
 
 void IncomingCallImpl::Abandon(const Status& status) {
   const bool open = call_ != nullptr;
-  const bool begun = phase_ == Phase::kBegun;
+  const bool begun = phase_ == Phase::kBegun || (phase_ == Phase::kOffered && open &&
+                                                 service_->handler()->HasBegun(*this));
   Finish(status.WithExecuted(begun ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO), nullptr);
   if (phase_ == Phase::kReceiving) return Done();
   if (open) service_->handler()->OnCancelled(*service_, *this);

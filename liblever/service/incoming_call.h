@@ -34,6 +34,7 @@ class IncomingCallImpl final : public IncomingCall,
   const rpc::HeaderList& metadata() const override { return metadata_; }
   std::string_view caller() const override { return caller_; }
   bool Begin() override;
+  void SetBegun() override;
   Status Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) override;
   void Fail(const Status& status) override;
 

@@ -81,12 +81,18 @@ bool IncomingStreamImpl::Begin() {
     Refuse(refused);
     return false;
   }
+  SetBegun();
+  return true;
+}
+
+void IncomingStreamImpl::SetBegun() {
+  assert(phase_ == Phase::kOffered);
   phase_ = Phase::kBegun;
+  if (call_ == nullptr || cancelled_) return;
   // At once, so that the caller knows that it has begun.
   call_->SendHeaders();
   GiveCredit();
   if (half_closed_) core_loop_->AtTurnEnd(this);
-  return true;
 }
 
 Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
@@ -116,7 +122,8 @@ Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
 void IncomingStreamImpl::Cancel(const Status& status) {
   if (cancelled_ || call_ == nullptr) return;
   cancelled_ = true;
-  const bool begun = phase_ == Phase::kBegun;
+  const bool begun = phase_ == Phase::kBegun ||
+                     (phase_ == Phase::kOffered && service_->handler()->HasBegun(*this));
   call_->Cancel(status.WithExecuted(begun ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO));
 }
 

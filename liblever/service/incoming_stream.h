@@ -37,6 +37,7 @@ class IncomingStreamImpl final : public IncomingStream,
   std::string_view caller() const override { return caller_; }
   void set_handler(StreamHandler* handler) override { handler_ = handler; }
   bool Begin() override;
+  void SetBegun() override;
   Status Fail(Kind kind, SliceList payload) override;
 
   Status Write(Kind kind, SliceList payload) override;

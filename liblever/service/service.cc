@@ -197,6 +197,7 @@ void ServiceImpl::StepDrain() {
       case Drain::Step::kNone:
         return loop_->Arm(&drain_timer_, drain_.WakeNs());
       case Drain::Step::kRefuse:
+        handler_->OnRefusing(*this);
         server_->Drain([this] {
           server_drained_ = true;
           loop_->Arm(&drain_timer_, loop_->now_ns());
@@ -240,6 +241,7 @@ uint32_t ServiceImpl::AbandonAll(const Status& status,
 
 void ServiceImpl::Close() {
   if (std::exchange(closing_, true)) return;
+  handler_->OnRefusing(*this);
   loop_->Disarm(&drain_timer_);
   attachment_.Stop();
   loop_->Arm(&closed_timer_, loop_->now_ns());

@@ -73,6 +73,8 @@ class IncomingCall {
 
   // False: the library has refused it, unexecuted (drain, deadline, cancelled); this object is gone.
   virtual bool Begin() = 0;
+  // Instead of Begin(): user code has begun it on another thread, which has asked MayBegin() there.
+  virtual void SetBegun() = 0;
   // Kind VALUE or RAW: success; ERROR_VALUE or ERROR_RAW: the method's own error. `trailing` may be
   // null. INVALID_ARGUMENT (a broken value): nothing was done; otherwise this object is gone.
   virtual Status Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) = 0;
@@ -101,6 +103,7 @@ class IncomingStream : public route::MessageStream {
   virtual void set_handler(StreamHandler* handler) = 0;
   // As for a call. False: this object is gone, no OnEnd() follows.
   virtual bool Begin() = 0;
+  virtual void SetBegun() = 0;
   // Ends it with the method's own error (ERROR_VALUE, ERROR_RAW); OnEnd() follows.
   virtual Status Fail(Kind kind, SliceList payload) = 0;
 
@@ -117,6 +120,12 @@ class ServiceHandler {
   virtual void OnIncomingStream(Service& service, IncomingStream& stream) = 0;
   // The caller is gone, or the deadline has passed; the call is still to be answered.
   virtual void OnCancelled(Service& service, IncomingCall& call) = 0;
+  // A request that was offered and not begun is about to be given up as surely not run. True: user
+  // code has begun it on another thread, and its SetBegun() is on the way. False: it will not begin.
+  virtual bool HasBegun(IncomingCall& call) { return false; }
+  virtual bool HasBegun(IncomingStream& stream) { return false; }
+  // From here on Begin() refuses: a drain has come so far, or the service was closed.
+  virtual void OnRefusing(Service& service) {}
   virtual void OnClosed(Service& service) = 0;
 };
 
