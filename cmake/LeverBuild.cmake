@@ -1,8 +1,11 @@
-# How every folder of Lever is compiled: flags, dependencies, and the two helpers that a folder's
+# How every folder of Lever is compiled: flags, dependencies, and the helpers that a folder's
 # CMakeLists.txt calls.
 #
 #   lever_folder(NAME SOURCES a.cc b.cc [DEPENDS base value] [LIBRARIES SQLite::SQLite3])
 #     one static, position-independent archive lever_NAME out of liblever/<folder>.
+#   lever_shared_library(TARGET [OUTPUT lever] API capi [host_capi])
+#     one shared library out of the archives lever_<folder> named after API, whose functions it exports,
+#     and all that these depend on: lever_* and nothing else is visible, under the version node LEVER_0.
 #   lever_test(NAME SOURCES a_test.cc [FOLDERS rpc policy] [LIBRARIES ...] [LABELS ...] [TIMEOUT s])
 #     one GoogleTest program, registered with ctest.
 
@@ -41,10 +44,19 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 
-# nghttp2 is linked statically, so that nothing collides with the copy that Node exports.
+# nghttp2 is linked statically, so that nothing collides with the copy that Node exports. Debian's
+# archive is compiled for programs (PIE): the one thing in it that does not go into a shared library is
+# how a function that only prints for debugging, and that nobody calls, reads `stderr`. In a copy of the
+# archive it reads lever_nghttp2_stderr (liblever/rpc/session.cc) instead.
 find_library(LEVER_NGHTTP2_ARCHIVE NAMES libnghttp2.a REQUIRED)
+set(LEVER_NGHTTP2_COPY ${PROJECT_BINARY_DIR}/liblever_nghttp2.a)
+execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-sym stderr=lever_nghttp2_stderr
+  ${LEVER_NGHTTP2_ARCHIVE} ${LEVER_NGHTTP2_COPY} RESULT_VARIABLE lever_objcopy_result)
+if(lever_objcopy_result)
+  message(FATAL_ERROR "${CMAKE_OBJCOPY} failed on ${LEVER_NGHTTP2_ARCHIVE}")
+endif()
 add_library(lever_nghttp2 INTERFACE)
-target_link_libraries(lever_nghttp2 INTERFACE ${LEVER_NGHTTP2_ARCHIVE})
+target_link_libraries(lever_nghttp2 INTERFACE ${LEVER_NGHTTP2_COPY})
 
 # msgpack-cxx is header-only. Debian's package cannot be installed beside Boost 1.81, so the set-up
 # script unpacks it below .deps/.
@@ -64,6 +76,37 @@ function(lever_folder name)
   target_link_libraries(lever_${name} PUBLIC ${ARG_LIBRARIES} Threads::Threads)
   # The C ABI's symbols are exported from both libraries, and from nothing else.
   target_compile_definitions(lever_${name} PRIVATE LEVER_BUILDING)
+endfunction()
+
+function(lever_shared_library target)
+  cmake_parse_arguments(ARG "" "OUTPUT" "API" ${ARGN})
+  if(NOT ARG_OUTPUT)
+    set(ARG_OUTPUT ${target})
+  endif()
+  # All of its code is in archives; a library needs a source all the same.
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}.c)
+  file(GENERATE OUTPUT ${source} CONTENT "typedef int lever_no_code_here;\n")
+  set_source_files_properties(${source} PROPERTIES GENERATED ON)
+  add_library(${target} SHARED ${source})
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME ${ARG_OUTPUT}
+    VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}
+    LINKER_LANGUAGE CXX
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/lever.map)
+  # Nothing refers to the functions that are exported, so their archives are taken whole.
+  foreach(folder IN LISTS ARG_API)
+    add_dependencies(${target} lever_${folder})
+    target_link_libraries(${target} PRIVATE
+      -Wl,--whole-archive $<TARGET_FILE:lever_${folder}> -Wl,--no-whole-archive lever_${folder})
+  endforeach()
+  target_link_options(${target} PRIVATE
+    -Wl,-Bsymbolic -Wl,--exclude-libs,liblever_nghttp2.a
+    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/lever.map)
+  if(NOT LEVER_SANITIZE)  # whose symbols are those of the program
+    target_link_options(${target} PRIVATE -Wl,-z,defs)
+  endif()
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
 endfunction()
 
 function(lever_test name)

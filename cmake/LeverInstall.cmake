@@ -12,4 +12,10 @@ if(TARGET lever)
     COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_SOURCE_DIR}/cmake/leverConfig.cmake
     ${PROJECT_BINARY_DIR}/leverConfigVersion.cmake DESTINATION ${lever_config_dir})
+  # From where the file lies back to the prefix, so that an installation can be moved.
+  file(RELATIVE_PATH lever_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  string(REGEX REPLACE "/$" "" lever_pc_prefix "${lever_pc_prefix}")
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/lever.pc.in ${PROJECT_BINARY_DIR}/lever.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/lever.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endif()

@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdio>
 
 #include "liblever/rpc/counters.h"
 #include "liblever/rpc/session_callbacks.h"
+
+// Where nghttp2 would read `stderr`, in a function that nobody calls: see cmake/LeverBuild.cmake.
+extern "C" {
+std::FILE* lever_nghttp2_stderr = nullptr;
+}
 
 namespace lever::rpc {
 namespace {
