@@ -306,6 +306,11 @@ void LogBook::ForgetIfUnused(const std::shared_ptr<Ring>& ring) {
   rings_.erase(key);  // `ring` may be what the table held
 }
 
+size_t LogBook::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
 // ---- Reading ----
 
 std::unique_ptr<LogReader> LogBook::Open(LogSelection selection, Loop* loop,
