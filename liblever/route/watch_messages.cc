@@ -5,6 +5,7 @@
 #include <protozero/pbf_writer.hpp>
 #include <utility>
 
+#include "liblever/route/pbf.h"
 #include "liblever/route/wire.h"
 
 namespace lever::route {
@@ -39,11 +40,11 @@ lever_status StatusCode(int32_t number) { return StatusFromGrpc(number); }
 WatcherWelcome ReadWelcome(pbf_reader reader) {
   WatcherWelcome welcome;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: welcome.protocol = reader.get_uint32(); break;
-      case 2: welcome.host = reader.get_string(); break;
-      case 3: welcome.introduction_path = reader.get_string(); break;
-      case 4: welcome.nonce = reader.get_bytes(); break;
+    switch (reader.tag_and_type()) {
+      case VarintField(1): welcome.protocol = reader.get_uint32(); break;
+      case BytesField(2): welcome.host = reader.get_string(); break;
+      case BytesField(3): welcome.introduction_path = reader.get_string(); break;
+      case BytesField(4): welcome.nonce = reader.get_bytes(); break;
       default: reader.skip();
     }
   }
@@ -53,14 +54,14 @@ WatcherWelcome ReadWelcome(pbf_reader reader) {
 InstanceRoute ReadInstance(pbf_reader reader) {
   InstanceRoute instance;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: instance.id = reader.get_string(); break;
-      case 2: instance.version = reader.get_uint64(); break;
-      case 3: instance.local = reader.get_bool(); break;
-      case 4: instance.in_flight = reader.get_uint32(); break;
-      case 5: instance.latency_ns = reader.get_uint64(); break;
-      case 6: instance.load_max = reader.get_uint32(); break;
-      case 7: instance.concurrency_max = reader.get_uint32(); break;
+    switch (reader.tag_and_type()) {
+      case BytesField(1): instance.id = reader.get_string(); break;
+      case VarintField(2): instance.version = reader.get_uint64(); break;
+      case VarintField(3): instance.local = reader.get_uint64() != 0; break;
+      case VarintField(4): instance.in_flight = reader.get_uint32(); break;
+      case VarintField(5): instance.latency_ns = reader.get_uint64(); break;
+      case VarintField(6): instance.load_max = reader.get_uint32(); break;
+      case VarintField(7): instance.concurrency_max = reader.get_uint32(); break;
       default: reader.skip();
     }
   }
@@ -70,11 +71,11 @@ InstanceRoute ReadInstance(pbf_reader reader) {
 Routes ReadRoutes(pbf_reader reader) {
   Routes routes;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: routes.environment = reader.get_string(); break;
-      case 2: routes.service = reader.get_string(); break;
-      case 3: routes.revision = reader.get_uint64(); break;
-      case 4: {
+    switch (reader.tag_and_type()) {
+      case BytesField(1): routes.environment = reader.get_string(); break;
+      case BytesField(2): routes.service = reader.get_string(); break;
+      case VarintField(3): routes.revision = reader.get_uint64(); break;
+      case BytesField(4): {
         InstanceRoute instance = ReadInstance(reader.get_message());
         if (routes.instances.size() < kInstancesPerServiceMax && !instance.id.empty()) {
           routes.instances.push_back(std::move(instance));
@@ -92,10 +93,10 @@ Introduced ReadIntroduced(pbf_reader reader) {
   int32_t code = 0;
   std::string text;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: introduced.id = reader.get_uint64(); break;
-      case 2: code = reader.get_int32(); break;
-      case 3: text = reader.get_string(); break;
+    switch (reader.tag_and_type()) {
+      case VarintField(1): introduced.id = reader.get_uint64(); break;
+      case VarintField(2): code = reader.get_int32(); break;
+      case BytesField(3): text = reader.get_string(); break;
       default: reader.skip();
     }
   }
@@ -108,12 +109,14 @@ Introduction ReadIntroduction(pbf_reader reader, Introduction::Direction directi
   introduction.direction = direction;
   const bool incoming = direction == Introduction::Direction::kIncoming;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: introduction.id = reader.get_uint64(); break;
-      case 2: (incoming ? introduction.caller : introduction.instance) = reader.get_string(); break;
-      case 3:
+    switch (reader.tag_and_type()) {
+      case VarintField(1): introduction.id = reader.get_uint64(); break;
+      case BytesField(2):
+        (incoming ? introduction.caller : introduction.instance) = reader.get_string();
+        break;
+      case VarintField(3):
         if (incoming) {
-          introduction.host = reader.get_bool();
+          introduction.host = reader.get_uint64() != 0;
           break;
         }
         [[fallthrough]];
@@ -171,10 +174,10 @@ StatusOr<ToWatcher> ParseToWatcher(std::string_view message) {
   LEVER_RETURN_IF_ERROR(Guarded("lever.v1.ToWatcher", [&] {
     pbf_reader reader(message.data(), message.size());
     while (reader.next()) {
-      switch (reader.tag()) {
-        case kWelcome: parsed = ReadWelcome(reader.get_message()); break;
-        case kRoutes: parsed = ReadRoutes(reader.get_message()); break;
-        case kIntroduced: parsed = ReadIntroduced(reader.get_message()); break;
+      switch (reader.tag_and_type()) {
+        case BytesField(kWelcome): parsed = ReadWelcome(reader.get_message()); break;
+        case BytesField(kRoutes): parsed = ReadRoutes(reader.get_message()); break;
+        case BytesField(kIntroduced): parsed = ReadIntroduced(reader.get_message()); break;
         default: reader.skip();
       }
     }
@@ -199,13 +202,16 @@ StatusOr<Introduction> ParseIntroduction(std::string_view packet) {
   LEVER_RETURN_IF_ERROR(Guarded("lever.v1.Introduction", [&] {
     pbf_reader reader(packet.data(), packet.size());
     while (reader.next()) {
-      const uint32_t tag = reader.tag();
-      if (tag == kOutgoing || tag == kIncoming) {
-        introduction = ReadIntroduction(reader.get_message(),
-                                        tag == kOutgoing ? Introduction::Direction::kOutgoing
-                                                         : Introduction::Direction::kIncoming);
-      } else {
-        reader.skip();
+      switch (reader.tag_and_type()) {
+        case BytesField(kOutgoing):
+          introduction =
+              ReadIntroduction(reader.get_message(), Introduction::Direction::kOutgoing);
+          break;
+        case BytesField(kIncoming):
+          introduction =
+              ReadIntroduction(reader.get_message(), Introduction::Direction::kIncoming);
+          break;
+        default: reader.skip();
       }
     }
   }));
@@ -217,10 +223,12 @@ uint64_t IntroductionIdOf(std::string_view buffer) {
   uint64_t id = 0;
   const Status status = Guarded("lever.v1.Introduction", [&] {
     pbf_reader outer(buffer.data(), buffer.size());
-    if (!outer.next() || (outer.tag() != kOutgoing && outer.tag() != kIncoming)) return;
+    if (!outer.next()) return;
+    const uint32_t packet = outer.tag_and_type();
+    if (packet != BytesField(kOutgoing) && packet != BytesField(kIncoming)) return;
     pbf_reader inner = outer.get_message();
     while (inner.next()) {
-      if (inner.tag() == 1) {
+      if (inner.tag_and_type() == VarintField(1)) {
         id = inner.get_uint64();
         return;
       }

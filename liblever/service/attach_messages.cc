@@ -4,6 +4,7 @@
 #include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
 
+#include "liblever/route/pbf.h"
 #include "liblever/route/wire.h"
 
 namespace lever::service {
@@ -11,6 +12,8 @@ namespace {
 
 using protozero::pbf_reader;
 using protozero::pbf_writer;
+using route::BytesField;
+using route::VarintField;
 
 enum FromInstanceField : uint32_t {
   kHello = 1,
@@ -24,18 +27,18 @@ enum ToInstanceField : uint32_t { kWelcome = 1, kDrain = 2 };
 InstanceWelcome ReadWelcome(pbf_reader reader) {
   InstanceWelcome welcome;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: welcome.protocol = reader.get_uint32(); break;
-      case 2: welcome.environment = reader.get_string(); break;
-      case 3: welcome.service = reader.get_string(); break;
-      case 4: welcome.version = reader.get_uint64(); break;
-      case 5: welcome.instance = reader.get_string(); break;
-      case 6: welcome.config_json = reader.get_bytes(); break;
-      case 7: welcome.drain_timeout_ns = reader.get_uint64(); break;
-      case 8: welcome.introduction_path = reader.get_string(); break;
-      case 9: welcome.nonce = reader.get_bytes(); break;
-      case 10: welcome.load_interval_ns = reader.get_uint64(); break;
-      case 11: welcome.concurrency_max = reader.get_uint32(); break;
+    switch (reader.tag_and_type()) {
+      case VarintField(1): welcome.protocol = reader.get_uint32(); break;
+      case BytesField(2): welcome.environment = reader.get_string(); break;
+      case BytesField(3): welcome.service = reader.get_string(); break;
+      case VarintField(4): welcome.version = reader.get_uint64(); break;
+      case BytesField(5): welcome.instance = reader.get_string(); break;
+      case BytesField(6): welcome.config_json = reader.get_bytes(); break;
+      case VarintField(7): welcome.drain_timeout_ns = reader.get_uint64(); break;
+      case BytesField(8): welcome.introduction_path = reader.get_string(); break;
+      case BytesField(9): welcome.nonce = reader.get_bytes(); break;
+      case VarintField(10): welcome.load_interval_ns = reader.get_uint64(); break;
+      case VarintField(11): welcome.concurrency_max = reader.get_uint32(); break;
       default: reader.skip();
     }
   }
@@ -45,9 +48,9 @@ InstanceWelcome ReadWelcome(pbf_reader reader) {
 DrainRequest ReadDrain(pbf_reader reader) {
   DrainRequest drain;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: drain.timeout_ns = reader.get_uint64(); break;
-      case 2: drain.reason = reader.get_string(); break;
+    switch (reader.tag_and_type()) {
+      case VarintField(1): drain.timeout_ns = reader.get_uint64(); break;
+      case BytesField(2): drain.reason = reader.get_string(); break;
       default: reader.skip();
     }
   }
@@ -111,9 +114,9 @@ StatusOr<ToInstance> ParseToInstance(std::string_view message) {
     ToInstance parsed;
     pbf_reader reader(message.data(), message.size());
     while (reader.next()) {
-      switch (reader.tag()) {
-        case kWelcome: parsed = ReadWelcome(reader.get_message()); break;
-        case kDrain: parsed = ReadDrain(reader.get_message()); break;
+      switch (reader.tag_and_type()) {
+        case BytesField(kWelcome): parsed = ReadWelcome(reader.get_message()); break;
+        case BytesField(kDrain): parsed = ReadDrain(reader.get_message()); break;
         default: reader.skip();
       }
     }

@@ -18,7 +18,7 @@ StatusOr<std::string> ParseRequest(std::string_view message) {
   try {
     std::string service;
     protozero::pbf_reader reader(message.data(), message.size());
-    while (reader.next(1)) service = reader.get_string();
+    while (reader.next(1, protozero::pbf_wire_type::length_delimited)) service = reader.get_string();
     return service;
   } catch (const std::exception& error) {
     return InvalidArgument(std::string("not a HealthCheckRequest: ") + error.what());
