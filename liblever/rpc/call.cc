@@ -81,7 +81,7 @@ void CallImpl::Recycle() {
   if (CallHook::is_linked()) CallHook::unlink();
   phase_ = Phase::kFree;
   deliver_due_ = headers_held_ = headers_sent_ = send_closed_ = wrote_message_ = false;
-  writable_owed_ = replied_ = never_written_ = peer_ended_ = peer_end_told_ = false;
+  writable_owed_ = message_delivered_ = never_written_ = peer_ended_ = peer_end_told_ = false;
   handler_ = nullptr;
   owner_ = nullptr;
   tag_.reset();
@@ -130,7 +130,7 @@ void CallImpl::Deliver() {
     if (!whole.ok()) broken = std::move(whole).status();
     if (!broken.ok() || !*whole) break;
     --credit_;
-    replied_ = true;
+    message_delivered_ = true;
     if (handler_ != nullptr) handler_->OnMessage(*this, std::move(message));
   }
   delivering_ = false;
@@ -231,7 +231,10 @@ void CallImpl::Cancel(const Status& status) {
   EndLater(status);
 }
 
-void CallImpl::Fail(Status status) { Cancel(status); }
+void CallImpl::Fail(Status status) {
+  const bool untouched = !Client() && !message_delivered_ && !headers_sent_;
+  Cancel(untouched ? std::move(status).WithExecuted(LEVER_EXECUTED_NO) : status);
+}
 
 void CallImpl::EndLater(Status status) {
   if (phase_ == Phase::kEnding || phase_ == Phase::kEnded) return;
@@ -259,12 +262,12 @@ void CallImpl::End(Status status) {
   assert(stream_ == nullptr && !delivering_);
   phase_ = Phase::kEnded;
   if (never_written_ && !status.ok()) status = std::move(status).WithExecuted(LEVER_EXECUTED_NO);
-  if (Client() && replied_ && status.executed() == LEVER_EXECUTED_NO) {
+  if (Client() && message_delivered_ && status.executed() == LEVER_EXECUTED_NO) {
     status = std::move(status).WithExecuted(LEVER_EXECUTED_UNKNOWN);
   }
   const CallEnd end{.status = std::move(status),
                     .trailers = trailers_.empty() ? nullptr : &trailers_,
-                    .replied = Client() && replied_,
+                    .replied = Client() && message_delivered_,
                     .never_written = never_written_};
   if (handler_ != nullptr) handler_->OnEnd(*this, end);
   if (owner_ != nullptr) {
@@ -289,6 +292,9 @@ const HeaderList& Call::headers() const { return CallImpl::From(*this).headers()
 std::string_view Call::path() const { return CallImpl::From(*this).path(); }
 int64_t Call::deadline_ns() const { return CallImpl::From(*this).call_deadline_ns(); }
 void Call::set_handler(CallHandler* handler) { CallImpl::From(*this).set_handler(handler); }
+void Call::set_message_bytes_max(size_t bytes) {
+  CallImpl::From(*this).set_message_bytes_max(bytes);
+}
 void Call::Read(uint64_t messages) { CallImpl::From(*this).Read(messages); }
 void Call::SendHeaders(const HeaderList* metadata) { CallImpl::From(*this).SendHeaders(metadata); }
 void Call::Write(SliceList message) { CallImpl::From(*this).Write(std::move(message)); }

@@ -8,7 +8,9 @@
 //  2. Messages are delivered while there is credit (Read()); credit adds up. With credit for a
 //     message the stream's window is given back as its bytes arrive, up to the maximum message
 //     size; without credit nothing beyond one window is buffered.
-//  3. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on
+//  3. A request whose first message is too large or broken is refused as surely not run: nobody has
+//     seen anything of it.
+//  4. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on
 //     a server it only cancels the stream (OnEnd with DEADLINE_EXCEEDED).
 #ifndef LIBLEVER_RPC_CALL_H_
 #define LIBLEVER_RPC_CALL_H_
@@ -81,6 +83,8 @@ class Call {
   std::string_view path() const;
   int64_t deadline_ns() const;
   void set_handler(CallHandler* handler);
+  // Server, before the first Read(): the largest message that is taken, kMessageBytesMax else.
+  void set_message_bytes_max(size_t bytes);
 
   // Credit for `messages` more messages.
   void Read(uint64_t messages);

@@ -90,6 +90,7 @@ class CallImpl final : public Call,
   std::string_view path() const { return path_; }
   int64_t call_deadline_ns() const { return deadline_ns_; }
   void set_handler(CallHandler* handler) { handler_ = handler; }
+  void set_message_bytes_max(size_t bytes) { reader_.set_message_bytes_max(bytes); }
 
  private:
   friend class CallPool;
@@ -143,7 +144,7 @@ class CallImpl final : public Call,
   bool send_closed_ = false;   // client
   bool wrote_message_ = false;
   bool writable_owed_ = false;  // OnWritable() has to come
-  bool replied_ = false;        // client: a message was delivered
+  bool message_delivered_ = false;
   bool never_written_ = false;  // client
   bool peer_ended_ = false;
   bool peer_end_told_ = false;  // server

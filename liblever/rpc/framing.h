@@ -27,6 +27,7 @@ class MessageReader {
       : message_bytes_max_(message_bytes_max) {}
 
   void Reset(size_t message_bytes_max);
+  void set_message_bytes_max(size_t bytes) { message_bytes_max_ = bytes; }
 
   void Append(Slice bytes);
 

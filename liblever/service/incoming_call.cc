@@ -20,6 +20,7 @@ void IncomingCallImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   began_ns_ = service_->loop()->now_ns();
   service_->CallBegan(this);
   call.set_handler(this);
+  call.set_message_bytes_max(service_->message_bytes_max());
   call.Read(1);
 }
 

@@ -20,6 +20,7 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   began_ns_ = core_loop_->now_ns();
   service_->StreamBegan(this);
   call.set_handler(this);
+  call.set_message_bytes_max(service_->message_bytes_max());
   call.Read(1);
 }
 
@@ -77,7 +78,10 @@ void IncomingStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
 
 bool IncomingStreamImpl::Begin() {
   assert(phase_ == Phase::kOffered);
-  if (Status refused = service_->MayBegin(info_.deadline_ns); !refused.ok()) {
+  // Who was told that it did not run is not to hear of it again.
+  Status refused = cancelled_ ? Cancelled("the stream was given up before the method began")
+                              : service_->MayBegin(info_.deadline_ns);
+  if (!refused.ok()) {
     Refuse(refused);
     return false;
   }

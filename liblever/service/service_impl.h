@@ -74,6 +74,7 @@ class ServiceImpl final : public Service,
   // ---- For its requests ----
   Loop* loop() const { return loop_; }
   ServiceHandler* handler() const { return handler_; }
+  size_t message_bytes_max() const { return options_.message_bytes_max; }
   // Whether user code may begin now; else how the request is refused.
   Status MayBegin(int64_t deadline_ns) const;
   void CallBegan(OpenRequest* request);
