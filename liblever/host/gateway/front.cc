@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -13,6 +14,7 @@
 #include "liblever/base/log.h"
 #include "liblever/host/gateway/grpc_reply.h"
 #include "liblever/route/wire.h"
+#include "liblever/rpc/grpc_status.h"
 
 namespace lever::gateway {
 namespace {
@@ -20,18 +22,39 @@ namespace {
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr uint8_t kTlsHandshake = 0x16;
 
-enum class ContentType : uint8_t { kGrpc, kOtherCodec, kGrpcWeb, kOther };
+bool IsGrpcWeb(std::string_view type) {
+  constexpr std::string_view kGrpcWeb = "application/grpc-web";
+  return type.size() >= kGrpcWeb.size() &&
+         ::strncasecmp(type.data(), kGrpcWeb.data(), kGrpcWeb.size()) == 0;
+}
 
-ContentType Classify(std::string_view type) {
-  constexpr std::string_view kGrpc = "application/grpc";
-  if (!type.starts_with(kGrpc)) return ContentType::kOther;
-  type.remove_prefix(kGrpc.size());
-  if (type.empty() || type[0] == ';') return ContentType::kGrpc;
-  if (type.starts_with("-web")) return ContentType::kGrpcWeb;
-  if (type[0] != '+') return ContentType::kOther;
-  type.remove_prefix(1);
-  const std::string_view codec = type.substr(0, type.find(';'));
-  return codec == "proto" ? ContentType::kGrpc : ContentType::kOtherCodec;
+// Ends a request with a status and nothing else.
+void Refuse(rpc::Stream& stream, std::string_view http_status) {
+  rpc::HeaderList headers;
+  headers.Add(":status", http_status);
+  stream.set_handler(IgnoreRequest());
+  stream.SendHeaders(headers, rpc::Stream::End::kYes);
+}
+
+// How a connection came, which its own end of the socket tells: a host that listens on all addresses is
+// reached over loopback, too.
+CameOver CameOverOf(int socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return CameOver::kLoopback;
+  }
+  if (address.ss_family == AF_UNIX) return CameOver::kUnixSocket;
+  if (address.ss_family == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&address);
+    const bool loopback = (ntohl(in->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+    return loopback ? CameOver::kLoopback : CameOver::kNetwork;
+  }
+  const auto* in = reinterpret_cast<const sockaddr_in6*>(&address);
+  const uint8_t* bytes = in->sin6_addr.s6_addr;
+  const bool mapped = IN6_IS_ADDR_V4MAPPED(&in->sin6_addr) && bytes[12] == IN_LOOPBACKNET;
+  const bool loopback = IN6_IS_ADDR_LOOPBACK(&in->sin6_addr) != 0;
+  return mapped || loopback ? CameOver::kLoopback : CameOver::kNetwork;
 }
 
 }  // namespace
@@ -122,7 +145,7 @@ class Front::Sniffer final : public IoSource, public Timer {
 // One HTTP/2 connection.
 class Front::Http2 final : public rpc::ConnectionHandler {
  public:
-  Http2(Front* front, fleet::Caller caller) : front_(front), caller_(std::move(caller)) {}
+  Http2(Front* front, HttpPeer peer) : front_(front), peer_(std::move(peer)) {}
   Status Start(UniqueFd socket, std::span<const uint8_t> already_read) {
     rpc::ConnectionOptions options;
     options.role = rpc::Role::kServer;
@@ -133,14 +156,14 @@ class Front::Http2 final : public rpc::ConnectionHandler {
   }
   rpc::Connection& connection() { return *connection_; }
 
-  void OnRequest(rpc::Stream& stream) override { front_->OnRequest(stream, caller_); }
+  void OnRequest(rpc::Stream& stream) override { front_->OnRequest(stream, peer_); }
   void OnClosed(rpc::Connection& connection, const Status& status) override {
     front_->OnHttp2Closed(this);
   }
 
  private:
   Front* front_;
-  fleet::Caller caller_;
+  HttpPeer peer_;
   std::unique_ptr<rpc::Connection> connection_;
 };
 
@@ -160,8 +183,12 @@ Status Front::Listen(UniqueFd listening) {
   return Status::Ok();
 }
 
+size_t Front::connections() const {
+  return sniffers_.size() + connections_.size() + (http_ != nullptr ? http_->connections() : 0);
+}
+
 void Front::Take(UniqueFd socket) {
-  if (sniffers_.size() + connections_.size() >= kConnectionsMax) {
+  if (connections() >= kConnectionsMax) {
     Log(LogLevel::kWarning, "too many connections: one was closed");
     return;
   }
@@ -177,18 +204,24 @@ void Front::Take(UniqueFd socket) {
 void Front::OnSniffed(Sniffer* sniffer, bool http2) {
   UniqueFd socket = sniffer->TakeSocket();
   DropSniffer(sniffer);
+  HttpPeer peer;
+  peer.came_over = CameOverOf(socket.get());
   if (!http2) {
-    http_->ServeHttp1(std::move(socket));
+    if (http_ != nullptr) http_->ServeHttp1(std::move(socket), peer);
     return;
   }
-  const Status adopted = Adopt(std::move(socket), fleet::Caller());
-  if (!adopted.ok()) Log(LogLevel::kWarning, "a connection failed: " + adopted.ToString());
+  const Status opened = Open(std::move(socket), std::move(peer), {});
+  if (!opened.ok()) Log(LogLevel::kWarning, "a connection failed: " + opened.ToString());
 }
 
 void Front::DropSniffer(Sniffer* sniffer) { sniffers_.erase(sniffer); }
 
 Status Front::Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read) {
-  auto connection = std::make_unique<Http2>(this, std::move(caller));
+  return Open(std::move(socket), HttpPeer{std::move(caller), CameOver::kUnixSocket}, already_read);
+}
+
+Status Front::Open(UniqueFd socket, HttpPeer peer, std::span<const uint8_t> already_read) {
+  auto connection = std::make_unique<Http2>(this, std::move(peer));
   Http2* key = connection.get();
   connections_.emplace(key, std::move(connection));
   const Status started = key->Start(std::move(socket), already_read);
@@ -205,32 +238,29 @@ void Front::OnHttp2Closed(Http2* connection) {
   loop_->Post([last] {});
 }
 
-void Front::OnRequest(rpc::Stream& stream, const fleet::Caller& caller) {
-  const auto type = stream.headers().Find("content-type");
-  switch (type ? Classify(*type) : ContentType::kOther) {
-    case ContentType::kOther: http_->ServeStream(stream, caller); return;
-    case ContentType::kGrpcWeb: {
-      rpc::HeaderList headers;
-      headers.Add(":status", "415");
-      stream.set_handler(IgnoreRequest());
-      stream.SendHeaders(headers, rpc::Stream::End::kYes);
+void Front::OnRequest(rpc::Stream& stream, const HttpPeer& peer) {
+  const std::string_view type = stream.headers().Find("content-type").value_or("");
+  if (IsGrpcWeb(type)) return Refuse(stream, "415");
+  switch (rpc::ClassifyContentType(type)) {
+    case rpc::ContentKind::kOther:
+      if (http_ == nullptr) return Refuse(stream, "415");
+      http_->ServeStream(stream, peer);
       return;
-    }
-    case ContentType::kOtherCodec:
+    case rpc::ContentKind::kGrpcOtherCodec:
       stream.set_handler(IgnoreRequest());
       SendGrpcStatus(stream,
-                     Unimplemented("content-type " + std::string(*type) + ": only +proto is spoken")
+                     Unimplemented("content-type " + std::string(type) + ": only +proto is spoken")
                          .WithExecuted(LEVER_EXECUTED_NO),
                      HeadersSent::kNo);
       return;
-    case ContentType::kGrpc: break;
+    case rpc::ContentKind::kGrpc: break;
   }
   const std::string_view path = stream.headers().Find(":path").value_or("");
   if (path == route::kInvokePath || path == route::kStreamPath) {
-    Relay::Start(loop_, router_, counters_, caller, stream);
+    Relay::Start(loop_, router_, counters_, peer.caller, stream);
     return;
   }
-  serving_ = &caller;
+  serving_ = &peer.caller;
   server_->Serve(stream);
   serving_ = nullptr;
 }
@@ -247,12 +277,14 @@ void Front::OnCall(rpc::Call& call) {
 
 void Front::Drain() {
   listeners_.clear();
+  if (http_ != nullptr) http_->Drain();
   for (const auto& [key, connection] : connections_) connection->connection().Drain();
 }
 
 void Front::Close(const Status& status) {
   listeners_.clear();
   sniffers_.clear();
+  if (http_ != nullptr) http_->Close();
   for (const auto& [key, connection] : connections_) connection->connection().Close(status);
 }
 

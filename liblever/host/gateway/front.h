@@ -20,6 +20,7 @@
 #include "liblever/base/fd.h"
 #include "liblever/base/loop.h"
 #include "liblever/host/fleet/attach.h"
+#include "liblever/host/gateway/http_exchange.h"
 #include "liblever/host/gateway/relay.h"
 #include "liblever/host/gateway/router.h"
 #include "liblever/rpc/server.h"
@@ -31,9 +32,14 @@ class HttpFront {
  public:
   virtual ~HttpFront() = default;
   // A request over HTTP/2 that is not gRPC. Must set the stream's handler.
-  virtual void ServeStream(rpc::Stream& stream, const fleet::Caller& caller) = 0;
+  virtual void ServeStream(rpc::Stream& stream, const HttpPeer& peer) = 0;
   // A connection that speaks HTTP/1.1, or nonsense; nothing has been read from it yet.
-  virtual void ServeHttp1(UniqueFd socket) = 0;
+  virtual void ServeHttp1(UniqueFd socket, const HttpPeer& peer) = 0;
+  // Connections of HTTP/1.1 that are open.
+  virtual size_t connections() const = 0;
+  // They end after what they serve; they end now.
+  virtual void Drain() = 0;
+  virtual void Close() = 0;
 };
 
 // A method of the host's own services. Must set the call's handler, or finish it.
@@ -56,7 +62,8 @@ class Front final : private rpc::CallDispatcher {
   // Serves a connected socket, whose other end is `caller`, with HTTP/2.
   Status Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read = {});
 
-  size_t connections() const { return connections_.size(); }
+  // Of all kinds, those included that have not shown yet what they speak.
+  size_t connections() const;
   // No new connections; those that are open finish what they have.
   void Drain();
   void Close(const Status& status);
@@ -69,13 +76,14 @@ class Front final : private rpc::CallDispatcher {
   void OnCall(rpc::Call& call) override;
   void OnSniffed(Sniffer* sniffer, bool http2);
   void DropSniffer(Sniffer* sniffer);
-  void OnRequest(rpc::Stream& stream, const fleet::Caller& caller);
+  Status Open(UniqueFd socket, HttpPeer peer, std::span<const uint8_t> already_read);
+  void OnRequest(rpc::Stream& stream, const HttpPeer& peer);
   void OnHttp2Closed(Http2* connection);
 
   Loop* loop_;
   Router* router_;
   RelayCounters* counters_;
-  HttpFront* http_ = nullptr;
+  HttpFront* http_ = nullptr;  // null: nothing but gRPC is served
   std::unique_ptr<rpc::Server> server_;
   const fleet::Caller* serving_ = nullptr;  // during rpc::Server::Serve()
   boost::unordered_flat_map<std::string, MethodHandler> methods_;

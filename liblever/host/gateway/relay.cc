@@ -56,9 +56,11 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
   if (!url) return InvalidArgument("the header lever-url is missing");
   LEVER_ASSIGN_OR_RETURN(policy::Address address, policy::ParseAddressHeaders(
                                                       *url, request.Find(route::kResourceHeader)));
-  environment_ = !address.environment.empty() ? address.environment
-                 : !caller.environment.empty() ? caller.environment
-                                               : std::string(policy::kDefaultEnvironment);
+  if (address.environment.empty()) {
+    address.environment = !caller.environment.empty() ? caller.environment
+                                                      : std::string(policy::kDefaultEnvironment);
+  }
+  environment_ = address.environment;
   service_ = address.service;
   if (const auto timeout = request.Find("grpc-timeout")) {
     const std::optional<int64_t> timeout_ns = rpc::ParseGrpcTimeout(*timeout);
@@ -67,11 +69,7 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
   }
   host_retries_ = !request.Find(route::kAttemptHeader);
   keeping_ = true;
-  LEVER_RETURN_IF_ERROR(router_->Check({environment_, service_}, caller));
-  if (address.has_resource) {
-    return Unimplemented("resources are not built yet: " + policy::FormatAddress(address));
-  }
-  return Status::Ok();
+  return router_->CheckCall(address, caller);
 }
 
 void Relay::BuildHeaders() {

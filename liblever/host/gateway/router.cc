@@ -61,6 +61,13 @@ Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const
   return Status::Ok();
 }
 
+Status Router::CheckCall(const policy::Address& address, const fleet::Caller& caller) const {
+  LEVER_RETURN_IF_ERROR(Check({address.environment, address.service}, caller));
+  if (!address.has_resource) return Status::Ok();
+  return Unimplemented("resources are not built yet: " + policy::FormatAddress(address))
+      .WithExecuted(LEVER_EXECUTED_NO);
+}
+
 void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns) {
   call->router_ = this;
   call->environment_ = name.environment;

@@ -23,6 +23,7 @@
 #include "liblever/host/gateway/backend.h"
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
+#include "liblever/policy/address.h"
 
 namespace lever::gateway {
 
@@ -70,6 +71,8 @@ class Router final : private scale::DirectoryObserver {
 
   // Checks the name and the caller's permission: NOT_FOUND, PERMISSION_DENIED, unexecuted.
   Status Check(scale::ServiceName name, const fleet::Caller& caller) const;
+  // The same of a call; its address has its environment. UNIMPLEMENTED for a call of a resource.
+  Status CheckCall(const policy::Address& address, const fleet::Caller& caller) const;
   void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns);
   void Cancel(RoutedCall* call);
 

@@ -1,0 +1,41 @@
+// An HTTP exchange on a stream of HTTP/2.
+//
+// Threads: the stream's loop. It owns itself until the stream has closed.
+#ifndef LIBLEVER_HOST_GATEWAY_H2_EXCHANGE_H_
+#define LIBLEVER_HOST_GATEWAY_H2_EXCHANGE_H_
+
+#include "liblever/host/gateway/http_exchange.h"
+#include "liblever/rpc/connection.h"
+
+namespace lever::gateway {
+
+class H2Exchange final : public HttpExchange, private rpc::StreamHandler {
+ public:
+  // Takes over the stream.
+  static H2Exchange& Over(rpc::Stream& stream);
+
+  const rpc::HeaderList& request() const override { return stream_->headers(); }
+  void set_handler(HttpHandler* handler) override { handler_ = handler; }
+  void SendHead(const HttpHead& head) override;
+  void Write(Slice data) override;
+  void End() override;
+  bool Writable() const override { return stream_->Writable(); }
+  void Consume(size_t bytes) override { stream_->Consume(bytes); }
+
+ private:
+  explicit H2Exchange(rpc::Stream* stream) : stream_(stream) {}
+  ~H2Exchange() override = default;
+
+  void OnData(rpc::Stream& stream, Slice data) override;
+  void OnRemoteEnd(rpc::Stream& stream) override { handler_->OnBodyEnd(); }
+  void OnWritable(rpc::Stream& stream) override { handler_->OnWritable(); }
+  void OnClosed(rpc::Stream& stream, const rpc::StreamClose& close) override;
+
+  rpc::Stream* stream_;
+  HttpHandler* handler_ = nullptr;
+  rpc::HeaderList head_;
+};
+
+}  // namespace lever::gateway
+
+#endif  // LIBLEVER_HOST_GATEWAY_H2_EXCHANGE_H_

@@ -1,0 +1,162 @@
+#include "liblever/host/gateway/http_call.h"
+
+#include <utility>
+
+#include "liblever/policy/retry.h"
+#include "liblever/route/user_headers.h"
+#include "liblever/route/wire.h"
+
+namespace lever::gateway {
+
+void HttpCall::Start(HttpCallRequest request) {
+  request_ = std::move(request);
+  url_ = policy::FormatUrlHeader(request_.address);
+  running_ = true;
+  Route();
+}
+
+void HttpCall::Route() {
+  router_->Route(this, {request_.address.environment, request_.address.service},
+                 request_.deadline_ns);
+}
+
+void HttpCall::BuildHeaders() {
+  headers_.Clear();
+  headers_.Add(route::kProtoHeader, route::kProtoVersion);
+  headers_.Add(route::kUrlHeader, url_);
+  headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
+  if (!request_.caller.empty()) headers_.Add(route::kCallerHeader, request_.caller);
+  route::AddUserHeaders(request_.metadata, &headers_);
+}
+
+void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
+  ++attempt_;
+  BuildHeaders();
+  backend_ = backend;
+  backend_->Begin();
+  began_ns_ = loop_->now_ns();
+  rpc::CallOptions options;
+  options.path = request_.streams ? route::kStreamPath : route::kInvokePath;
+  options.deadline_ns = request_.deadline_ns;
+  options.metadata = &headers_;
+  // Credit for another message than the answer shows an instance that sends more.
+  options.initial_credit_messages = request_.streams ? credit_ : 2;
+  call_ = rpc::Call::Start(backend_->connection(), options, this);
+  if (call_ == nullptr) {
+    LeaveInstance();
+    const Status status = Unavailable("the connection to the instance takes no more streams")
+                              .WithExecuted(LEVER_EXECUTED_NO);
+    if (!TryAgain(status)) Finish(status);
+    return;
+  }
+  (attempt_ == 1 ? counters_->calls : counters_->resends).fetch_add(1, std::memory_order_relaxed);
+  for (const SliceList& message : kept_) call_->Write(message);
+  if (send_closed_) call_->CloseSend();
+  handler_->OnCallReady();
+}
+
+void HttpCall::OnRefused(const Status& status) { Finish(status); }
+
+void HttpCall::Write(route::Kind kind, SliceList payload) {
+  SliceList message = route::WriteEnvelope(kind, std::move(payload));
+  if (keeping_) {
+    kept_bytes_ += TotalSize(message);
+    if (call_ == nullptr || kept_bytes_ <= request_.kept_bytes_max) {
+      kept_.push_back(message);
+    } else {
+      keeping_ = false;
+      kept_.clear();
+    }
+  }
+  if (call_ != nullptr) call_->Write(std::move(message));
+}
+
+void HttpCall::CloseSend() {
+  send_closed_ = true;
+  if (call_ != nullptr) call_->CloseSend();
+}
+
+void HttpCall::Read() {
+  ++credit_;
+  if (call_ != nullptr) call_->Read(1);
+}
+
+HttpCall::End HttpCall::Cancel(const Status& status) {
+  cancelled_ = true;
+  if (call_ != nullptr) {
+    call_->Cancel(status);
+    return End::kLater;
+  }
+  router_->Cancel(this);
+  loop_->Disarm(&again_timer_);
+  running_ = false;
+  return End::kNow;
+}
+
+void HttpCall::ReplyBegins() {
+  keeping_ = false;
+  kept_.clear();
+}
+
+void HttpCall::OnHeaders(rpc::Call& call) {
+  ReplyBegins();
+  if (!cancelled_) handler_->OnCallHeaders();
+}
+
+void HttpCall::OnMessage(rpc::Call& call, SliceList message) {
+  ReplyBegins();
+  if (cancelled_) return;
+  StatusOr<route::Envelope> envelope = route::ParseEnvelope(std::move(message));
+  if (!envelope.ok() || envelope->moved) {
+    call.Cancel(Internal(envelope.ok() ? "the instance sent `moved` to a caller that does not follow"
+                                       : "the instance's answer is broken: " +
+                                             envelope.status().message()));
+    return;
+  }
+  if (envelope->bookkeeping()) {
+    call.Read(1);
+    return;
+  }
+  if (credit_ > 0) --credit_;
+  handler_->OnCallMessage(std::move(*envelope));
+}
+
+void HttpCall::OnWritable(rpc::Call& call) {
+  if (!cancelled_) handler_->OnCallWritable();
+}
+
+bool HttpCall::TryAgain(const Status& status) {
+  const bool may = status.executed() == LEVER_EXECUTED_NO ||
+                   (request_.idempotent && status.code() == LEVER_UNAVAILABLE);
+  const bool transient = status.code() == LEVER_UNAVAILABLE ||
+                         status.code() == LEVER_RESOURCE_EXHAUSTED;
+  // The first time at once, for a connection that was about to end; then with a little patience.
+  const int64_t wait_ns = attempt_ == 1 ? 0 : policy::kRetryFirstNs << attempt_;
+  if (!may || !transient || !keeping_ || cancelled_ || attempt_ >= Relay::kAttemptsMax ||
+      request_.deadline_ns - loop_->now_ns() <= wait_ns) {
+    return false;
+  }
+  loop_->Arm(&again_timer_, loop_->now_ns() + wait_ns);
+  return true;
+}
+
+void HttpCall::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
+  call_ = nullptr;
+  LeaveInstance();
+  if (!end.status.ok() && TryAgain(end.status)) return;
+  Finish(end.status);
+}
+
+void HttpCall::LeaveInstance() {
+  if (backend_ == nullptr) return;
+  backend_->End(loop_->now_ns() - began_ns_);
+  backend_.reset();
+}
+
+// The handler may destroy this.
+void HttpCall::Finish(const Status& status) {
+  running_ = false;
+  handler_->OnCallEnd(status);
+}
+
+}  // namespace lever::gateway
