@@ -1,0 +1,142 @@
+#include "daemon/lever/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string_view>
+
+#include "liblever/policy/address.h"
+
+namespace lever::cli {
+namespace {
+
+constexpr char kExitCodes[] =
+    "Exit codes: 0 done; 1 the method's own error (its value is on standard error);\n"
+    "2 usage; 3 not found; 4 unavailable; 5 deadline exceeded; 6 refused by a limit\n"
+    "or by permission; 7 internal; 130 cancelled.";
+
+CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& help,
+                     CommandLine* line, Command command) {
+  CLI::App* added = app.add_subcommand(name, help);
+  added->callback([line, command] { line->command = command; });
+  // --host, --env and --json may stand behind the command as well.
+  added->fallthrough();
+  return added;
+}
+
+void AddCallOptions(CLI::App* command, CallArguments* arguments) {
+  command
+      ->add_option("ADDRESS", arguments->address,
+                   "/<service>/<method>, or lever://<environment>/<service>/<method>")
+      ->required();
+  command->add_option("JSON", arguments->json, "the method's arguments, each of them JSON");
+  command->add_option("--timeout", arguments->timeout,
+                      "5s, 250ms, 2m; by default 60s for a call and none for a stream");
+}
+
+void AddCommands(CLI::App& app, CommandLine* line) {
+  AddCommand(app, "deploy", "builds, packs and uploads a service's directory", line,
+             Command::kDeploy)
+      ->add_option("DIR", line->deploy.directory, "the directory with lever.json (default: .)");
+
+  CLI::App* invoke = AddCommand(app, "invoke", "calls a method", line, Command::kInvoke);
+  AddCallOptions(invoke, &line->call);
+  invoke->add_flag(
+      "--bytes", line->call.bytes,
+      "standard input is the one argument, as bytes; a result of bytes comes as it is");
+
+  AddCallOptions(AddCommand(app, "stream",
+                            "calls a streaming method: each line of standard input is a message, "
+                            "as JSON, and so is each line of output",
+                            line, Command::kStream),
+                 &line->call);
+
+  CLI::App* logs = AddCommand(app, "logs", "shows what services print", line, Command::kLogs);
+  logs->add_option("SERVICE", line->logs.service, "this one only");
+  logs->add_flag("-f,--follow", line->logs.follow, "goes on with what comes");
+  logs->add_option("--tail", line->logs.tail, "so many of the last lines (default: 100)");
+
+  AddCommand(app, "ps", "lists instances", line, Command::kListInstances)
+      ->add_option("SERVICE", line->service, "those of this one only");
+  AddCommand(app, "ls", "lists services", line, Command::kListServices);
+  AddCommand(app, "rm", "removes a service", line, Command::kRemove)
+      ->add_option("SERVICE", line->service, "its name")
+      ->required();
+  AddCommand(app, "version", "prints the version", line, Command::kVersion);
+}
+
+// CLI11 would take -1 for a flag, and [1,2] for a list of its own: a blank before them, which JSON
+// allows, keeps it from that. Only arguments of a call can be JSON.
+void ProtectJson(std::vector<std::string>* arguments) {
+  const auto is_call = [](const std::string& text) { return text == "invoke" || text == "stream"; };
+  auto argument = std::find_if(arguments->begin(), arguments->end(), is_call);
+  for (; argument != arguments->end(); ++argument) {
+    const std::string_view text = *argument;
+    const bool negative = text.size() > 1 && text[0] == '-' && text[1] >= '0' && text[1] <= '9';
+    if (negative || text.starts_with('[') || text.starts_with('{')) argument->insert(0, " ");
+  }
+}
+
+std::string OneLine(const CLI::App& app, const std::string& what) {
+  std::string text = "lever: " + what;
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  const auto chosen = app.get_subcommands();
+  const std::string command = chosen.empty() ? "" : chosen.front()->get_name() + " ";
+  return text + "; `lever " + command + "--help` tells how it is used\n";
+}
+
+Status CheckNames(const CommandLine& line) {
+  LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(line.globals.environment));
+  for (const std::string& service : {line.service, line.logs.service}) {
+    if (!service.empty()) LEVER_RETURN_IF_ERROR(policy::CheckService(service));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(std::vector<std::string> arguments) {
+  CommandLine line;
+  CLI::App app("Deploys services to a Lever host, calls them, and shows what runs.", "lever");
+  bool json = false;
+  app.add_option("--host", line.globals.host,
+                 "HOST:PORT or unix:PATH of the host (default: 127.0.0.1:8080)")
+      ->envname("LEVER_HOST");
+  app.add_option("--env", line.globals.environment, "the environment (default: dev.lever)")
+      ->envname("LEVER_ENV");
+  app.add_flag("--json", json, "output for programs");
+  app.footer(kExitCodes);
+  AddCommands(app, &line);
+
+  ProtectJson(&arguments);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  const int usage = StatusToExitCode(LEVER_INVALID_ARGUMENT);
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    line.text = chosen.empty() ? app.help() : chosen.front()->help(app.get_name());
+    line.text += "\n";
+    line.exit_code = 0;
+    return line;
+  } catch (const CLI::ParseError& error) {
+    line.text = OneLine(app, error.what());
+    line.exit_code = usage;
+    return line;
+  }
+  if (app.get_subcommands().empty()) {
+    line.text =
+        OneLine(app, "a command is needed: deploy, invoke, stream, logs, ps, ls, rm or version");
+    line.exit_code = usage;
+    return line;
+  }
+  line.globals.format = json ? Format::kJson : Format::kPeople;
+  if (line.globals.environment.empty()) line.globals.environment = policy::kDefaultEnvironment;
+  if (line.globals.host.empty()) line.globals.host = kDefaultHost;
+  if (const Status status = CheckNames(line); !status.ok()) {
+    line.text = OneLine(app, status.message());
+    line.exit_code = usage;
+  }
+  return line;
+}
+
+}  // namespace lever::cli

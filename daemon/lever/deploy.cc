@@ -1,0 +1,219 @@
+// lever deploy [DIR]: build, pack, upload, wait until it serves.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/lever/build_step.h"
+#include "daemon/lever/call_stream.h"
+#include "daemon/lever/command.h"
+#include "daemon/lever/connection.h"
+#include "daemon/lever/output.h"
+#include "lever/v1/admin.pb.h"
+#include "liblever/base/fd.h"
+#include "liblever/host/deploy/manifest.h"
+#include "liblever/host/deploy/pack.h"
+
+namespace lever::cli {
+namespace {
+
+constexpr size_t kChunkBytes = 128 * 1024;
+
+StatusOr<std::string> ReadManifest(const std::string& directory) {
+  const std::string path = directory + "/" + std::string(deploy::kManifestFile);
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) {
+    if (errno == ENOENT) {
+      return NotFound("there is no " + path + ": a service's directory has one at its root");
+    }
+    return ErrnoStatus(errno, path);
+  }
+  std::string text(deploy::kManifestBytesMax + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t count = ::read(file.get(), text.data() + size, text.size() - size);
+    if (count < 0) return ErrnoStatus(errno, path);
+    if (count == 0) break;
+    size += static_cast<size_t>(count);
+  }
+  text.resize(size);
+  return text;
+}
+
+// A file without a name for the packed bundle.
+StatusOr<UniqueFd> TemporaryFile() {
+  const char* directory = std::getenv("TMPDIR");
+  std::string path = (directory != nullptr && *directory != '\0' ? directory : "/tmp");
+  path += "/lever-bundle-XXXXXX";
+  UniqueFd file(::mkostemp(path.data(), O_CLOEXEC));
+  if (!file.valid()) return ErrnoStatus(errno, "a temporary file for the bundle");
+  ::unlink(path.c_str());
+  return file;
+}
+
+// The upload's state, shown on a terminal as one line that is written over.
+class Progress {
+ public:
+  Progress() : shown_(::isatty(STDERR_FILENO) == 1) {}
+  ~Progress() { Clear(); }
+  void Show(const std::string& line) {
+    if (!shown_ || line == line_) return;
+    line_ = line;
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    std::fflush(stderr);
+  }
+  void Clear() {
+    if (!line_.empty()) std::fprintf(stderr, "\r\033[K");
+    line_.clear();
+  }
+
+ private:
+  bool shown_;
+  std::string line_;
+};
+
+std::string Joined(const std::vector<std::string>& argv) {
+  std::string text;
+  for (const std::string& argument : argv) text += (text.empty() ? "" : " ") + argument;
+  return Plain(text);
+}
+
+// Sends the bundle piece by piece, as the host takes it.
+class Uploader {
+ public:
+  Uploader(Connection* connection, UniqueFd file, uint64_t size, Progress* progress)
+      : file_(std::move(file)),
+        size_(size),
+        progress_(progress),
+        stream_(connection,
+                {.on_message = [this](const Payload& payload) { return OnMessage(payload); },
+                 .on_writable = [this] { return Send(); },
+                 .on_input = {}}) {}
+
+  Outcome Run(const lever::v1::DeployRequest& begin) {
+    Status status = stream_.Open(
+        {"/lever.v1.Admin/Deploy", {LEVER_KIND_RAW, begin.SerializeAsString()}, LEVER_CALL_GRPC});
+    if (status.ok()) status = Send();
+    if (!status.ok()) return {std::move(status), {}};
+    Outcome outcome = stream_.Run();
+    if (outcome.status.ok() && !done_) {
+      outcome.status = Internal("the host ended the deploy without a result");
+    }
+    return outcome;
+  }
+  const lever::v1::DeployProgress& result() const { return result_; }
+
+ private:
+  Status Send() {
+    while (true) {
+      if (!pending_) LEVER_RETURN_IF_ERROR(ReadPiece());
+      if (!pending_) break;
+      LEVER_ASSIGN_OR_RETURN(const bool written, stream_.Write(*pending_));
+      if (!written) return Status::Ok();
+      pending_.reset();
+      progress_->Show("uploading " + Size(offset_) + " of " + Size(size_));
+    }
+    if (std::exchange(closed_, true)) return Status::Ok();
+    return stream_.CloseSend();
+  }
+  Status ReadPiece() {
+    lever::v1::DeployRequest request;
+    std::string* const chunk = request.mutable_chunk();
+    chunk->resize(kChunkBytes);
+    const ssize_t count =
+        ::pread(file_.get(), chunk->data(), chunk->size(), static_cast<off_t>(offset_));
+    if (count < 0) return ErrnoStatus(errno, "read the packed bundle");
+    if (count == 0) return Status::Ok();
+    chunk->resize(static_cast<size_t>(count));
+    offset_ += static_cast<uint64_t>(count);
+    pending_ = Payload{LEVER_KIND_RAW, request.SerializeAsString()};
+    return Status::Ok();
+  }
+  Status OnMessage(const Payload& payload) {
+    using lever::v1::DeployProgress;
+    LEVER_RETURN_IF_ERROR(ParseReply(payload, &result_));
+    switch (result_.step()) {
+      case DeployProgress::RECEIVED:
+        progress_->Show("checking");
+        break;
+      case DeployProgress::STORED:
+        progress_->Show("stored");
+        break;
+      case DeployProgress::STARTING:
+        progress_->Show("starting");
+        break;
+      case DeployProgress::DONE:
+        done_ = true;
+        break;
+      default:
+        break;
+    }
+    return Status::Ok();
+  }
+
+  UniqueFd file_;
+  uint64_t size_;
+  Progress* progress_;
+  CallStream stream_;
+  uint64_t offset_ = 0;
+  std::optional<Payload> pending_;
+  bool closed_ = false;
+  bool done_ = false;
+  lever::v1::DeployProgress result_;
+};
+
+Status PrintResult(const Globals& globals, const lever::v1::DeployProgress& result) {
+  const std::string service = "lever://" + globals.environment + "/" + result.service();
+  for (const std::string& note : result.notes()) Note(Plain(note));
+  if (globals.format == Format::kJson) {
+    const nlohmann::json object = {
+        {"service", service}, {"version", result.version()}, {"unchanged", result.unchanged()}};
+    return Print(object.dump() + "\n");
+  }
+  return Print(service + " version " + std::to_string(result.version()) +
+               (result.unchanged() ? " (unchanged)\n" : "\n"));
+}
+
+Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments) {
+  LEVER_ASSIGN_OR_RETURN(const std::string text, ReadManifest(arguments.directory));
+  LEVER_ASSIGN_OR_RETURN(const deploy::Manifest manifest, deploy::ParseManifest(text));
+  if (!manifest.build.empty()) {
+    Note("build: " + Joined(manifest.build));
+    LEVER_RETURN_IF_ERROR(RunBuild(arguments.directory, manifest.build));
+  }
+  Progress progress;
+  progress.Show("packing");
+  LEVER_ASSIGN_OR_RETURN(UniqueFd file, TemporaryFile());
+  LEVER_ASSIGN_OR_RETURN(const deploy::PackedBundle packed,
+                         deploy::PackDirectory(arguments.directory, file.get()));
+
+  lever::v1::DeployRequest begin;
+  begin.mutable_begin()->set_environment(globals.environment);
+  begin.mutable_begin()->set_packed_bytes(static_cast<uint64_t>(packed.packed_bytes));
+  // Read anew: the build may have written it.
+  LEVER_ASSIGN_OR_RETURN(*begin.mutable_begin()->mutable_manifest_json(),
+                         ReadManifest(arguments.directory));
+  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));
+  Uploader uploader(connection.get(), std::move(file), static_cast<uint64_t>(packed.packed_bytes),
+                    &progress);
+  const Outcome outcome = uploader.Run(begin);
+  progress.Clear();
+  LEVER_RETURN_IF_ERROR(outcome.status);
+  return PrintResult(globals, uploader.result());
+}
+
+}  // namespace
+
+int Deploy(const Globals& globals, const DeployArguments& arguments) {
+  return Report(globals, BuildPackUpload(globals, arguments));
+}
+
+}  // namespace lever::cli

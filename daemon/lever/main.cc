@@ -1,0 +1,66 @@
+// lever: deploys services, calls them, and shows what runs.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "daemon/lever/command.h"
+#include "daemon/lever/command_line.h"
+#include "daemon/lever/output.h"
+#include "lever/lever.h"
+
+namespace lever::cli {
+namespace {
+
+int PrintVersion(const Globals& globals) {
+  const std::string version = lever_version();
+  return Report(globals,
+                Print(globals.format == Format::kJson ? "{\"version\":\"" + version + "\"}\n"
+                                                      : "lever " + version + "\n"));
+}
+
+int Run(const CommandLine& line) {
+  switch (line.command) {
+    case Command::kDeploy:
+      return Deploy(line.globals, line.deploy);
+    case Command::kInvoke:
+      return Invoke(line.globals, line.call);
+    case Command::kStream:
+      return Stream(line.globals, line.call);
+    case Command::kLogs:
+      return Logs(line.globals, line.logs);
+    case Command::kListInstances:
+      return ListInstances(line.globals, line.service);
+    case Command::kListServices:
+      return ListServices(line.globals);
+    case Command::kRemove:
+      return Remove(line.globals, line.service);
+    case Command::kVersion:
+      break;
+  }
+  return PrintVersion(line.globals);
+}
+
+// A standard descriptor that was closed would become that of a socket, and be written to as output.
+void OpenStandardDescriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free one is what open() gives.
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd) ::_exit(7);
+  }
+}
+
+int Main(int argc, char** argv) {
+  OpenStandardDescriptors();
+  const CommandLine line =
+      ParseCommandLine(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+  if (!line.exit_code) return Run(line);
+  (void)WriteAll(*line.exit_code == 0 ? STDOUT_FILENO : STDERR_FILENO, line.text);
+  return *line.exit_code;
+}
+
+}  // namespace
+}  // namespace lever::cli
+
+int main(int argc, char** argv) { return lever::cli::Main(argc, argv); }
