@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The numbers that LEVER_FDS in the instance's environment says. */
@@ -47,6 +48,16 @@ static void set_pid(struct instance* instance, pid_t pid) {
   pthread_mutex_unlock(&mutex);
 }
 
+/* Passes output on as fast as the host takes it; the pipe holds up an instance that is faster. */
+static void report_output(const struct instance* instance, lever_output kind, const uint8_t* data,
+                          size_t size) {
+  const struct timespec pause = {0, 1000000};
+  while (lever_host_instance_output(instance->host, instance->id, kind, data, size) ==
+         LEVER_RESOURCE_EXHAUSTED) {
+    nanosleep(&pause, NULL);
+  }
+}
+
 /* Passes on what the instance writes until it has closed both ends. */
 static void pump_output(struct instance* instance) {
   static const lever_output kinds[2] = {LEVER_OUTPUT_STDOUT, LEVER_OUTPUT_STDERR};
@@ -59,7 +70,7 @@ static void pump_output(struct instance* instance) {
       if (polled[i].fd < 0 || polled[i].revents == 0) continue;
       const ssize_t size = read(polled[i].fd, buffer, sizeof buffer);
       if (size > 0) {
-        lever_host_instance_output(instance->host, instance->id, kinds[i], buffer, (size_t)size);
+        report_output(instance, kinds[i], buffer, (size_t)size);
       } else if (size == 0 || errno != EINTR) {
         close(polled[i].fd);
         polled[i].fd = -1;

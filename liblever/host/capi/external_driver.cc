@@ -32,6 +32,7 @@ ExternalDriver::ExternalDriver(Loop* loop, lever_host* host, const lever_driver&
     : loop_(loop), host_(host), driver_(driver) {}
 
 ExternalDriver::~ExternalDriver() {
+  shared_->ended = true;
   std::map<uint64_t, Entry> left;
   {
     const std::lock_guard lock(mutex_);
@@ -99,8 +100,14 @@ void ExternalDriver::Remove(uint64_t id) {
   }
 }
 
+void ExternalDriver::Post(std::function<void()> event) {
+  loop_->Post([shared = shared_, event = std::move(event)] {
+    if (!shared->ended) event();
+  });
+}
+
 void ExternalDriver::PostRemoved(uint64_t id, fleet::DriverEvents* events) {
-  loop_->Post([id, events] { events->OnRemoved(id); });
+  Post([id, events] { events->OnRemoved(id); });
 }
 
 fleet::DriverEvents* ExternalDriver::Advance(uint64_t id, Phase from, Phase to) {
@@ -121,7 +128,7 @@ Status ExternalDriver::ReportStarted(uint64_t id, int64_t pid, const char* addre
     started.endpoint = fleet::EndpointKind::kAddress;
     started.address = address;
   }
-  loop_->Post([id, events, started = std::move(started)] {
+  Post([id, events, started = std::move(started)] {
     events->OnStarted(id, started);
     if (started.endpoint == fleet::EndpointKind::kAddress) events->OnReady(id);
   });
@@ -131,7 +138,7 @@ Status ExternalDriver::ReportStarted(uint64_t id, int64_t pid, const char* addre
 Status ExternalDriver::ReportFailed(uint64_t id, Status status) {
   fleet::DriverEvents* events = Advance(id, Phase::kStarting, Phase::kEnded);
   if (events == nullptr) return NoSuch(id, "is not being started");
-  loop_->Post([this, id, events, status = std::move(status)] {
+  Post([this, id, events, status = std::move(status)] {
     events->OnFailed(id, status);
     Forget(id);
   });
@@ -141,7 +148,17 @@ Status ExternalDriver::ReportFailed(uint64_t id, Status status) {
 Status ExternalDriver::ReportOutput(uint64_t id, fleet::OutputStream stream, std::string bytes) {
   fleet::DriverEvents* events = Advance(id, Phase::kRunning, Phase::kRunning);
   if (events == nullptr) return NoSuch(id, "does not run");
-  loop_->Post([id, events, stream, bytes = std::move(bytes)] { events->OnOutput(id, stream, bytes); });
+  if (bytes.empty()) return Status::Ok();
+  const size_t size = bytes.size();
+  const size_t before = shared_->output_bytes.fetch_add(size, std::memory_order_relaxed);
+  if (before > 0 && before + size > kOutputBytesMax) {
+    shared_->output_bytes.fetch_sub(size, std::memory_order_relaxed);
+    return ResourceExhausted("the host has not taken the output before it");
+  }
+  Post([shared = shared_, id, events, stream, bytes = std::move(bytes)] {
+    shared->output_bytes.fetch_sub(bytes.size(), std::memory_order_relaxed);
+    events->OnOutput(id, stream, bytes);
+  });
   return Status::Ok();
 }
 
@@ -151,7 +168,7 @@ Status ExternalDriver::ReportExited(uint64_t id, int exit_code, int signal) {
   fleet::Exited exited;
   exited.code = exit_code;
   exited.signal = signal;
-  loop_->Post([this, id, events, exited] {
+  Post([this, id, events, exited] {
     events->OnExited(id, exited);
     Forget(id);
   });

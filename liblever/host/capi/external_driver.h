@@ -5,11 +5,17 @@
 //
 // Invariants
 //  1. A report is taken only if it may come now (host.h says when); the others get NOT_FOUND.
-//  2. After the driver was destroyed nothing is posted any more and every report gets NOT_FOUND.
+//  2. After the driver was destroyed nothing is posted any more and every report gets NOT_FOUND; what
+//     was posted before is dropped.
+//  3. Output on its way to the control loop is bounded: beyond kOutputBytesMax a report of more is
+//     refused, so that a service which prints without end waits in its pipe.
 #ifndef LIBLEVER_HOST_CAPI_EXTERNAL_DRIVER_H_
 #define LIBLEVER_HOST_CAPI_EXTERNAL_DRIVER_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,6 +29,8 @@ namespace lever::host {
 
 class ExternalDriver final : public fleet::Driver {
  public:
+  static constexpr size_t kOutputBytesMax = 1024 * 1024;
+
   ExternalDriver(Loop* loop, lever_host* host, const lever_driver& driver);
   ~ExternalDriver() override;
 
@@ -45,6 +53,14 @@ class ExternalDriver final : public fleet::Driver {
     bool remove = false;
   };
 
+  // What the events on their way share with the driver.
+  struct Shared {
+    bool ended = false;  // the loop's
+    std::atomic<size_t> output_bytes{0};
+  };
+
+  // Delivers an event on the loop, unless the driver has been destroyed by then.
+  void Post(std::function<void()> event);
   // Moves an entry from one phase to another; whom to tell, or null if it is in another phase.
   fleet::DriverEvents* Advance(uint64_t id, Phase from, Phase to);
   // Its last event was delivered: completes a Remove() that came before.
@@ -54,6 +70,7 @@ class ExternalDriver final : public fleet::Driver {
   Loop* const loop_;
   lever_host* const host_;
   const lever_driver driver_;
+  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   std::mutex mutex_;
   std::map<uint64_t, Entry> entries_;
 };

@@ -86,5 +86,61 @@ INSTANTIATE_TEST_SUITE_P(C, ProcessContract, testing::Values(kImplementation), I
 // The example does not hold its instances to limits.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(HoldContract);
 
+// ---- The adapter alone ----
+
+class ExternalDriverTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    LoopOptions options;
+    options.posters_drive = false;
+    loop_ = Loop::Open(options).value();
+    lever_driver driver{};
+    driver.size = sizeof(driver);
+    driver.start = [](void*, lever_host*, uint64_t, const lever_instance_spec*) { return LEVER_OK; };
+    driver.stop = [](void*, lever_host*, uint64_t, int) {};
+    driver_ = std::make_unique<host::ExternalDriver>(loop_.get(), &host_, driver);
+    InstanceSpec spec;
+    spec.argv = {"serve"};
+    recorder_.Expect(1);
+    driver_->Start(1, std::move(spec), &recorder_);
+    ASSERT_TRUE(driver_->ReportStarted(1, 0, nullptr).ok());
+  }
+  void Settle() {
+    while (*loop_->Turn(0)) {
+    }
+  }
+
+  lever_host host_;
+  std::unique_ptr<Loop> loop_;
+  Recorder recorder_;
+  std::unique_ptr<host::ExternalDriver> driver_;
+};
+
+TEST_F(ExternalDriverTest, OutputOnItsWayIsBounded) {
+  const std::string piece(300'000, 'x');
+  size_t taken = 0;
+  Status status;
+  while (taken < 100 && (status = driver_->ReportOutput(1, OutputStream::kStdout, piece)).ok()) ++taken;
+  EXPECT_EQ(status.code(), LEVER_RESOURCE_EXHAUSTED);
+  EXPECT_EQ(taken, host::ExternalDriver::kOutputBytesMax / piece.size());
+  Settle();
+  EXPECT_EQ(recorder_.Of(1).out.size(), taken * piece.size());
+  EXPECT_TRUE(driver_->ReportOutput(1, OutputStream::kStdout, piece).ok());
+  // One piece may be larger than the bound, or it could never be reported.
+  Settle();
+  EXPECT_TRUE(driver_->ReportOutput(1, OutputStream::kStdout, std::string(3'000'000, 'y')).ok());
+  Settle();
+}
+
+TEST_F(ExternalDriverTest, WhatIsOnItsWayIsDroppedWithTheDriver) {
+  Settle();
+  ASSERT_TRUE(driver_->ReportOutput(1, OutputStream::kStdout, "late").ok());
+  ASSERT_TRUE(driver_->ReportExited(1, 0, 0).ok());
+  recorder_.ForbidEvents();
+  driver_.reset();
+  Settle();
+  EXPECT_FALSE(recorder_.Of(1).exited);
+}
+
 }  // namespace
 }  // namespace lever::fleet
