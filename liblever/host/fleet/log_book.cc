@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <chrono>
 #include <deque>
 #include <queue>
@@ -109,6 +110,7 @@ class LogBook::Reader final : public LogReader, private IoSource {
     std::erase(book_->readers_, this);
   }
   Status Init() {
+    if (!selection.follow) return Status::Ok();
     event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!event_.valid()) return ErrnoStatus(errno, "eventfd");
     return loop_->Watch(event_.get(), EPOLLIN, this);
@@ -316,7 +318,9 @@ size_t LogBook::bytes() const {
 std::unique_ptr<LogReader> LogBook::Open(LogSelection selection, Loop* loop,
                                          std::function<void()> wake) {
   auto reader = std::make_unique<Reader>(this, std::move(selection), loop, std::move(wake));
-  if (!reader->Init().ok()) return nullptr;
+  if (const Status status = reader->Init(); !status.ok()) {
+    Log(LogLevel::kWarning, "a reader of the log cannot follow it: " + status.message());
+  }
   const std::lock_guard lock(mutex_);
   Place(*reader);
   reader->hungry = reader->selection.follow;

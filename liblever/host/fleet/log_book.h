@@ -106,8 +106,8 @@ class LogBook {
   // What it wrote last without a line's end is a line now.
   void End(uint64_t instance_key);
 
-  // By the thread that drives `loop`. `wake` is called on it, never from inside Open() or Take(). Null:
-  // there is no descriptor left to wake a reader with.
+  // By the thread that drives `loop`. `wake` is called on it, never from inside Open() or Take(). Without
+  // a descriptor to wake it with, a reader does not follow, which the host's log says.
   std::unique_ptr<LogReader> Open(LogSelection selection, Loop* loop, std::function<void()> wake);
 
   // Of all lines that are kept, with their overhead.
