@@ -66,7 +66,9 @@ LEVER_API lever_status lever_host_instance_started(lever_host* host, uint64_t id
                                                    const char* address);
 LEVER_API lever_status lever_host_instance_failed(lever_host* host, uint64_t id,
                                                   lever_status status, const char* message);
-/* Output of the instance, any cut of bytes. */
+/* Output of the instance, any cut of bytes. RESOURCE_EXHAUSTED: the host has yet to take what came before
+ * (1 MiB at most is on its way), and took nothing of this: report it again a little later, and leave the
+ * instance's pipe unread meanwhile. */
 LEVER_API lever_status lever_host_instance_output(lever_host* host, uint64_t id,
                                                   lever_output stream, const uint8_t* data,
                                                   size_t size);
@@ -107,7 +109,8 @@ typedef struct lever_host_options {
   lever_log_level log_least;
 } lever_host_options;
 
-/* Starts a host; returns when it takes calls, or has failed to. */
+/* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and
+ * the host that they were given must not be used any more. */
 LEVER_API lever_status lever_host_start(const lever_host_options* options, lever_host** out,
                                         lever_error** error);
 /* The address that the n-th listen entry is bound to, with the port that was chosen; NULL beyond the

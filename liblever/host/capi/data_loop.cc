@@ -1,5 +1,7 @@
 #include "liblever/host/capi/data_loop.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "liblever/base/log.h"
@@ -8,6 +10,12 @@
 #include "liblever/route/wire.h"
 
 namespace lever::host {
+namespace {
+
+// How often a drain looks whether connections are left.
+constexpr int64_t kDrainPollNs = 10 * kNanosPerMilli;
+
+}  // namespace
 
 StatusOr<std::unique_ptr<DataLoop>> DataLoop::Open(size_t index) {
   LEVER_ASSIGN_OR_RETURN(auto thread, LoopThread::Open("lever-data-" + std::to_string(index)));
@@ -16,9 +24,12 @@ StatusOr<std::unique_ptr<DataLoop>> DataLoop::Open(size_t index) {
 
 DataLoop::~DataLoop() = default;
 
-void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed) {
+void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
+                     const gateway::HttpOptions& http) {
   router_ = std::make_unique<gateway::Router>(loop(), &directory_, control, random_seed);
+  http_ = std::make_unique<gateway::HttpApi>(loop(), router_.get(), &counters_, http);
   front_ = std::make_unique<gateway::Front>(loop(), router_.get(), &counters_);
+  front_->set_http(http_.get());
   front_->AddMethod(std::string(route::kAttachPath),
                     [this, control](rpc::Call& call, const fleet::Caller& caller) {
                       fleet::AttachSession::Accept(loop(), control, caller, call);
@@ -28,6 +39,24 @@ void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64
                     [watch](rpc::Call& call, const fleet::Caller& caller) {
                       gateway::WatchSession::Accept(watch, caller, call);
                     });
+}
+
+void DataLoop::Drain(int64_t timeout_ns) {
+  if (front_ == nullptr) return;
+  thread().Run([this] { front_->Drain(); });
+  const int64_t give_up_ns = DeadlineAfter(Clock::System().NowNs(), timeout_ns);
+  size_t open = 0;
+  do {
+    thread().Run([this, &open] { open = front_->connections(); });
+    if (open > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(kDrainPollNs));
+  } while (open > 0 && Clock::System().NowNs() < give_up_ns);
+  thread().Run([this] { front_->Close(Unavailable("the host was shut down")); });
+}
+
+void DataLoop::Close() {
+  front_.reset();
+  http_.reset();
+  router_.reset();
 }
 
 void DataLoop::Take(UniqueFd socket) {

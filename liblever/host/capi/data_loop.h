@@ -15,6 +15,7 @@
 #include "liblever/host/capi/loop_thread.h"
 #include "liblever/host/fleet/attach.h"
 #include "liblever/host/gateway/front.h"
+#include "liblever/host/gateway/http_api.h"
 #include "liblever/host/gateway/relay.h"
 #include "liblever/host/gateway/router.h"
 #include "liblever/host/scale/control.h"
@@ -32,7 +33,12 @@ class DataLoop {
   scale::Directory& directory() { return directory_; }
 
   // The second half of setting up, once there is a control loop.
-  void Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed);
+  void Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
+             const gateway::HttpOptions& http);
+  // No new connections; those that are open have `timeout_ns` to finish. Waits: not from a loop.
+  void Drain(int64_t timeout_ns);
+  // Ends what is open. While the loop is not driven.
+  void Close();
   gateway::Front& front() { return *front_; }
   gateway::Router& router() { return *router_; }
   const gateway::RelayCounters& counters() const { return counters_; }
@@ -48,6 +54,8 @@ class DataLoop {
   scale::Directory directory_;
   gateway::RelayCounters counters_;
   std::unique_ptr<gateway::Router> router_;
+  // The front's connections use the API, and both the router.
+  std::unique_ptr<gateway::HttpApi> http_;
   std::unique_ptr<gateway::Front> front_;
 };
 

@@ -27,6 +27,7 @@ class LoopThread {
 
   Loop* loop() { return loop_.get(); }
   void Start();
+  bool started() const { return thread_.joinable(); }
   // Runs `function` on the loop's thread and waits for it. Not from a thread of the host.
   void Run(const std::function<void()>& function);
   // Lets the thread finish its turn and waits for its end. A second call does nothing.

@@ -3,10 +3,11 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
 #include <thread>
 #include <utility>
+
+#include "liblever/capi/sized.h"
 
 namespace lever::host {
 namespace {
@@ -14,24 +15,6 @@ namespace {
 constexpr uint32_t kThreadsMax = 256;
 
 std::string OrEmpty(const char* text) { return text == nullptr ? "" : text; }
-
-// The options as this library knows them: what the caller's struct lacks is zero, and what it has
-// beyond ours must be.
-StatusOr<lever_host_options> Copy(const lever_host_options* options) {
-  if (options == nullptr) return InvalidArgument("options: missing");
-  lever_host_options copy{};
-  size_t given = 0;
-  std::memcpy(&given, options, sizeof(given));
-  if (given < sizeof(given)) return InvalidArgument("options.size: not set");
-  std::memcpy(&copy, options, std::min(given, sizeof(copy)));
-  const auto* bytes = reinterpret_cast<const unsigned char*>(options);
-  for (size_t i = sizeof(copy); i < given; ++i) {
-    if (bytes[i] != 0) {
-      return InvalidArgument("options: a field that this version of the library does not know");
-    }
-  }
-  return copy;
-}
 
 StatusOr<std::vector<std::string>> Strings(const char* const* strings, size_t count,
                                            const char* name) {
@@ -92,7 +75,8 @@ Status FillDefaults(HostOptions& options) {
 }  // namespace
 
 StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
-  LEVER_ASSIGN_OR_RETURN(const lever_host_options raw, Copy(given));
+  lever_host_options raw;
+  LEVER_RETURN_IF_ERROR(capi::ReadSized(given, "lever_host_options", &raw));
   HostOptions options;
   if (raw.data_dir == nullptr || raw.data_dir[0] == '\0') {
     return InvalidArgument("data_dir: missing");
@@ -117,10 +101,12 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
   options.runtime_dir = OrEmpty(raw.runtime_dir);
   options.spawner_path = OrEmpty(raw.spawner_path);
   if (raw.driver != nullptr) {
-    if (raw.driver->start == nullptr || raw.driver->stop == nullptr) {
+    lever_driver driver;
+    LEVER_RETURN_IF_ERROR(capi::ReadSized(raw.driver, "lever_driver", &driver));
+    if (driver.start == nullptr || driver.stop == nullptr) {
       return InvalidArgument("driver: a callback is missing");
     }
-    options.driver = *raw.driver;
+    options.driver = driver;
   }
   options.log_sink = raw.log_sink;
   options.log_context = raw.log_context;

@@ -97,7 +97,7 @@ void ControlLoop::Connect(uint64_t instance_key, Loop* loop,
                           std::function<void(StatusOr<UniqueFd>)> done) {
   this->loop().Post([this, instance_key, loop, done = std::move(done)]() mutable {
     Answer(loop, std::move(done),
-           ConnectNow(instance_key, "", fleet::Introducer::CallerIs::kHost, 0));
+           ConnectNow(instance_key, "", fleet::Introducer::CallerIs::kHost, next_key_++));
   });
 }
 

@@ -1,0 +1,79 @@
+#include "liblever/host/capi/launch_planner.h"
+
+#include <filesystem>
+#include <utility>
+
+namespace lever::host {
+namespace {
+
+constexpr const char* kSystemPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+StatusOr<std::vector<std::string>> Interpreted(const Runtime& runtime, const std::string& entry) {
+  if (runtime.version.empty()) return FailedPrecondition(runtime.error);
+  return std::vector<std::string>{runtime.path, runtime.launcher, entry};
+}
+
+void PrependFolderOf(const Runtime& runtime, std::string& path) {
+  if (runtime.version.empty()) return;
+  path = std::filesystem::path(runtime.path).parent_path().string() + ":" + path;
+}
+
+}  // namespace
+
+StatusOr<std::vector<std::string>> ArgvOf(const scale::ServiceSpec& spec,
+                                          const Runtimes& runtimes) {
+  if (!spec.js_entry.empty()) return Interpreted(runtimes.node, spec.js_entry);
+  if (!spec.py_entry.empty()) return Interpreted(runtimes.python, spec.py_entry);
+  return spec.entry;
+}
+
+std::vector<std::string> VariablesOf(const scale::ServiceSpec& spec, const Runtimes& runtimes,
+                                     const std::string& directory) {
+  // Scripts of the bundle find the interpreters that the host would use.
+  std::string path = kSystemPath;
+  PrependFolderOf(runtimes.python, path);
+  PrependFolderOf(runtimes.node, path);
+  return {"PATH=" + path, "HOME=" + directory, "LANG=C.UTF-8",
+          "LEVER_ENV=" + spec.environment, "LEVER_SERVICE=" + spec.service};
+}
+
+BundlePlanner::BundlePlanner(Loop* control_loop, deploy::BundleStore* store,
+                             deploy::Execute execute, const Runtimes* runtimes, UserAllocator users)
+    : loop_(control_loop),
+      store_(store),
+      execute_(std::move(execute)),
+      runtimes_(runtimes),
+      users_(std::move(users)) {}
+
+StatusOr<scale::LaunchPlan> BundlePlanner::Prepare(const scale::ServiceSpec& spec) {
+  scale::LaunchPlan plan;
+  LEVER_ASSIGN_OR_RETURN(plan.argv, ArgvOf(spec, *runtimes_));
+  LEVER_ASSIGN_OR_RETURN(plan.uid, users_.UserOf(spec.name()));
+  plan.gid = plan.uid;  // a group of the same number, which nobody else is in
+  return plan;
+}
+
+void BundlePlanner::Plan(const scale::ServiceSpec& spec,
+                         std::function<void(StatusOr<scale::LaunchPlan>)> done) {
+  StatusOr<scale::LaunchPlan> prepared = Prepare(spec);
+  if (!prepared.ok()) {
+    // Never from inside: who asks is in the middle of starting it.
+    loop_->Post([status = prepared.status(), done = std::move(done)] { done(status); });
+    return;
+  }
+  deploy::RunOnPool(
+      execute_, loop_, [store = store_, bundle = spec.bundle] { return store->EnsureUnpacked(bundle); },
+      [this, spec, plan = std::move(*prepared),
+       done = std::move(done)](StatusOr<std::string> directory) mutable {
+        if (!directory.ok()) {
+          done(directory.status());
+          return;
+        }
+        plan.directory = *directory;
+        plan.variables = VariablesOf(spec, *runtimes_, plan.directory);
+        done(std::move(plan));
+      });
+}
+
+}  // namespace lever::host

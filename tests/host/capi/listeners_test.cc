@@ -1,0 +1,40 @@
+#include "liblever/host/capi/listeners.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/host/capi/temporary_directory.h"
+
+namespace lever::host {
+namespace {
+
+bool Needs(const char* address) { return NeedsInsecure(*rpc::Endpoint::Parse(address)); }
+
+TEST(Listeners, LoopbackAndUnixSocketsArePlainWithoutBeingTold) {
+  for (const char* address : {"127.0.0.1:0", "127.8.9.1:80", "[::1]:0", "localhost:80", "unix:/x"}) {
+    EXPECT_FALSE(Needs(address)) << address;
+  }
+  for (const char* address : {"0.0.0.0:80", "10.0.0.1:80", "[::]:0", "example.com:80",
+                              "128.0.0.1:80", "[::ffff:127.0.0.1]:80"}) {
+    EXPECT_TRUE(Needs(address)) << address;
+  }
+}
+
+TEST(Listeners, BindAllOrNone) {
+  const TemporaryDirectory directory;
+  const std::unique_ptr<Loop> loop = Loop::Open().value();
+  const std::string unix_path = "unix:" + directory.path() + "/socket";
+  const auto refused = Listeners::Open(loop.get(), {"127.0.0.1:0", "0.0.0.0:0"}, false, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_THAT(refused.status().message(), testing::HasSubstr("--insecure"));
+
+  const auto opened = Listeners::Open(loop.get(), {"127.0.0.1:0", unix_path}, false, {});
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  ASSERT_EQ(opened->addresses().size(), 2u);
+  EXPECT_THAT(opened->addresses()[0], testing::Not(testing::EndsWith(":0")));
+  EXPECT_EQ(opened->addresses()[1], unix_path);
+}
+
+}  // namespace
+}  // namespace lever::host

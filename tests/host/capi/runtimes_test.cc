@@ -1,0 +1,74 @@
+#include "liblever/host/capi/runtimes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/host/capi/temporary_directory.h"
+
+namespace lever::host {
+namespace {
+
+using testing::HasSubstr;
+
+class RuntimesTest : public testing::Test {
+ protected:
+  // A program that answers so to --version.
+  std::string Program(const std::string& name, const std::string& answer) {
+    const std::string path = directory_.path() + "/" + name;
+    std::ofstream(path) << "#!/bin/sh\n" << answer << "\n";
+    ::chmod(path.c_str(), 0755);
+    return path;
+  }
+  // A runtime folder with the Node package in it.
+  std::string RuntimeDir() {
+    const std::string package = directory_.path() + "/runtime/node/node_modules/lever";
+    std::filesystem::create_directories(package);
+    std::ofstream(package + "/launcher.js") << "// launches\n";
+    return directory_.path() + "/runtime";
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(RuntimesTest, AreAskedForTheirVersion) {
+  const auto runtimes = FindRuntimes(Program("n", "echo v20.11.1"), "", RuntimeDir());
+  ASSERT_TRUE(runtimes.ok()) << runtimes.status().ToString();
+  EXPECT_EQ(runtimes->node.version, "20.11.1");
+  EXPECT_EQ(runtimes->node.launcher, RuntimeDir() + "/node/node_modules/lever/launcher.js");
+}
+
+TEST_F(RuntimesTest, ThatWereGivenAndDoNotWorkFailTheStart) {
+  for (const auto& [program, why] :
+       {std::pair(directory_.path() + "/missing", "missing"),
+        std::pair(Program("old", "echo v18.0.0"), "20 or later"),
+        std::pair(Program("mute", "exit 0"), "20 or later")}) {
+    const auto runtimes = FindRuntimes(program, "", RuntimeDir());
+    ASSERT_FALSE(runtimes.ok()) << program;
+    EXPECT_EQ(runtimes.status().code(), LEVER_FAILED_PRECONDITION);
+    EXPECT_THAT(runtimes.status().message(), HasSubstr(why));
+  }
+}
+
+TEST_F(RuntimesTest, ThatAreNotThereAreNamedAndNotNeeded) {
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", directory_.path().c_str(), 1);
+  const auto runtimes = FindRuntimes("", "", RuntimeDir());
+  ::setenv("PATH", path.c_str(), 1);
+  ASSERT_TRUE(runtimes.ok());
+  EXPECT_EQ(runtimes->node.version, "");
+  EXPECT_THAT(runtimes->node.error, HasSubstr("no node on this host's PATH"));
+}
+
+TEST_F(RuntimesTest, WithoutTheirPackageSayWhatIsMissing) {
+  const auto runtimes = FindRuntimes("", Program("p", "echo Python 3.11.2"), RuntimeDir());
+  ASSERT_FALSE(runtimes.ok());
+  EXPECT_THAT(runtimes.status().message(), HasSubstr("launcher.py"));
+}
+
+}  // namespace
+}  // namespace lever::host
