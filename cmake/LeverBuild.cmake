@@ -90,6 +90,7 @@ function(lever_shared_library target)
   add_library(${target} SHARED ${source})
   set_target_properties(${target} PROPERTIES
     OUTPUT_NAME ${ARG_OUTPUT}
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}
     LINKER_LANGUAGE CXX

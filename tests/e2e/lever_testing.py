@@ -1,0 +1,220 @@
+"""A real host and the real command, for end-to-end tests.
+
+    with Host() as host:
+        host.deploy("examples/hello")
+        assert host.cli("invoke", "/hello/sayHello", '"Ann"').json() == "Hello, Ann!"
+
+The programs come from $LEVER_BUILD_DIR (default build/release). Every host has a data directory of its
+own and a port that the kernel chose; leaving the `with` ends it and shows its log if the test failed.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import admin_api
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("LEVER_BUILD_DIR", "build/release")
+LEVERD = BUILD / "bin" / "leverd"
+LEVER = BUILD / "bin" / "lever"
+START_S = 20
+COMMAND_S = 60
+
+
+def wait_until(condition, timeout_s=20, what="the condition"):
+    """Polls until `condition()` is true, and gives what it gave."""
+    give_up = time.monotonic() + timeout_s
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > give_up:
+            raise AssertionError(f"{what} did not come true within {timeout_s} s")
+        time.sleep(0.01)
+
+
+def process_exists(pid):
+    """Whether the process runs; a zombie does not."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def descendants(pid):
+    """The pids of all processes below `pid`."""
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            stat = (entry / "stat").read_text()
+            parent = int(stat.rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def resident_bytes(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class Result:
+    """What a run of the command came to."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def ok(self):
+        assert self.code == 0, f"exit code {self.code}\nstdout: {self.out}\nstderr: {self.err}"
+        return self
+
+    def json(self):
+        return json.loads(self.ok().out)
+
+    def lines(self):
+        return [json.loads(line) for line in self.ok().out.splitlines()]
+
+
+class Host:
+    def __init__(self, *flags, data_dir=None, build=BUILD):
+        self.flags = list(flags)
+        self.build = build
+        self.data_dir = data_dir
+        self.own_dir = None
+        self.process = None
+        self.address = None
+        self.log = []
+        self._reader = None
+
+    def __enter__(self):
+        if self.data_dir is None:
+            # Not below /tmp/pytest-of-root, which is closed to the users that services run under.
+            self.own_dir = tempfile.mkdtemp(prefix="lever-e2e-")
+            os.chmod(self.own_dir, 0o755)
+            self.data_dir = os.path.join(self.own_dir, "data")
+        self.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.stop()
+        if error is not None:
+            print(f"--- the log of {self.address} ---")
+            print("".join(self.log[-200:]))
+        if self.own_dir is not None:
+            shutil.rmtree(self.own_dir, ignore_errors=True)
+
+    # ---- The process ----
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.build / "bin" / "leverd", "--listen", "127.0.0.1:0", "--data-dir", self.data_dir,
+             *self.flags],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace")
+        self._reader = threading.Thread(target=self._read_log, args=(self.process,), daemon=True)
+        self._reader.start()
+        line = self.process.stdout.readline()
+        if not line.startswith("ready on "):
+            self.process.wait(START_S)
+            self._reader.join(START_S)
+            raise AssertionError("leverd did not start: " + "".join(self.log[-50:]))
+        self.address = line.split()[-1]
+
+    def _read_log(self, process):
+        for line in process.stderr:
+            self.log.append(line)
+
+    def stop(self, timeout_s=60):
+        """Ends it in order."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError("leverd did not end within %d s: %s"
+                                 % (timeout_s, "".join(self.log[-50:])))
+        self._reader.join(START_S)
+        process.stdout.close()
+        process.stderr.close()
+        return code
+
+    def kill(self):
+        """kill -9."""
+        process, self.process = self.process, None
+        process.kill()
+        process.wait()
+        self._reader.join(START_S)
+        process.stdout.close()
+        process.stderr.close()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log_text(self):
+        return "".join(self.log)
+
+    # ---- The command ----
+
+    def environment(self):
+        return {**os.environ, "LEVER_HOST": self.address}
+
+    def command(self, *words):
+        return [str(self.build / "bin" / "lever"), *map(str, words)]
+
+    def cli(self, *words, stdin=None, timeout_s=COMMAND_S, cwd=ROOT):
+        done = subprocess.run(self.command(*words), input=stdin, capture_output=True, text=True,
+                              timeout=timeout_s, cwd=cwd, env=self.environment(),
+                              stdin=subprocess.DEVNULL if stdin is None else None)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def invoke(self, address, *arguments):
+        """The method's answer; arguments and answer are what JSON can say."""
+        return self.cli("invoke", address, *[json.dumps(value) for value in arguments]).json()
+
+    def deploy(self, directory, timeout_s=120):
+        return self.cli("deploy", directory, timeout_s=timeout_s).ok()
+
+    def instances(self, service=None):
+        """Rows of `lever ps`."""
+        return self.cli("--json", "ps", *([service] if service else [])).json()
+
+    def counters(self):
+        """Of the host, by the admin API."""
+        return admin_api.details(self.address).counters
+
+
+def write_service(directory, files, **manifest):
+    """A service's directory: `files` by name, and its lever.json."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "lever.json").write_text(json.dumps(manifest))
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        if content.startswith("#!"):
+            path.chmod(0o755)
+    return directory
