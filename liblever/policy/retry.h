@@ -33,6 +33,9 @@ inline constexpr double kTokensPerSuccess = 0.1;  // the 10 % of extra load
 
 class RetryBudget {
  public:
+  RetryBudget() = default;
+  explicit RetryBudget(double tokens) : tokens_(tokens) {}
+  double tokens() const { return tokens_; }
   void OnSuccess();
   void OnFailure();
   bool AllowsRetry() const { return tokens_ > kTokensMax / 2; }

@@ -1,0 +1,225 @@
+// lever/policy.h over policy/.
+#include "lever/policy.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "liblever/capi/error.h"
+#include "liblever/capi/inputs.h"
+#include "liblever/capi/sized.h"
+#include "liblever/policy/address.h"
+#include "liblever/policy/balancer.h"
+#include "liblever/policy/retry.h"
+#include "liblever/policy/scale.h"
+#include "liblever/policy/shard.h"
+
+namespace lever::capi {
+namespace {
+
+static_assert(LEVER_ENVIRONMENT_BYTES_MAX == policy::kEnvironmentBytesMax);
+static_assert(LEVER_SERVICE_BYTES_MAX == policy::kServiceBytesMax);
+static_assert(LEVER_METHOD_BYTES_MAX == policy::kMethodBytesMax);
+static_assert(LEVER_RESOURCE_BYTES_MAX == policy::kResourceBytesMax);
+static_assert(LEVER_ADDRESS_BYTES_MAX == policy::kAddressBytesMax);
+static_assert(LEVER_RETRY_TOKENS_MAX == policy::kTokensMax);
+static_assert(LEVER_RETRY_TOKENS_PER_SUCCESS == policy::kTokensPerSuccess);
+static_assert(LEVER_SCALE_REFUSE == static_cast<int>(policy::ScaleAction::kRefuse));
+static_assert(LEVER_RETRY_AGAIN == static_cast<int>(policy::RetryAction::kRetry));
+
+// The parts are within their limits.
+template <size_t kSize>
+void WriteText(const std::string& text, char (&to)[kSize]) {
+  std::memcpy(to, text.data(), text.size());
+  to[text.size()] = '\0';
+}
+
+// INVALID_ARGUMENT: no NUL within the field.
+template <size_t kSize>
+Status ReadField(const char (&from)[kSize], const char* what, std::string* text) {
+  const size_t size = ::strnlen(from, kSize);
+  if (size == kSize) return InvalidArgument(std::string(what) + ": has no NUL at its end");
+  text->assign(from, size);
+  return Status::Ok();
+}
+
+Status Parse(std::string_view text, lever_address* out) {
+  LEVER_ASSIGN_OR_RETURN(const policy::Address address, policy::ParseAddress(text));
+  lever_address ours{};
+  WriteText(address.environment, ours.environment);
+  WriteText(address.service, ours.service);
+  WriteText(address.method, ours.method);
+  WriteText(address.resource, ours.resource);
+  ours.has_resource = address.has_resource ? 1 : 0;
+  ours.streaming = policy::IsStreamingMethod(address.method) ? 1 : 0;
+  return WriteSized(ours, "lever_address", out);
+}
+
+StatusOr<std::string> Format(const lever_address* given) {
+  lever_address raw;
+  LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_address", &raw));
+  policy::Address address;
+  LEVER_RETURN_IF_ERROR(ReadField(raw.environment, "environment", &address.environment));
+  LEVER_RETURN_IF_ERROR(ReadField(raw.service, "service", &address.service));
+  LEVER_RETURN_IF_ERROR(ReadField(raw.method, "method", &address.method));
+  LEVER_RETURN_IF_ERROR(ReadField(raw.resource, "resource", &address.resource));
+  address.has_resource = raw.has_resource != 0;
+  if (!address.environment.empty()) {
+    LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(address.environment));
+  }
+  LEVER_RETURN_IF_ERROR(policy::CheckService(address.service));
+  LEVER_RETURN_IF_ERROR(policy::CheckMethod(address.method));
+  if (address.has_resource) LEVER_RETURN_IF_ERROR(policy::CheckResource(address.resource));
+  return policy::FormatAddress(address);
+}
+
+policy::PeerLoad ToPeerLoad(const unsigned char* peer, size_t peer_size) {
+  lever_peer_load raw{};
+  std::memcpy(&raw, peer, std::min(peer_size, sizeof(raw)));
+  policy::PeerLoad load;
+  load.in_flight = raw.in_flight;
+  load.reported_in_flight = raw.reported_in_flight;
+  load.latency_ns = std::max<int64_t>(raw.latency_ns, 0);
+  load.reported_latency_ns = std::max<int64_t>(raw.reported_latency_ns, 0);
+  load.load_max = raw.load_max;
+  load.concurrency_max = raw.concurrency_max;
+  load.excluded = raw.excluded != 0;
+  return load;
+}
+
+Status Retry(const lever_attempt_failure* given, int64_t now_ns, int64_t deadline_ns, double random,
+             lever_retry_state* state, lever_retry_budget* budget, lever_retry_decision* out) {
+  lever_attempt_failure raw;
+  LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_attempt_failure", &raw));
+  lever_retry_state raw_state;
+  LEVER_RETURN_IF_ERROR(ReadSized(state, "lever_retry_state", &raw_state));
+  lever_retry_budget raw_budget;
+  LEVER_RETURN_IF_ERROR(ReadSized(budget, "lever_retry_budget", &raw_budget));
+  if (now_ns < 0 || deadline_ns < 0) return InvalidArgument("a time is negative");
+  if (!(random >= 0 && random < 1)) return InvalidArgument("random: not in [0, 1)");
+  lever_retry_decision ours{};
+  LEVER_RETURN_IF_ERROR(ReadSized(out, "lever_retry_decision", &ours));
+  const policy::AttemptFailure failure{
+      .status = static_cast<lever_status>(raw.status),
+      .executed = static_cast<lever_executed>(raw.executed),
+      .never_written = raw.never_written != 0,
+      .redirected = raw.redirected != 0,
+      .idempotent = raw.idempotent != 0};
+  policy::RetryState used{.redirects = raw_state.redirects, .retries = raw_state.retries};
+  policy::RetryBudget tokens(raw_budget.tokens);
+  const policy::RetryDecision decision =
+      policy::DecideRetry(failure, now_ns, deadline_ns, random, &used, &tokens);
+  raw_state.redirects = used.redirects;
+  raw_state.retries = used.retries;
+  raw_budget.tokens = tokens.tokens();
+  ours.action = static_cast<int32_t>(decision.action);
+  ours.delay_ns = decision.delay_ns;
+  LEVER_RETURN_IF_ERROR(WriteSized(raw_state, "lever_retry_state", state));
+  LEVER_RETURN_IF_ERROR(WriteSized(raw_budget, "lever_retry_budget", budget));
+  return WriteSized(ours, "lever_retry_decision", out);
+}
+
+}  // namespace
+}  // namespace lever::capi
+
+using lever::InvalidArgument;
+using lever::Status;
+using lever::capi::ReadText;
+using lever::capi::Return;
+namespace policy = lever::policy;
+
+lever_status lever_address_parse(const char* text, size_t size, lever_address* out,
+                                 lever_error** error) {
+  return Return(lever::capi::Parse(ReadText(text, size), out), error);
+}
+
+lever_status lever_address_format(const lever_address* address, char* buffer, size_t capacity,
+                                  size_t* out_size, lever_error** error) {
+  if (buffer == nullptr || out_size == nullptr) return Return(InvalidArgument("out: NULL"), error);
+  const lever::StatusOr<std::string> text = lever::capi::Format(address);
+  if (!text.ok()) return Return(text.status(), error);
+  const std::string& formatted = text.value();
+  if (formatted.size() >= capacity) return Return(lever::OutOfRange("buffer: too small"), error);
+  std::memcpy(buffer, formatted.c_str(), formatted.size() + 1);
+  *out_size = formatted.size();
+  return Return(Status::Ok(), error);
+}
+
+lever_status lever_shard_of(const char* environment, size_t environment_size, const char* service,
+                            size_t service_size, const char* resource, size_t resource_size,
+                            uint32_t shards, uint32_t* out) {
+  if (out == nullptr || !policy::IsShardCount(shards)) return LEVER_INVALID_ARGUMENT;
+  *out = policy::ShardOf(ReadText(environment, environment_size), ReadText(service, service_size),
+                         ReadText(resource, resource_size), shards);
+  return LEVER_OK;
+}
+
+lever_status lever_shard_owner(uint32_t shard, const char* const* instances, size_t count,
+                               size_t* out) {
+  if (instances == nullptr || count == 0 || out == nullptr) return LEVER_INVALID_ARGUMENT;
+  for (size_t i = 0; i < count; ++i) {
+    if (instances[i] == nullptr) return LEVER_INVALID_ARGUMENT;
+  }
+  size_t owner = 0;
+  for (size_t i = 1; i < count; ++i) {
+    const std::string_view pair[] = {instances[owner], instances[i]};
+    if (policy::OwnerOf(shard, pair) == 1) owner = i;
+  }
+  *out = owner;
+  return LEVER_OK;
+}
+
+lever_status lever_pick_peer(const lever_peer_load* peers, size_t peer_size, size_t count,
+                             uint64_t random, size_t* out) {
+  if (out == nullptr || peer_size < sizeof(size_t) || (peers == nullptr && count > 0) ||
+      count > UINT32_MAX) {
+    return LEVER_INVALID_ARGUMENT;
+  }
+  const auto* bytes = reinterpret_cast<const unsigned char*>(peers);
+  const size_t picked = policy::PickAmong(
+      count, [=](size_t i) { return lever::capi::ToPeerLoad(bytes + i * peer_size, peer_size); },
+      random);
+  if (picked == policy::kNoPeer) return LEVER_NOT_FOUND;
+  *out = picked;
+  return LEVER_OK;
+}
+
+lever_status lever_retry_decide(const lever_attempt_failure* failure, int64_t now_ns,
+                                int64_t deadline_ns, double random, lever_retry_state* state,
+                                lever_retry_budget* budget, lever_retry_decision* out) {
+  return lever::capi::Retry(failure, now_ns, deadline_ns, random, state, budget, out).code();
+}
+
+lever_status lever_retry_success(lever_retry_budget* budget) {
+  lever_retry_budget raw;
+  const Status valid = lever::capi::ReadSized(budget, "lever_retry_budget", &raw);
+  if (!valid.ok()) return valid.code();
+  policy::RetryBudget tokens(raw.tokens);
+  tokens.OnSuccess();
+  raw.tokens = tokens.tokens();
+  return lever::capi::WriteSized(raw, "lever_retry_budget", budget).code();
+}
+
+lever_status lever_scale_decide(const lever_scale_state* given, int64_t now_ns,
+                                lever_scale_decision* out) {
+  lever_scale_state raw;
+  const Status valid = lever::capi::ReadSized(given, "lever_scale_state", &raw);
+  if (!valid.ok()) return valid.code();
+  if (now_ns < 0 || raw.last_active_ns < 0 || raw.idle_timeout_ns < 0 || raw.backoff_until_ns < 0) {
+    return LEVER_INVALID_ARGUMENT;
+  }
+  const policy::ScaleState state{.instances_min = raw.instances_min,
+                                 .instances_starting = raw.instances_starting,
+                                 .instances_ready = raw.instances_ready,
+                                 .in_flight = raw.in_flight,
+                                 .held_calls = raw.held_calls,
+                                 .last_active_ns = raw.last_active_ns,
+                                 .idle_timeout_ns = raw.idle_timeout_ns,
+                                 .backoff_until_ns = raw.backoff_until_ns};
+  const policy::ScaleDecision decision = policy::DecideScale(state, now_ns);
+  lever_scale_decision ours{};
+  ours.action = static_cast<int32_t>(decision.action);
+  ours.wake_at_ns = decision.wake_at_ns;
+  return lever::capi::WriteSized(ours, "lever_scale_decision", out).code();
+}
