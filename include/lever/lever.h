@@ -3,20 +3,25 @@
  * Conventions, for every function below
  *
  *  1. Queues, clients and services are opaque pointers. Calls, streams and incoming calls are 64-bit
- *     ids (a slot and its generation; 0 is never valid) and belong to a queue. An id that has ended,
- *     or that never was, gives LEVER_INVALID_ARGUMENT, always.
+ *     ids (a slot and its generation; 0 is never valid) and belong to a queue. An id is over when its
+ *     last event was fetched, or when the function that ends it has returned. One that is over, or that
+ *     never was, gives LEVER_INVALID_ARGUMENT, always. So does an object that another copy of the
+ *     library has made (a process may have loaded two).
  *  2. Every function returns a lever_status. Where it takes a `lever_error** error`, that may be NULL;
  *     otherwise it is set to NULL on success and to an error on failure, which the caller frees with
  *     lever_error_destroy(). Out-parameters are untouched on failure unless it is said otherwise.
  *  3. Option structs begin with `size`, to be set to sizeof(the struct). A larger size than the library
  *     knows is accepted if all bytes beyond its own struct are zero; a smaller one leaves the rest at
  *     its default. Zero is the default of every field.
- *  4. A request is refused at once only for its arguments, for a closed object and for a limit. What is
+ *  4. A request is refused at once only for its arguments (LEVER_INVALID_ARGUMENT, or
+ *     LEVER_FAILED_PRECONDITION for one that comes at the wrong time), for a closed object
+ *     (LEVER_CANCELLED), and for a limit (LEVER_RESOURCE_EXHAUSTED, LEVER_WOULD_BLOCK). What is
  *     accepted completes exactly once, by one event; what is refused has no event. Writes, credit and
  *     cancelling have no completion of their own: a write that is lost shows in the stream's last
  *     event.
  *  5. lever_X_close() starts the end of X: everything of X in flight completes with LEVER_CANCELLED,
- *     then LEVER_EVENT_CLOSED is its last event. lever_X_destroy() before that event was fetched
+ *     then LEVER_EVENT_CLOSED is its last event. A second close returns LEVER_CANCELLED. Incoming
+ *     calls that nobody has answered are over then. lever_X_destroy() before that event was fetched
  *     returns LEVER_BUSY and frees nothing. Clients and services are destroyed before their queue.
  *  6. What an event points to (payload, metadata, texts) is valid until the next lever_queue_next() on
  *     that queue, unless it is retained with lever_event_retain().
@@ -24,8 +29,9 @@
  *     Inputs are copied or used before the function returns, and never kept.
  *  8. Times are nanoseconds. Deadlines are on CLOCK_BOOTTIME.
  *  9. Threads. All functions on a queue and on what belongs to it may be called from any thread, and
- *     none of them blocks but lever_queue_next() and lever_call_wait(). At most one thread is inside
- *     lever_queue_next() on one queue: a second gets LEVER_BUSY.
+ *     none of them blocks but lever_queue_next() and lever_call_wait(); creating, starting and
+ *     destroying, and the statistics, wait for the thread that is driving, which takes moments. At most
+ *     one thread is inside lever_queue_next() on one queue: a second gets LEVER_BUSY.
  * 10. Who finds the queue free acts at once, on his own thread: frames are written before the function
  *     returns. Otherwise the request is handed to the thread that is driving.
  * 11. Whenever no function of the queue is running, its descriptor (lever_queue_fd) is readable if and
@@ -149,7 +155,9 @@ typedef enum lever_event_type {
   /* A write was refused with LEVER_WOULD_BLOCK, and there is room again. */
   LEVER_EVENT_WRITABLE = 4,
   /* A stream has ended: `status`, `executed`; on LEVER_METHOD_ERROR the payload is the method's error.
-   * The last event of the stream; the id is over. */
+   * The last event of the stream; the id is over. It comes behind the messages: while these wait for
+   * credit, so does the end, and the method's own error, which is the last message, needs credit for
+   * one. */
   LEVER_EVENT_STREAM_END = 5,
   /* A unary call has come in: the payload are its arguments, `method` whose it is. To be answered with
    * lever_incoming_begin() and then lever_incoming_reply(). */
@@ -180,7 +188,7 @@ typedef struct lever_event {
   int32_t status;        /* lever_status */
   uint64_t id;           /* call, stream or incoming */
   void* user_data;       /* of the call or stream; of the client or service for their own events */
-  void* object;          /* lever_client or lever_service, for CLOSED and SERVICE_STATE */
+  void* object;          /* lever_client or lever_service: CLOSED, SERVICE_STATE, INCOMING_CALL, _STREAM */
   void* method;          /* user_data of the method, for INCOMING_* */
   const lever_slice* slices;
   size_t slice_count;
@@ -205,7 +213,8 @@ LEVER_API int lever_queue_fd(const lever_queue* queue);
 /* Runs turns until there is at least one event or `timeout_ns` is over (0: one turn without waiting;
  * negative: for ever), and writes up to `capacity` events of `event_size` bytes each
  * (sizeof(lever_event)): min(event_size, its own) bytes are written, the rest zeroed. *count is set
- * always. LEVER_OK also without an event. LEVER_BUSY: another thread is inside. */
+ * always. LEVER_OK also without an event, which besides means that a signal handler has interrupted the
+ * wait. LEVER_BUSY: another thread is inside. */
 LEVER_API lever_status lever_queue_next(lever_queue* queue, lever_event* events, size_t event_size,
                                         size_t capacity, int64_t timeout_ns, size_t* count);
 /* Makes the lever_queue_next() that waits now, or else the next one, return. */
@@ -312,7 +321,7 @@ typedef struct lever_result {
 /* Blocks until the call is done and takes its completion, which then is no event. Many threads may wait
  * for calls of one queue: one of them drives it and hands the others their results. Events other than
  * the completions waited for stay in the queue. LEVER_DEADLINE_EXCEEDED: `timeout_ns` is over, the call
- * goes on. */
+ * goes on. LEVER_BUSY: another thread waits for it. `out->size` is sizeof(lever_result). */
 LEVER_API lever_status lever_call_wait(lever_queue* queue, lever_call call, int64_t timeout_ns,
                                        lever_result* out);
 LEVER_API void lever_result_release(lever_result* result);
@@ -331,7 +340,8 @@ LEVER_API lever_status lever_stream_write(lever_queue* queue, lever_stream strea
  * first. */
 LEVER_API lever_status lever_stream_read(lever_queue* queue, lever_stream stream, uint64_t messages,
                                          uint64_t bytes);
-/* No more messages from this side. Ends an incoming stream with success. */
+/* No more messages from this side. Ends an incoming stream with success. FAILED_PRECONDITION: this
+ * side has ended already, or an incoming stream has not begun. */
 LEVER_API lever_status lever_stream_close_send(lever_queue* queue, lever_stream stream);
 /* Ends an incoming stream with the method's own error; kind LEVER_KIND_ERROR_VALUE or _RAW. */
 LEVER_API lever_status lever_stream_fail(lever_queue* queue, lever_stream stream, int32_t kind,
@@ -398,7 +408,9 @@ LEVER_API lever_status lever_incoming_begin(lever_queue* queue, uint64_t incomin
 LEVER_API lever_status lever_incoming_reply(lever_queue* queue, lever_incoming incoming,
                                             int32_t kind, const lever_slice* slices, size_t count,
                                             const lever_metadata* trailing, size_t trailing_count);
-/* Answers with a status of the platform instead. Before lever_incoming_begin(): surely not run. */
+/* Answers with a status of the platform (1 to 16) instead. Before lever_incoming_begin(): surely not
+ * run. The id is over. For the id of a stream it is lever_stream_cancel(): LEVER_EVENT_STREAM_END
+ * follows. */
 LEVER_API lever_status lever_incoming_fail(lever_queue* queue, lever_incoming incoming,
                                            lever_status status, const char* message,
                                            size_t message_size);
