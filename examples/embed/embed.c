@@ -6,6 +6,7 @@
  * address with `lever deploy`, and call it: each instance that the host wants is started by the
  * driver of driver.c.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <stdio.h>
 
