@@ -113,7 +113,7 @@ class Front::Sniffer final : public IoSource, public Timer {
   uint32_t OnReady(uint32_t events) override {
     std::array<char, kHttp2Preface.size()> bytes;
     const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_PEEK);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR ? EPOLLIN : 0;
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR ? uint32_t{EPOLLIN} : 0;
     if (size <= 0) {
       front_->DropSniffer(this);
       return 0;

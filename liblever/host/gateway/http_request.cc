@@ -87,7 +87,6 @@ std::string WrongBody(const rpc::HeaderList& request, BodyType type, bool stream
     return "content-encoding " + Shown(*encoding) + " is not understood";
   }
   if (type == BodyType::kNone || type == BodyType::kForm) return {};
-  if (type == BodyType::kGrpc) return "gRPC is spoken over HTTP/2, as application/grpc";
   if (streams) {
     if (type == BodyType::kLines) return {};
     return "a streaming method takes application/x-ndjson: one JSON value a line, the first one the "
@@ -109,10 +108,15 @@ Status NotRun(const Status& status) { return status.WithExecuted(LEVER_EXECUTED_
 
 std::optional<HttpRefusal> ReadMethodRequest(const rpc::HeaderList& request, const HttpPeer& peer,
                                              int64_t now_ns, MethodRequest* out) {
+  const BodyType type = ClassifyBody(request.Find("content-type"));
+  if (type == BodyType::kGrpc) {
+    // Whatever its path, which may be one of gRPC's.
+    return HttpRefusal{NotRun(InvalidArgument("gRPC is spoken over HTTP/2, as application/grpc")),
+                       415};
+  }
   StatusOr<policy::Address> address = ReadAddress(request, peer);
   if (!address.ok()) return HttpRefusal{NotRun(address.status())};
   const bool streams = policy::IsStreamingMethod(address->method);
-  const BodyType type = ClassifyBody(request.Find("content-type"));
   if (std::string wrong = WrongBody(request, type, streams); !wrong.empty()) {
     return HttpRefusal{NotRun(InvalidArgument(std::move(wrong))), 415};
   }

@@ -1,0 +1,310 @@
+// The gateway of a host on one loop, with real services behind it, and no host round it: the directory
+// says what the test says, and the control plane records what it is asked for.
+#ifndef TESTS_HOST_GATEWAY_GATEWAY_FIXTURE_H_
+#define TESTS_HOST_GATEWAY_GATEWAY_FIXTURE_H_
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "liblever/host/gateway/front.h"
+#include "liblever/host/gateway/http_api.h"
+#include "liblever/host/gateway/http_limits.h"
+#include "liblever/host/gateway/relay.h"
+#include "liblever/host/gateway/router.h"
+#include "liblever/host/scale/directory.h"
+#include "liblever/service/service.h"
+#include "liblever/value/json.h"
+#include "tests/host/deploy/fake_control.h"
+#include "tests/route/fake_host.h"
+#include "tests/route/loop_fixture.h"
+
+namespace lever::gateway {
+
+using service::IncomingCall;
+using service::IncomingStream;
+using service::Kind;
+
+inline SliceList Json(std::string_view json) {
+  const auto value = value::JsonToMessagePack(json);
+  EXPECT_TRUE(value.ok()) << value.status().ToString();
+  SliceList list;
+  list.push_back(Slice::Copy(*value));
+  return list;
+}
+inline std::string ToJson(const SliceList& payload) {
+  const auto json = value::MessagePackToJson(Concat(payload));
+  return json.ok() ? *json : json.status().ToString();
+}
+
+// An instance: a real service with these methods.
+//   echo      answers with its arguments, in their kind
+//   fail      with them as its own error
+//   hang      not at all
+//   echoChan  writes back what it reads, and ends when the caller does
+//   failChan  sends its arguments as its own error
+//   hangChan  neither reads nor writes nor ends
+class TestInstance final : public service::ServiceHandler, public service::StreamHandler {
+ public:
+  TestInstance(Loop* loop, uint64_t key) : key_(key), loop_(loop), host(loop) {}
+
+  void Start(service::ServiceOptions options = {}) {
+    options.attach_socket = host.Adopt().release();
+    options.introduction_socket = host.OpenIntroductions().release();
+    auto opened = service::Service::Open(loop_, std::move(options), this);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    service = std::move(*opened);
+    for (const std::string& name : names_) {
+      ASSERT_TRUE(service->AddMethod(name, const_cast<std::string*>(&name)).ok());
+    }
+    ASSERT_TRUE(service->Start().ok());
+  }
+  bool attached() const { return service->state() == service::State::kAttached; }
+  uint64_t key() const { return key_; }
+
+  void OnState(service::Service&, service::State, const Status&) override {}
+  void OnIncomingCall(service::Service&, IncomingCall& call) override {
+    const std::string& name = *static_cast<const std::string*>(call.method());
+    if (on_call) return on_call(name, call);
+    Serve(name, call);
+  }
+  void Serve(const std::string& name, IncomingCall& call) {
+    if (!call.Begin()) return;
+    ++calls;
+    metadata = call.metadata();
+    caller = call.caller();
+    deadline_ns = call.deadline_ns();
+    if (name == "hang") {
+      hanging.push_back(&call);
+      return;
+    }
+    SliceList payload = call.payload();
+    Kind kind = call.kind();
+    if (name == "fail") kind = kind == Kind::kRaw ? Kind::kErrorRaw : Kind::kErrorValue;
+    ASSERT_TRUE(call.Reply(kind, std::move(payload), nullptr).ok());
+  }
+  void OnIncomingStream(service::Service&, IncomingStream& stream) override {
+    const std::string& name = *static_cast<const std::string*>(stream.method());
+    stream.set_handler(this);
+    if (on_stream) return on_stream(stream);
+    if (!stream.Begin()) return;
+    ++streams;
+    arguments = ToJson(stream.payload());
+    open.push_back(&stream);
+    if (name == "echoChan") {
+      stream.Read(UINT32_MAX, 0);
+    } else if (name == "failChan") {
+      SliceList payload = stream.payload();
+      ASSERT_TRUE(stream.Fail(Kind::kErrorValue, std::move(payload)).ok());
+    }
+  }
+  void OnCancelled(service::Service&, IncomingCall& call) override {
+    ++cancelled;
+    std::erase(hanging, &call);
+    call.Fail(Cancelled("cancelled"));
+  }
+  void OnClosed(service::Service&) override { closed = true; }
+
+  void OnMessage(route::MessageStream& stream, Kind kind, SliceList payload) override {
+    ++messages;
+    message_bytes += TotalSize(payload);
+    if (on_message) return on_message(stream, payload);
+    ASSERT_TRUE(stream.Write(kind, std::move(payload)).ok());
+  }
+  void OnHalfClosed(route::MessageStream& stream) override {
+    ++half_closed;
+    stream.CloseSend();
+  }
+  void OnWritable(route::MessageStream& stream) override {
+    if (on_writable) on_writable(stream);
+  }
+  void OnEnd(route::MessageStream& stream, service::Outcome outcome) override {
+    std::erase(open, &stream);
+    ends.push_back(outcome.status);
+  }
+
+ private:
+  uint64_t key_;
+  Loop* loop_;
+  std::vector<std::string> names_ = {"echo", "fail", "hang", "echoChan", "failChan", "hangChan"};
+
+ public:
+  FakeHost host;
+  std::unique_ptr<service::Service> service;
+  std::function<void(const std::string&, IncomingCall&)> on_call;
+  std::function<void(IncomingStream&)> on_stream;
+  std::function<void(route::MessageStream&, const SliceList&)> on_message;
+  std::function<void(route::MessageStream&)> on_writable;
+  int calls = 0;
+  int streams = 0;
+  int cancelled = 0;
+  int half_closed = 0;
+  size_t messages = 0;
+  size_t message_bytes = 0;
+  bool closed = false;
+  std::string arguments;
+  std::string caller;
+  int64_t deadline_ns = 0;
+  rpc::HeaderList metadata;
+  std::vector<IncomingCall*> hanging;
+  std::vector<route::MessageStream*> open;
+  std::vector<Status> ends;
+};
+
+class GatewayControl final : public FakeControl {
+ public:
+  using FakeControl::FakeControl;
+  void Demand(scale::ServiceName name, uint32_t held_calls) override {
+    demands.push_back(name.ToString());
+  }
+  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
+    ++connects;
+    const auto found = instances_by_key.find(key);
+    if (found == instances_by_key.end()) {
+      loop->Post([done = std::move(done)] { done(Unavailable("no such instance")); });
+      return;
+    }
+    auto socket = std::make_shared<UniqueFd>(found->second->host.IntroduceCaller("", true));
+    loop->Post([done = std::move(done), socket] { done(std::move(*socket)); });
+  }
+
+  std::vector<std::string> demands;
+  int connects = 0;
+  std::map<uint64_t, TestInstance*> instances_by_key;
+};
+
+class GatewayTest : public LoopTest {
+ protected:
+  GatewayTest() : control(loop.get()) {
+    Do([&] {
+      directory.ApplyEnvironments(std::make_shared<std::vector<std::string>>(
+          std::vector<std::string>{"dev.lever", "staging"}));
+      Open({});
+    });
+  }
+  ~GatewayTest() override {
+    Do([&] { front->Close(Cancelled("the test is over")); });
+    for (auto& instance : instances) {
+      if (instance->service != nullptr) Do([&] { instance->service->Close(); });
+    }
+    Settle();
+    Do([&] {
+      front.reset();
+      http.reset();
+      router.reset();
+      for (auto& instance : instances) {
+        EXPECT_TRUE(instance->service == nullptr || instance->closed);
+        instance->service.reset();
+      }
+      channels.clear();
+      instances.clear();
+    });
+    Settle();
+  }
+
+  void Open(const HttpOptions& options) {
+    front.reset();
+    http.reset();
+    router = std::make_unique<Router>(loop.get(), &directory, &control, 1);
+    http = std::make_unique<HttpApi>(loop.get(), router.get(), &counters, options);
+    front = std::make_unique<Front>(loop.get(), router.get(), &counters);
+    front->set_http(http.get());
+  }
+
+  // A started instance that nobody knows of yet.
+  TestInstance& NewInstance(service::ServiceOptions options = {}) {
+    instances.push_back(std::make_unique<TestInstance>(loop.get(), instances.size() + 1));
+    TestInstance& instance = *instances.back();
+    control.instances_by_key[instance.key()] = &instance;
+    Do([&] { instance.Start(std::move(options)); });
+    EXPECT_TRUE(Until([&] { return instance.attached(); }));
+    return instance;
+  }
+  enum class Private : bool { kNo, kYes };
+  // lever://dev.lever/hello has these instances from now on.
+  void Publish(const std::vector<TestInstance*>& ready, Private is_private = Private::kNo) {
+    auto view = std::make_shared<scale::ServiceView>();
+    view->environment = "dev.lever";
+    view->service = "hello";
+    view->revision = ++revision;
+    view->is_private = is_private == Private::kYes;
+    view->startable = true;
+    for (const TestInstance* instance : ready) {
+      scale::InstanceView row;
+      row.key = instance->key();
+      row.id = "i-" + std::to_string(instance->key());
+      row.environment = "dev.lever";
+      row.service = "hello";
+      row.introducible = true;
+      row.load = std::make_shared<scale::InstanceLoad>();
+      view->instances.push_back(std::move(row));
+    }
+    Do([&] { directory.Apply(view); });
+  }
+  // The usual: one instance that is ready.
+  TestInstance& Serve() {
+    TestInstance& instance = NewInstance();
+    Publish({&instance});
+    return instance;
+  }
+
+  // A TCP connection over loopback whose other end the front has.
+  UniqueFd Connect() {
+    UniqueFd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(listening.get(), any, size), 0);
+    EXPECT_EQ(::listen(listening.get(), 1), 0);
+    EXPECT_EQ(::getsockname(listening.get(), any, &size), 0);
+    UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(socket.get(), any, size), 0);
+    EXPECT_TRUE(SetNonBlocking(socket.get()).ok());
+    UniqueFd accepted(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    EXPECT_TRUE(accepted.valid());
+    Do([&] { front->Take(std::move(accepted)); });
+    return socket;
+  }
+  // A gRPC client; with `caller`, one whom the host knows.
+  rpc::Channel& Client(fleet::Caller caller = {}) {
+    auto pair = SocketPair(SOCK_STREAM);
+    EXPECT_TRUE(pair.ok());
+    Do([&] {
+      if (caller.identity.empty()) {
+        front->Take(std::move(pair->second));
+      } else {
+        EXPECT_TRUE(front->Adopt(std::move(pair->second), std::move(caller)).ok());
+      }
+      rpc::ConnectionOptions options;
+      options.role = rpc::Role::kClient;
+      channels.push_back(
+          std::move(rpc::Channel::Over(loop.get(), std::move(pair->first), options)).value());
+    });
+    return *channels.back();
+  }
+
+  GatewayControl control;
+  scale::Directory directory;
+  RelayCounters counters;
+  std::unique_ptr<Router> router;
+  std::unique_ptr<HttpApi> http;
+  std::unique_ptr<Front> front;
+  std::deque<std::unique_ptr<TestInstance>> instances;
+  std::deque<std::unique_ptr<rpc::Channel>> channels;
+  uint64_t revision = 0;
+};
+
+}  // namespace lever::gateway
+
+#endif  // TESTS_HOST_GATEWAY_GATEWAY_FIXTURE_H_
