@@ -1,0 +1,179 @@
+// Lever for Node. Values are what MessagePack has: null, booleans, numbers (integers beyond 2^53 are
+// BigInt), texts, bytes, arrays, objects (Map where a key is not a string), Date (Timestamp where a
+// Date is not exact), Ext for extensions.
+
+import { EventEmitter } from 'node:events';
+
+/** A point in time that a Date cannot hold exactly. */
+export class Timestamp {
+  constructor(seconds: number | bigint, nanos?: number);
+  /** Since 1970; a BigInt beyond 2^53. */
+  seconds: number | bigint;
+  /** 0 to 999,999,999. */
+  nanos: number;
+}
+
+/** An extension of MessagePack that Lever gives no meaning. */
+export class Ext {
+  constructor(type: number, data: Uint8Array);
+  /** -128 to 127. */
+  type: number;
+  data: Uint8Array;
+}
+
+/** The method itself answered with an error. */
+export class MethodError extends Error {
+  constructor(value: unknown);
+  /** What the method threw. Its fields, if it was an object, are fields of this error too. */
+  value: any;
+  [field: string]: any;
+}
+
+/** Names of include/lever/status.h. */
+export type StatusCode =
+  | 'CANCELLED' | 'UNKNOWN' | 'INVALID_ARGUMENT' | 'DEADLINE_EXCEEDED' | 'NOT_FOUND'
+  | 'ALREADY_EXISTS' | 'PERMISSION_DENIED' | 'RESOURCE_EXHAUSTED' | 'FAILED_PRECONDITION'
+  | 'ABORTED' | 'OUT_OF_RANGE' | 'UNIMPLEMENTED' | 'INTERNAL' | 'UNAVAILABLE' | 'DATA_LOSS'
+  | 'UNAUTHENTICATED' | 'BUSY' | 'WOULD_BLOCK' | 'FORKED' | 'REFUSED';
+
+/** Trouble of the platform. */
+export class LeverError extends Error {
+  constructor(code: StatusCode, message: string, executed?: 'no' | 'unknown', options?: ErrorOptions);
+  code: StatusCode;
+  /** 'no': the method surely did not run, and may be called again. */
+  executed: 'no' | 'unknown';
+}
+
+/** Names in lower case; the value of a name that ends in '-bin' is bytes. */
+export type Metadata = Record<string, string | Uint8Array | Array<string | Uint8Array>>;
+
+export interface CallOptions {
+  /** 60,000 by default for a call, none for a stream; Infinity for none. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  /** The method may be run twice: an unknown outcome is tried again. */
+  idempotent?: boolean;
+  metadata?: Metadata;
+}
+
+export interface ClientOptions {
+  /** '127.0.0.1:8080', 'host:8080', 'unix:/path'. Default: the host that this instance is attached
+   * to, else LEVER_HOST, else 127.0.0.1:8080. */
+  host?: string;
+  /** Default: that of this instance, else LEVER_ENV, else dev.lever. */
+  env?: string;
+  /** No network: a call answers with its own arguments, a stream with its own messages. */
+  echo?: boolean;
+  /** Never straight to an instance. */
+  onlyThroughHost?: boolean;
+  /** 4 MiB by default. */
+  messageBytesMax?: number;
+}
+
+export interface ClientStats {
+  callsDirect: number;
+  callsThroughHost: number;
+  retries: number;
+  directConnections: number;
+}
+
+/** A stream of messages. Iterating it gives those of the other side; a client's stream is cancelled
+ * when its iteration is left early. */
+export interface Stream extends AsyncIterableIterator<any> {
+  /** Resolves when there is room: awaiting it is back-pressure. */
+  write(message: unknown): Promise<void>;
+  /** No more messages from this side. */
+  end(): void;
+  /** Gives the stream up. */
+  cancel(): void;
+}
+
+/** Addresses: '/service/method', 'lever://environment/service/method'. A client with nothing in
+ * flight does not keep the process alive. */
+export class Client {
+  constructor(options?: ClientOptions);
+  invoke(address: string, ...args: unknown[]): Promise<any>;
+  call(address: string, args?: unknown[], options?: CallOptions): Promise<any>;
+  stream(address: string, ...args: unknown[]): Stream;
+  openStream(address: string, args?: unknown[], options?: Omit<CallOptions, 'idempotent'>): Stream;
+  stats(): ClientStats;
+  /** Ends what is in flight with CANCELLED. */
+  close(): Promise<void>;
+}
+
+export interface ServiceDetails {
+  env: string;
+  name: string;
+  instance: string;
+  /** 0: attached without a deploy. */
+  version: number;
+  /** The bound address of `listen`, or ''. */
+  listening: string;
+}
+
+export interface Context {
+  /** When the caller stops waiting. */
+  readonly deadline: Date | null;
+  readonly metadata: Metadata;
+  /** 'lever://env/service' of who calls, '' if it is outside. */
+  readonly caller: string;
+  /** `config` of lever.json. */
+  readonly config: any;
+  readonly service: ServiceDetails;
+  /** Aborted when the caller is gone or the deadline has passed. */
+  readonly signal: AbortSignal;
+  /** A client bound to the environment. */
+  readonly client: Client;
+}
+
+/** That of the method that is running here; undefined outside of one. */
+export function context(): Context | undefined;
+
+export interface ServiceOptions {
+  /** Left out in an instance that a host has started. */
+  name?: string;
+  /** Default: LEVER_ENV, else dev.lever. */
+  env?: string;
+  /** As for a client. */
+  host?: string;
+  /** An address of its own on which it takes calls from anybody; port 0 for any. */
+  listen?: string;
+  /** 0: only the transport's limits. */
+  maxConcurrency?: number;
+  /** Default: what the host says, else 30 s. */
+  drainTimeoutMs?: number;
+}
+
+/** Events: 'attached', 'detached' (with a LeverError; it attaches again), 'draining', 'drained',
+ * 'closed'. */
+export class Service extends EventEmitter {
+  constructor(options?: ServiceOptions);
+  /** Before start(): the functions of an object become methods. */
+  add(object: object): this;
+  readonly methodCount: number;
+  start(): this;
+  readonly details: ServiceDetails;
+  readonly config: any;
+  readonly client: Client;
+  /** Resolves when the host knows the service. */
+  attached(): Promise<void>;
+  /** No new calls; resolves when what ran has ended. */
+  drain(): Promise<void>;
+  drained(): Promise<void>;
+  /** Ends what runs with CANCELLED. */
+  close(): Promise<void>;
+}
+
+/** Makes this program an instance of a service, whose methods are the functions of `object`: those
+ * whose names end in Chan or _chan, or are chan, get a Stream as their first argument. */
+export function serve(object: object, options: ServiceOptions): Service;
+
+/** Of the native library. */
+export const version: string;
+
+declare const lever: {
+  Client: typeof Client; Service: typeof Service; serve: typeof serve; context: typeof context;
+  LeverError: typeof LeverError; MethodError: typeof MethodError; Timestamp: typeof Timestamp;
+  Ext: typeof Ext; version: string;
+};
+export default lever;

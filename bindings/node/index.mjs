@@ -1,0 +1,6 @@
+import lever from './index.js';
+
+export const {
+  Client, Service, serve, context, LeverError, MethodError, Timestamp, Ext, version,
+} = lever;
+export default lever;

@@ -1,0 +1,193 @@
+'use strict';
+// Clients: unary calls, and the opening of streams.
+
+const encoder = require('./encode');
+const { contexts } = require('./context');
+const { invalid, refusal } = require('./errors');
+const { Status } = require('./codes');
+const { begun, objects } = require('./events');
+const { writeMetadata } = require('./metadata');
+const native = require('./native');
+const { errorOf, putArguments, takePayload } = require('./payload');
+const { ClientStream } = require('./stream');
+
+const { addon, Command, COMMAND_TIMEOUT, Event, shared } = native;
+
+const FLAG_ECHO = 1;
+const FLAG_ONLY_THROUGH_HOST = 2;
+const CALL_IDEMPOTENT = 1;
+const NO_OPTIONS = Object.freeze({});
+
+class PendingCall {
+  constructor(resolve, reject) {
+    this.resolve = resolve;
+    this.reject = reject;
+    this.abortion = null;
+  }
+
+  onDone(r, large) {
+    const reason = this.abortion?.settle();
+    if (shared.events[r + Event.STATUS] === Status.OK) return this.resolve(takePayload(r, large));
+    const error = errorOf(r, large);
+    if (reason !== undefined) error.cause = reason;
+    return this.reject(error);
+  }
+}
+
+// An AbortSignal that cancels something of ours until that has settled.
+class Abortion {
+  #signal;
+  #listener;
+  #reason;
+
+  constructor(signal, cancel) {
+    this.#signal = signal;
+    this.#listener = () => {
+      this.#reason = signal.reason;
+      cancel();
+    };
+    signal.addEventListener('abort', this.#listener, { once: true });
+  }
+
+  // Returns why it was aborted, if it was.
+  settle() {
+    this.#signal.removeEventListener('abort', this.#listener);
+    return this.#reason;
+  }
+}
+
+function checkSignal(signal) {
+  if (signal === undefined || signal === null) return null;
+  if (typeof signal.addEventListener !== 'function') throw invalid('signal: an AbortSignal is expected');
+  if (signal.aborted) {
+    throw refusal(Status.CANCELLED, 'the signal was aborted before the call', { cause: signal.reason });
+  }
+  return signal;
+}
+
+function timeoutOf(timeoutMs) {
+  if (timeoutMs === undefined) return 0;
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) {
+    throw invalid('timeoutMs: a number above 0 is expected');
+  }
+  return timeoutMs === Infinity ? -1 : timeoutMs;
+}
+
+// Fills in the command for a call or stream. Returns what native.send() takes.
+function prepare(token, address, args, options) {
+  if (typeof address !== 'string') throw invalid('the address must be a text');
+  const metadata = options.metadata === undefined ? null : writeMetadata(options.metadata);
+  const timeoutMs = timeoutOf(options.timeoutMs);
+  const aside = putArguments(args);
+  const words = shared.words;
+  words[Command.METADATA_BYTES] = 0;
+  if (metadata !== null && metadata.length > 0) {
+    if (encoder.busy()) throw invalid('metadata cannot be sent from within toJSON() or a getter');
+    encoder.append(metadata);
+    words[Command.METADATA_BYTES] = metadata.length;
+  }
+  const parent = contexts.getStore();
+  const bound = parent !== undefined && parent.open;
+  words[Command.PARENT_LOW] = bound ? parent.idLow : 0;
+  words[Command.PARENT_HIGH] = bound ? parent.idHigh : 0;
+  words[Command.OBJECT] = token;
+  words[Command.ADDRESS] = native.addressId(address);
+  words[Command.FLAGS] = options.idempotent ? CALL_IDEMPOTENT : 0;
+  shared.floats[COMMAND_TIMEOUT] = timeoutMs;
+  return aside;
+}
+
+function begin(call, aside, entry) {
+  const token = begun.add(entry);
+  shared.words[Command.TOKEN] = token;
+  const status = native.send(call, aside);
+  if (status === Status.OK) return;
+  begun.remove(token);
+  throw refusal(status, addon.takeError());
+}
+
+function startCall(client, address, args, options, resolve, reject) {
+  const signal = checkSignal(options.signal);
+  const aside = prepare(client, address, args, options);
+  const call = new PendingCall(resolve, reject);
+  begin(addon.callStart, aside, call);
+  if (signal === null) return;
+  const low = shared.words[Command.ID_LOW];
+  const high = shared.words[Command.ID_HIGH];
+  call.abortion = new Abortion(signal, () => {
+    shared.words[Command.ID_LOW] = low;
+    shared.words[Command.ID_HIGH] = high;
+    addon.callCancel();
+  });
+}
+
+class Client {
+  #token = 0;
+  #closing = null;
+  #closed = null;
+
+  // host: 'address:port' or 'unix:/path'; default: the host that this instance is attached to, else
+  // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever.
+  constructor(options = NO_OPTIONS, service = 0) {
+    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0 } = options;
+    native.open();
+    this.#token = objects.add(this);
+    const flags = (echo ? FLAG_ECHO : 0) | (onlyThroughHost ? FLAG_ONLY_THROUGH_HOST : 0);
+    const status = addon.clientCreate(this.#token, host, env, flags, messageBytesMax, service);
+    if (status === Status.OK) return;
+    objects.remove(this.#token);
+    throw refusal(status, addon.takeError());
+  }
+
+  // Calls a method and gives its answer.
+  invoke(address, ...args) {
+    return new Promise((resolve, reject) => {
+      startCall(this.#token, address, args, NO_OPTIONS, resolve, reject);
+    });
+  }
+
+  // The same with options: {timeoutMs, signal, idempotent, metadata}.
+  call(address, args = [], options = NO_OPTIONS) {
+    return new Promise((resolve, reject) => {
+      startCall(this.#token, address, args, options, resolve, reject);
+    });
+  }
+
+  // Opens a stream to a streaming method.
+  stream(address, ...args) {
+    return this.openStream(address, args);
+  }
+
+  // The same with options: {timeoutMs, signal, metadata}.
+  openStream(address, args = [], options = NO_OPTIONS) {
+    const signal = checkSignal(options.signal);
+    const aside = prepare(this.#token, address, args, options);
+    const stream = new ClientStream();
+    stream.grantAtOpen();
+    begin(addon.streamOpen, aside, stream);
+    stream.opened(signal === null ? null : new Abortion(signal, () => stream.cancel()));
+    return stream;
+  }
+
+  // {callsDirect, callsThroughHost, retries, directConnections}
+  stats() {
+    return addon.clientStats(this.#token);
+  }
+
+  // Ends what is in flight with CANCELLED. Resolves when all of it has ended.
+  close() {
+    if (this.#closing === null) {
+      this.#closing = new Promise((resolve) => {
+        this.#closed = resolve;
+      });
+      addon.clientClose(this.#token);
+    }
+    return this.#closing;
+  }
+
+  onClosed() {
+    this.#closed?.();
+  }
+}
+
+module.exports = { Client };

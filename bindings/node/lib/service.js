@@ -1,0 +1,275 @@
+'use strict';
+// Services: functions that are called from elsewhere.
+//
+// Used alike by the launcher, in an instance that a host has started, and by a program that attaches
+// itself. An open service keeps the process alive until it is drained or closed.
+
+const { EventEmitter } = require('node:events');
+const { Client } = require('./client');
+const { Context, contexts } = require('./context');
+const { Status } = require('./codes');
+const { errorFor, refusal } = require('./errors');
+const { incoming, methods, objects } = require('./events');
+const native = require('./native');
+const { putError, putMessage, takeMessage, takePayload } = require('./payload');
+const { ServiceStream, rejected } = require('./stream');
+
+const { addon, Command, Event, shared } = native;
+
+const State = { STARTING: 0, ATTACHED: 1, DRAINING: 2, DRAINED: 3, DETACHED: 4 };
+const METHOD_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+
+function name(context) {
+  shared.words[Command.ID_LOW] = context.idLow;
+  shared.words[Command.ID_HIGH] = context.idHigh;
+}
+
+function failWith(context, status, text) {
+  context.ended();
+  name(context);
+  shared.words[Command.STATUS] = status;
+  addon.incomingFail(text);
+}
+
+// Answers a unary call with what `put` puts into the command.
+function answer(context, put, value) {
+  const aside = put(value);
+  context.ended();
+  name(context);
+  return native.send(addon.incomingReply, aside);
+}
+
+function reply(context, value) {
+  let status;
+  try {
+    status = answer(context, putMessage, value);
+  } catch (error) {
+    return replyError(context, error);
+  }
+  if (status !== Status.OK) failWith(context, status, 'the answer of the method cannot be sent');
+}
+
+function replyError(context, thrown) {
+  const status = answer(context, putError, thrown);
+  if (status !== Status.OK) {
+    failWith(context, status, 'the error of the method cannot be sent');
+  }
+}
+
+const isThenable = (value) => value !== null && typeof value === 'object' && typeof value.then === 'function';
+
+class Method {
+  constructor(service, self, run) {
+    this.service = service;
+    this.self = self;
+    this.run = run;
+  }
+
+  // Decodes the arguments and asks the library; undefined if the method must not run.
+  #begin(context, r, large) {
+    let args;
+    try {
+      args = takePayload(r, large);
+    } catch (error) {
+      failWith(context, Status.INVALID_ARGUMENT, error.message);
+      return undefined;
+    }
+    name(context);
+    if (addon.incomingBegin() !== Status.OK) return undefined;
+    incoming.set(context.idLow, context);
+    // Bytes are the one argument.
+    return Array.isArray(args) ? args : [args];
+  }
+
+  onCall(r, large) {
+    const context = new Context(this.service, r, large);
+    const args = this.#begin(context, r, large);
+    if (args !== undefined) contexts.run(context, runCall, this, context, args);
+  }
+
+  onStream(r, large) {
+    const context = new Context(this.service, r, large);
+    const args = this.#begin(context, r, large);
+    if (args === undefined) return;
+    const stream = new ServiceStream(context);
+    stream.begun();
+    contexts.run(context, runStream, this, stream, args);
+  }
+}
+
+function runCall(method, context, args) {
+  let result;
+  try {
+    result = method.run.apply(method.self, args);
+  } catch (error) {
+    return replyError(context, error);
+  }
+  if (!isThenable(result)) return reply(context, result);
+  result.then((value) => reply(context, value), (error) => replyError(context, error));
+}
+
+async function runStream(method, stream, args) {
+  try {
+    await method.run.call(method.self, stream, ...args);
+    stream.end();
+  } catch (error) {
+    await stream.flushed().catch(() => {});
+    stream.fail(error);
+  }
+}
+
+const isClass = (value) => /^class\b/.test(Function.prototype.toString.call(value));
+
+// The functions of an object or module by name, those of its classes included.
+function functionsOf(object) {
+  const found = new Map();
+  for (let at = object; at !== null && at !== Object.prototype && at !== Function.prototype;
+    at = Object.getPrototypeOf(at)) {
+    for (const key of Object.getOwnPropertyNames(at)) {
+      if (key === 'constructor' || key === 'default' || found.has(key) || !METHOD_NAME.test(key)) continue;
+      const value = object[key];
+      if (typeof value === 'function' && !isClass(value)) found.set(key, value);
+    }
+  }
+  return found;
+}
+
+class Service extends EventEmitter {
+  #token;
+  #methodTokens = [];
+  #client = null;
+  #config;
+  #state = State.STARTING;
+  #waiting = { attached: [], drained: [], closed: [] };
+
+  // {name, env, host, listen, maxConcurrency, drainTimeoutMs}. Without a name: the instance that a host
+  // has started this process as.
+  constructor(options = {}) {
+    super();
+    native.open();
+    this.#token = objects.add(this);
+    const { maxConcurrency = 0, drainTimeoutMs = 0, ...rest } = options;
+    const status = addon.serviceCreate(this.#token, { ...rest, maxConcurrency, drainTimeoutMs });
+    if (status === Status.OK) return;
+    objects.remove(this.#token);
+    throw refusal(status, addon.takeError());
+  }
+
+  // Before start(): the functions of an object become methods.
+  add(object) {
+    for (const [key, run] of functionsOf(object)) {
+      const token = methods.add(new Method(this, object, run));
+      const status = addon.serviceAddMethod(this.#token, key, token);
+      if (status !== Status.OK) {
+        methods.remove(token);
+        throw refusal(status, `method ${key}: ${addon.takeError()}`);
+      }
+      this.#methodTokens.push(token);
+    }
+    return this;
+  }
+
+  get methodCount() {
+    return this.#methodTokens.length;
+  }
+
+  start() {
+    const status = addon.serviceStart(this.#token);
+    if (status !== Status.OK) throw refusal(status, addon.takeError());
+    return this;
+  }
+
+  // {env, name, instance, version, listening}: what the host has told, and the bound address or ''.
+  get details() {
+    const { configJson, ...details } = addon.serviceDetails(this.#token) ?? {};
+    return details;
+  }
+
+  get config() {
+    if (this.#config === undefined) {
+      this.#config = JSON.parse(addon.serviceDetails(this.#token)?.configJson ?? 'null');
+    }
+    return this.#config;
+  }
+
+  get client() {
+    if (this.#client === null) this.#client = new Client({}, this.#token);
+    return this.#client;
+  }
+
+  // Resolves when the host knows the service, and calls come.
+  attached() {
+    return this.#state === State.ATTACHED ? Promise.resolve() : this.#wait('attached');
+  }
+
+  // Out of every route table, and no new calls; what runs is finished. Resolves when nothing is left.
+  drain() {
+    addon.serviceDrain(this.#token);
+    return this.drained();
+  }
+
+  drained() {
+    return this.#state === State.DRAINED ? Promise.resolve() : this.#wait('drained');
+  }
+
+  // Ends what runs with CANCELLED. Resolves when all of it has ended.
+  close() {
+    if (this.#token === 0) return Promise.resolve();
+    const closed = this.#wait('closed');
+    addon.serviceClose(this.#token);
+    return closed;
+  }
+
+  #wait(what) {
+    if (this.#token === 0) return rejected(refusal(Status.CANCELLED, 'the service is closed'));
+    const promise = new Promise((resolve, reject) => this.#waiting[what].push({ resolve, reject }));
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #settle(what, error) {
+    for (const { resolve, reject } of this.#waiting[what].splice(0)) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+  }
+
+  onState(r, large) {
+    this.#state = shared.events[r + Event.STATE];
+    switch (this.#state) {
+      case State.ATTACHED:
+        this.#config = undefined;
+        this.#settle('attached');
+        this.emit('attached');
+        break;
+      case State.DETACHED:
+        this.emit('detached', errorFor(shared.events[r + Event.STATUS], takeMessage(r, large)));
+        break;
+      case State.DRAINING:
+        this.emit('draining');
+        break;
+      case State.DRAINED:
+        this.#settle('drained');
+        this.emit('drained');
+        break;
+      default:
+    }
+  }
+
+  onClosed() {
+    this.#token = 0;
+    for (const token of this.#methodTokens.splice(0)) methods.remove(token);
+    const closed = refusal(Status.CANCELLED, 'the service was closed');
+    this.#settle('attached', closed);
+    this.#settle('drained', closed);
+    this.#settle('closed');
+    this.emit('closed');
+  }
+}
+
+// Makes this program an instance of a service, whose methods are the functions of `object`.
+function serve(object, options) {
+  return new Service(options).add(object).start();
+}
+
+module.exports = { Service, serve };

@@ -1,0 +1,276 @@
+#include "binding.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace lever::node {
+namespace {
+
+// How long the end of an environment waits for the last words to its peers.
+constexpr int64_t kShutdownNs = 500 * 1000 * 1000;
+
+int64_t SteadyNs() {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+uint32_t TokenOf(const lever_event& event) {
+  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(event.user_data));
+}
+
+// Whether the event is the last one of something that JavaScript began.
+bool EndsOurs(const lever_event& event) {
+  return event.type == LEVER_EVENT_CALL_DONE || event.type == LEVER_EVENT_STREAM_END;
+}
+
+}  // namespace
+
+// ---- Beginning ----
+
+Binding::Binding(napi_env env) : env_(env) {
+  napi_add_async_cleanup_hook(
+      env_,
+      [](napi_async_cleanup_hook_handle handle, void* self) {
+        static_cast<Binding*>(self)->cleanup_ = handle;
+        static_cast<Binding*>(self)->Shutdown();
+      },
+      this, &cleanup_);
+}
+
+Napi::Value Binding::Open(const BindingOptions& options, Napi::Function dispatch) {
+  const Napi::Env env(env_);
+  options_ = options;
+  lever_queue_options queue_options{};
+  queue_options.size = sizeof(queue_options);
+  queue_options.flush_explicitly = 1;
+  queue_options.events_per_turn = options.events_per_turn;
+  lever_error* error = nullptr;
+  if (lever_queue_create(&queue_options, &queue_, &error) != LEVER_OK) {
+    Napi::Error::New(env, lever_error_message(error)).ThrowAsJavaScriptException();
+    lever_error_destroy(error);
+    return env.Undefined();
+  }
+  if (!StartHandles()) {
+    Napi::Error::New(env, "the queue's descriptor cannot be watched").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  dispatch_ = Napi::Persistent(dispatch);
+  async_context_ = std::make_unique<Napi::AsyncContext>(env_, "lever");
+  batch_.resize(options_.capacity);
+
+  Napi::ArrayBuffer commands = Napi::ArrayBuffer::New(env, sizeof(Command));
+  command_ = static_cast<Command*>(commands.Data());
+  command_memory_ = Napi::Persistent(commands);
+  Napi::Object memory = Napi::Object::New(env);
+  memory.Set("commands", commands);
+  memory.Set("events", events_.Allocate(env_, options_.capacity, options_.data_bytes));
+  return memory;
+}
+
+bool Binding::StartHandles() {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return false;
+  if (uv_prepare_init(loop, &prepare_) != 0) return false;
+  prepare_.data = this;
+  ++handles_open_;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));
+  if (uv_poll_init(loop, &poll_, lever_queue_fd(queue_)) != 0) return false;
+  poll_.data = this;
+  ++handles_open_;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&poll_));
+  return uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* poll, int, int) {
+           static_cast<Binding*>(poll->data)->OnReadable();
+         }) == 0;
+}
+
+// ---- What the queue brings ----
+
+void Binding::OnReadable() {
+  for (int i = 0; i < kBatchesMax && !closing_; ++i) {
+    size_t count = 0;
+    lever_queue_next(queue_, batch_.data(), sizeof(lever_event), batch_.size(), 0, &count);
+    if (count == 0 || !Deliver(count)) return;
+    if (count < batch_.size()) return;
+  }
+}
+
+// False if nothing more can be delivered.
+bool Binding::Deliver(size_t count) {
+  const Napi::HandleScope scope(env_);
+  events_.Begin();
+  for (size_t i = 0; i < count; ++i) {
+    Account(batch_[i]);
+    if (!events_.Add(batch_[i])) return Undeliverable();
+  }
+  napi_value arguments[2] = {Napi::Number::New(env_, static_cast<double>(count)), events_.large()};
+  if (arguments[1] == nullptr) arguments[1] = Napi::Env(env_).Undefined();
+  const napi_status status =
+      napi_make_callback(env_, *async_context_, Napi::Env(env_).Global(), dispatch_.Value(), 2,
+                         arguments, nullptr);
+  return status == napi_ok || Undeliverable();
+}
+
+// Either something was thrown, and is what the process dies of (the dispatcher catches what programs
+// throw), or the environment is ending, and nobody is there to hear of anything.
+bool Binding::Undeliverable() {
+  const Napi::Env env(env_);
+  if (env.IsExceptionPending()) {
+    const Napi::Error error = env.GetAndClearPendingException();
+    napi_fatal_exception(env_, error.Value());
+  } else {
+    uv_poll_stop(&poll_);
+  }
+  return false;
+}
+
+void Binding::Account(const lever_event& event) {
+  if (EndsOurs(event)) {
+    // Streams that came in have no token, and are held by their service.
+    if (event.user_data != nullptr) Hold(-1);
+  } else if (event.type == LEVER_EVENT_CLOSED) {
+    Destroy(TokenOf(event));
+  } else if (event.type == LEVER_EVENT_SERVICE_STATE &&
+             event.service_state == LEVER_SERVICE_DRAINED) {
+    ReleaseObject(TokenOf(event));
+  }
+}
+
+// ---- Requests ----
+
+void Binding::Began() {
+  Hold(1);
+  Requested();
+}
+
+void Binding::Requested() {
+  if (flush_due_ || closing_) return;
+  flush_due_ = true;
+  uv_prepare_start(&prepare_, [](uv_prepare_t* prepare) {
+    auto* self = static_cast<Binding*>(prepare->data);
+    self->flush_due_ = false;
+    uv_prepare_stop(prepare);
+    lever_queue_flush(self->queue_);
+  });
+}
+
+void Binding::Hold(int change) {
+  if (closing_) return;
+  const int64_t before = std::exchange(held_, held_ + change);
+  auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
+  if (before == 0 && held_ > 0) uv_ref(handle);
+  if (before > 0 && held_ == 0) uv_unref(handle);
+}
+
+lever_status Binding::Refused(lever_status status, lever_error* error) {
+  error_ = error == nullptr ? lever_status_text(status) : lever_error_message(error);
+  lever_error_destroy(error);
+  return status;
+}
+
+void Binding::SetScratch(Napi::Uint8Array scratch) {
+  scratch_data_ = scratch.Data();
+  scratch_size_ = scratch.ByteLength();
+  scratch_ = Napi::Persistent(scratch);
+}
+
+const uint8_t* Binding::Scratch(size_t offset, size_t size) const {
+  if (offset > scratch_size_ || size > scratch_size_ - offset) return nullptr;
+  return scratch_data_ + offset;
+}
+
+uint32_t Binding::InternAddress(std::string address) {
+  if (addresses_.size() == kAddressesMax) addresses_.clear();
+  addresses_.push_back(std::move(address));
+  return static_cast<uint32_t>(addresses_.size() - 1);
+}
+
+const std::string* Binding::Address(uint32_t id) const {
+  return id < addresses_.size() ? &addresses_[id] : nullptr;
+}
+
+// ---- Clients and services ----
+
+void Binding::AddClient(uint32_t token, lever_client* client) {
+  if (token >= objects_.size()) objects_.resize(token + 1);
+  objects_[token] = {.client = client};
+}
+
+void Binding::AddService(uint32_t token, lever_service* service) {
+  if (token >= objects_.size()) objects_.resize(token + 1);
+  objects_[token] = {.service = service};
+}
+
+lever_client* Binding::Client(uint32_t token) const {
+  return token < objects_.size() ? objects_[token].client : nullptr;
+}
+
+lever_service* Binding::Service(uint32_t token) const {
+  return token < objects_.size() ? objects_[token].service : nullptr;
+}
+
+void Binding::HoldObject(uint32_t token) {
+  if (!std::exchange(objects_[token].holds, true)) Hold(1);
+}
+
+void Binding::ReleaseObject(uint32_t token) {
+  if (token >= objects_.size()) return;
+  if (std::exchange(objects_[token].holds, false)) Hold(-1);
+}
+
+void Binding::Destroy(uint32_t token) {
+  if (token >= objects_.size()) return;
+  ReleaseObject(token);
+  Object& object = objects_[token];
+  if (object.client != nullptr) lever_client_destroy(std::exchange(object.client, nullptr));
+  if (object.service != nullptr) lever_service_destroy(std::exchange(object.service, nullptr));
+}
+
+// ---- The end ----
+
+// Everything is closed, and their last words are sent; the events go nowhere any more.
+void Binding::Shutdown() {
+  closing_ = true;
+  if (queue_ == nullptr) return Ended();
+  uv_poll_stop(&poll_);
+  uv_prepare_stop(&prepare_);
+  size_t open = 0;
+  for (const Object& object : objects_) {
+    if (object.client != nullptr) lever_client_close(object.client);
+    if (object.service != nullptr) lever_service_close(object.service);
+    open += object.client != nullptr || object.service != nullptr ? 1 : 0;
+  }
+  const int64_t until_ns = SteadyNs() + kShutdownNs;
+  while (open > 0) {
+    const int64_t left_ns = until_ns - SteadyNs();
+    if (left_ns <= 0) break;
+    size_t count = 0;
+    if (lever_queue_next(queue_, batch_.data(), sizeof(lever_event), batch_.size(), left_ns,
+                         &count) != LEVER_OK) {
+      break;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (batch_[i].type != LEVER_EVENT_CLOSED) continue;
+      Destroy(TokenOf(batch_[i]));
+      --open;
+    }
+  }
+  const auto closed = [](uv_handle_t* handle) {
+    static_cast<Binding*>(handle->data)->OnHandleClosed();
+  };
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), closed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&prepare_), closed);
+  // With something still open this is refused, and the queue stays: the process is about to end.
+  lever_queue_destroy(queue_);
+}
+
+void Binding::OnHandleClosed() {
+  if (--handles_open_ == 0) Ended();
+}
+
+void Binding::Ended() {
+  const napi_async_cleanup_hook_handle cleanup = cleanup_;
+  delete this;
+  napi_remove_async_cleanup_hook(cleanup);
+}
+
+}  // namespace lever::node
