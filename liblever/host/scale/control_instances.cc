@@ -204,7 +204,7 @@ void ControlLoop::OnExited(uint64_t id, const fleet::Exited& exited) {
   if (instance == nullptr) return;
   Note(*instance, exited.ToString());
   Status why = instance->ended_because;
-  if (why.ok()) {
+  if (why.ok() || instance->lost) {
     const bool ready = instance->ready_ns != 0;
     why = WithLastWords(*instance, "the instance " + exited.ToString() +
                                        (ready ? "" : " before it was ready"));

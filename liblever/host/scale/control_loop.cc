@@ -37,7 +37,9 @@ StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options)
           [self](uint64_t key) {
             if (Instance* instance = self->FindInstance(key)) self->BecomeReadyIfReachable(instance);
           },
-          [](uint64_t key) {}));
+          [self](uint64_t key) {
+            if (Instance* instance = self->FindInstance(key)) self->OnUnreachable(instance);
+          }));
   return control;
 }
 
@@ -89,8 +91,11 @@ StatusOr<UniqueFd> ControlLoop::ConnectNow(uint64_t instance_key, const std::str
     return Unavailable("the instance is not ready");
   }
   LEVER_ASSIGN_OR_RETURN(auto ends, SocketPair(SOCK_STREAM));
-  LEVER_RETURN_IF_ERROR(introducer_->SendIncoming(instance_key, id, caller, kind, ends.first));
-  return std::move(ends.second);
+  const Status sent = introducer_->SendIncoming(instance_key, id, caller, kind, ends.first);
+  if (sent.ok()) return std::move(ends.second);
+  // Out of the directories before the answer is there: whoever asked then looks for another one.
+  if (sent.code() != LEVER_RESOURCE_EXHAUSTED) OnUnreachable(instance);
+  return sent;
 }
 
 void ControlLoop::Connect(uint64_t instance_key, Loop* loop,
@@ -286,17 +291,40 @@ void ControlLoop::AttachEnded(uint64_t instance_key, Status status) {
       Gone(instance, status);
       return;
     }
-    // The process lives, but cannot be told anything any more: it exits by itself, or is ended.
-    if (instance->phase < InstancePhase::kDraining) {
-      instance->ended_because = WithLastWords(*instance, "the instance ended its attach session");
-    }
-    if (instance->phase != InstancePhase::kStarting) {
-      instance->phase = InstancePhase::kDraining;
-    }
-    instance->SetDeadline(&loop(), loop().now_ns() + kExitGraceNs, [this, instance] {
-      options_.driver->Stop(instance->key, fleet::StopKind::kKill);
-    });
+    // The process may live, but cannot be told anything any more: it exits by itself, or is ended.
+    Lose(instance, "the instance ended its attach session", kExitGraceNs);
   });
+}
+
+// No new connections to it can be made.
+void ControlLoop::OnUnreachable(Instance* instance) {
+  if (!instance->address.empty() || instance->phase == InstancePhase::kStarting) return;
+  if (instance->attached) {
+    if (instance->peer != nullptr) {
+      instance->peer->End(Unavailable("its introduction socket has ended: attach again"));
+    }
+    return;
+  }
+  if (instance->peer != nullptr) {
+    instance->peer->RequestDrain(instance->drain_timeout_ns, "its introduction socket has ended");
+  }
+  Lose(instance, "the instance ended its introduction socket",
+       instance->drain_timeout_ns + kDrainSlackNs);
+}
+
+// A started instance that is not of use any more, and has `grace_ns` to end.
+void ControlLoop::Lose(Instance* instance, const std::string& what, int64_t grace_ns) {
+  const InstancePhase phase = instance->phase;
+  if (phase < InstancePhase::kDraining) {
+    instance->ended_because = WithLastWords(*instance, what);
+    instance->lost = true;
+  }
+  instance->SetDeadline(&loop(), loop().now_ns() + grace_ns, [this, instance] {
+    options_.driver->Stop(instance->key, fleet::StopKind::kKill);
+  });
+  if (phase == InstancePhase::kReady || phase == InstancePhase::kStalled) {
+    instance->controller->OnLost(instance);
+  }
 }
 
 // ---- Lists ----

@@ -121,6 +121,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   StatusOr<Instance*> AttachStarted(const fleet::AttachHello& hello);
   StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
   void BecomeReadyIfReachable(Instance* instance);
+  void OnUnreachable(Instance* instance);
+  void Lose(Instance* instance, const std::string& what, int64_t grace_ns);
   void PollDrain(Instance* instance, int64_t give_up_ns);
   StatusOr<UniqueFd> ConnectNow(uint64_t instance_key, const std::string& caller,
                                 fleet::Introducer::CallerIs kind, uint64_t id);

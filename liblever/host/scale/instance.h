@@ -58,6 +58,8 @@ struct Instance {
   std::shared_ptr<fleet::AttachPeer> peer;
   // Why it is being ended, once somebody has decided that.
   Status ended_because;
+  // It went without being asked to: its session, its introduction socket or its process ended first.
+  bool lost = false;
 
   // Start deadline, drain deadline or kill deadline, whichever the phase has. Setting it again replaces
   // it.

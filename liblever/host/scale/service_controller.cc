@@ -103,6 +103,13 @@ void ServiceController::OnDraining(Instance* instance) {
   Evaluate();
 }
 
+void ServiceController::OnLost(Instance* instance) {
+  instance->phase = InstancePhase::kDraining;
+  instance->CheckPhase();
+  Publish();
+  Evaluate();
+}
+
 void ServiceController::OnGone(Instance* instance, const Status& why) {
   const InstancePhase phase = instance->phase;
   const uint64_t version = instance->version;
@@ -121,7 +128,7 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
       backoff_.OnCrash(now_ns, 0, shell_->NextRandom());
       FailStart(why);
     }
-  } else if (phase != InstancePhase::kDraining) {
+  } else if (phase != InstancePhase::kDraining || instance->lost) {
     last_error_ = why;
     backoff_.OnCrash(now_ns, uptime_ns, shell_->NextRandom());
     Publish();

@@ -66,6 +66,8 @@ class ServiceController {
   void OnLoad(Instance* instance);
   // It is draining by its own wish.
   void OnDraining(Instance* instance);
+  // It was ready and takes no calls any more, although nobody asked it to: OnGone() follows.
+  void OnLost(Instance* instance);
   // Nothing of it is left. `why` says how it ended, with its last words.
   void OnGone(Instance* instance, const Status& why);
 
