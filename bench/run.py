@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from lever_testing import BUILD, Host, write_service  # noqa: E402
 
-NODE_MODULES = BUILD / "lib" / "lever" / "runtime" / "node" / "node_modules"
+NODE_MODULES = BUILD / "runtime" / "node" / "node_modules"
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 
 

@@ -33,7 +33,7 @@ class Client:
     """A program outside of the host's care, on the same machine."""
 
     def __init__(self, host):
-        modules = BUILD / "lib" / "lever" / "runtime" / "node" / "node_modules"
+        modules = BUILD / "runtime" / "node" / "node_modules"
         self.process = subprocess.Popen(
             ["node", "-e", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**host.environment(), "NODE_PATH": str(modules)})

@@ -88,7 +88,7 @@ def test_a_gibibyte_arrives_and_memory_stays(host, tmp_path, way, direction):
     host.deploy(write_service(tmp_path / "files", {"s.js": SERVICE, "shared.js": SHARED},
                               name="files", jsEntry="s.js"))
     (tmp_path / "client.js").write_text(CLIENT)
-    modules = BUILD / "lib" / "lever" / "runtime" / "node" / "node_modules"
+    modules = BUILD / "runtime" / "node" / "node_modules"
     total = TOTAL_MIB << 20
     relayed = host.counters().calls_relayed
     done = subprocess.run(
