@@ -76,8 +76,9 @@ class ServiceTest : public LoopTest {
     Do([&] {
       service.reset();
       channels.clear();
-      host.reset();
+      host->server.reset();
     });
+    // Calls that were open end in this turn, and tell their handlers.
     Settle();
   }
 
