@@ -42,9 +42,12 @@ namespace lever::fleet {
 
 class Spawner {
  public:
-  // How often memory is looked at where no cgroup limits it. What a process takes in between is what
-  // it may be over its limit by.
+  // How often memory is looked at where no cgroup limits it, or less often, so that looking takes no more
+  // than a twentieth of a core. What a process takes in between is what it may be over its limit by.
   static constexpr int64_t kSampleIntervalNs = 200 * kNanosPerMilli;
+  static constexpr int64_t kSampleShare = 20;
+  // How often a group of cgroup v1, in which the kernel ends one process, is looked at to end the others.
+  static constexpr int64_t kOomIntervalNs = kNanosPerSecond;
   // Between two attempts to kill what is left of an instance: doubling from the first to the last.
   static constexpr int64_t kSweepFirstNs = 4 * kNanosPerMilli;
   static constexpr int64_t kSweepLastNs = 256 * kNanosPerMilli;

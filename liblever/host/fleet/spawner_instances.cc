@@ -218,14 +218,15 @@ bool Spawner::NeedsSampling(const Instance& instance) const {
 // Looks who is over a limit that the kernel does not hold (no cgroup), or holds by ending one process
 // of several (v1).
 void Spawner::Sample() {
-  sample_ns_ = kNever;
+  const int64_t begun_ns = NowNs();
   const bool by_tree = cgroups_.ram_limit() == RamLimitKind::kSampling;
   std::map<uint64_t, std::vector<ProcessEntry>> processes;
   if (by_tree) processes = ProcessesByInstance();
   bool over = false;
+  bool any = false;
   for (auto& [id, instance] : instances_) {
     if (!NeedsSampling(instance)) continue;
-    sample_ns_ = NowNs() + kSampleIntervalNs;
+    any = true;
     if (by_tree) {
       std::vector<pid_t> pids;
       for (const ProcessEntry& process : processes[id]) pids.push_back(process.pid);
@@ -237,6 +238,10 @@ void Spawner::Sample() {
     instance.kill = instance.over_limit;
     over |= instance.over_limit;
   }
+  const int64_t now_ns = NowNs();
+  const int64_t pause_ns =
+      by_tree ? std::max(kSampleIntervalNs, kSampleShare * (now_ns - begun_ns)) : kOomIntervalNs;
+  sample_ns_ = any ? now_ns + pause_ns : kNever;
   if (over) Sweep();
 }
 

@@ -109,7 +109,8 @@ Status SpawnerLink::Spawn(const std::string& path) {
 
 SpawnerLink::~SpawnerLink() {
   loop_->Unwatch(this);
-  if (pid_ == 0) return;
+  // A forked child of the host frees its copy, and leaves the spawner to the host.
+  if (pid_ == 0 || loop_->Forked()) return;
   // Not close() alone: a forked child of this process may have a copy of the socket.
   shutdown(socket_.get(), SHUT_RDWR);
   AwaitEnd();

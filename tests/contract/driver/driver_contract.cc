@@ -1,4 +1,8 @@
 // What every driver promises.
+#include <set>
+
+#include "liblever/base/ids.h"
+#include "liblever/base/random.h"
 #include "tests/contract/driver/contract.h"
 
 namespace lever::fleet {
@@ -163,6 +167,43 @@ TEST_P(DriverContract, ItsEndEndsAllInstancesAndNoEventFollows) {
   EXPECT_EQ(Receive(first), "");
   EXPECT_EQ(Receive(attach_), "");
   EXPECT_TRUE(RunUntil([&] { return !Alive(Of(1).started->pid) && !Alive(Of(2).started->pid); }));
+}
+
+TEST_P(DriverContract, WhateverIsAskedInWhateverOrderEndsInOrder) {
+  constexpr uint64_t kIds = 6;
+  constexpr int kCalls = 300;
+  const uint64_t seed = RandomSeed();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Random random(seed);
+  const std::vector<std::vector<std::string>> programs = {
+      {"wait"}, {"exit", "0"}, {"out", "a", "err", "b", "wait"}, {"ignore-term", "wait"},
+      {"bytes", "100000", "wait"}};
+  std::set<uint64_t> used;
+  for (int call = 0; call < kCalls; ++call) {
+    const uint64_t id = 1 + random.Below(kIds);
+    switch (random.Below(5)) {
+      case 0:
+        if (used.contains(id) && !Of(id).removed) break;
+        used.insert(id);
+        if (random.Below(5) == 0) {
+          InstanceSpec spec = Spec({});
+          spec.argv = {folder_ + "/is-not-there"};
+          Start(id, std::move(spec));
+        } else {
+          Run(id, programs[random.Below(static_cast<uint32_t>(programs.size()))]);
+        }
+        break;
+      case 1: Stop(id, StopKind::kGraceful); break;
+      case 2: Stop(id, StopKind::kKill); break;
+      case 3: Remove(id); break;
+      case 4: (void)loop_->Turn(random.Below(2) * kNanosPerMilli); break;
+    }
+  }
+  for (const uint64_t id : used) Remove(id);
+  for (const uint64_t id : used) {
+    ASSERT_TRUE(RunUntil([&] { return Of(id).removed; })) << id;
+    EXPECT_FALSE(Of(id).started && Alive(Of(id).started->pid));
+  }
 }
 
 TEST_P(DriverContract, SaysWhatItIs) { EXPECT_FALSE(holder_->driver()->Describe().empty()); }

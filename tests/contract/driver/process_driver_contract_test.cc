@@ -1,6 +1,8 @@
-// The suite on the process driver with the real lever-spawner: with the cgroups of this machine, and as
-// on a machine without any.
+// The suite on the process driver with the real lever-spawner: with the cgroups of this machine, in a
+// cgroup that it is given, and as on a machine without any.
+#include "liblever/host/fleet/proc_file.h"
 #include "liblever/host/fleet/process_driver.h"
+#include "liblever/host/fleet/spawner_cgroup.h"
 #include "tests/contract/driver/contract.h"
 
 namespace lever::fleet {
@@ -16,10 +18,21 @@ class ProcessHolder final : public DriverHolder {
   std::unique_ptr<ProcessDriver> driver_;
 };
 
-std::unique_ptr<DriverHolder> OpenProcessDriver(Loop* loop, bool use_cgroups) {
+enum class Cgroups { kNone, kOwn, kRoot };
+
+// v1's group where that has the memory controller, so that it is used alone.
+std::string CgroupRootHere() {
+  const std::string groups = ReadProcFile("/proc/self/cgroup");
+  const std::string mounts = ReadProcFile("/proc/self/mountinfo");
+  const std::string v1 = OwnCgroupDirectory(groups, mounts, "memory");
+  return v1.empty() ? OwnCgroupDirectory(groups, mounts, "") : v1;
+}
+
+std::unique_ptr<DriverHolder> OpenProcessDriver(Loop* loop, Cgroups cgroups) {
   ProcessDriverOptions options;
   options.spawner_path = LEVER_SPAWNER;
-  options.use_cgroups = use_cgroups;
+  options.use_cgroups = cgroups != Cgroups::kNone;
+  if (cgroups == Cgroups::kRoot) options.cgroup_root = CgroupRootHere();
   auto driver = ProcessDriver::Open(loop, options);
   EXPECT_TRUE(driver.ok()) << driver.status().ToString();
   if (!driver.ok()) return nullptr;
@@ -27,8 +40,9 @@ std::unique_ptr<DriverHolder> OpenProcessDriver(Loop* loop, bool use_cgroups) {
 }
 
 constexpr DriverImplementation kImplementations[] = {
-    {"WithCgroups", [](Loop* loop) { return OpenProcessDriver(loop, true); }},
-    {"WithoutCgroups", [](Loop* loop) { return OpenProcessDriver(loop, false); }},
+    {"WithCgroups", [](Loop* loop) { return OpenProcessDriver(loop, Cgroups::kOwn); }},
+    {"InACgroupRoot", [](Loop* loop) { return OpenProcessDriver(loop, Cgroups::kRoot); }},
+    {"WithoutCgroups", [](Loop* loop) { return OpenProcessDriver(loop, Cgroups::kNone); }},
 };
 
 INSTANTIATE_TEST_SUITE_P(Process, DriverContract, testing::ValuesIn(kImplementations),

@@ -149,6 +149,26 @@ TEST_P(SpawnerEndTest, AForkedCopyOfTheHostsSocketKeepsNothingAlive) {
   ::kill(copy, SIGKILL);
 }
 
+TEST_P(SpawnerEndTest, AForkedChildThatFreesItsCopyEndsNothing) {
+  const std::unique_ptr<Loop> loop = OpenLoop();
+  auto driver = ProcessDriver::Open(loop.get(), Options(GetParam()));
+  ASSERT_TRUE(driver.ok()) << driver.status().ToString();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    driver->reset();
+    ::_exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  Recorder recorder;
+  recorder.Expect(1);
+  (*driver)->Start(1, Spec(1, {"exit", "6"}), &recorder);
+  ASSERT_TRUE(RunUntil(*loop, [&] { return recorder.Of(1).exited || recorder.Of(1).failed; }));
+  ASSERT_TRUE(recorder.Of(1).exited);
+  EXPECT_EQ(recorder.Of(1).exited->code, 6);
+}
+
 // ---- The spawner is killed ----
 
 TEST_P(SpawnerEndTest, ASpawnerThatIsKilledTakesItsInstancesWithIt) {
