@@ -94,7 +94,8 @@ void Binding::OnReadable() {
   }
 }
 
-// False if nothing more can be delivered.
+// False if nothing more can be delivered. Here the functions of napi.h are not used: they abort the
+// process where the environment is being ended, as by worker.terminate().
 bool Binding::Deliver(size_t count) {
   const Napi::HandleScope scope(env_);
   events_.Begin();
@@ -102,24 +103,30 @@ bool Binding::Deliver(size_t count) {
     Account(batch_[i]);
     if (!events_.Add(batch_[i])) return Undeliverable();
   }
-  napi_value arguments[2] = {Napi::Number::New(env_, static_cast<double>(count)), events_.large()};
-  if (arguments[1] == nullptr) arguments[1] = Napi::Env(env_).Undefined();
+  napi_value global, dispatch;
+  napi_value arguments[2] = {nullptr, events_.large()};
+  if (napi_create_uint32(env_, static_cast<uint32_t>(count), &arguments[0]) != napi_ok ||
+      (arguments[1] == nullptr && napi_get_undefined(env_, &arguments[1]) != napi_ok) ||
+      napi_get_global(env_, &global) != napi_ok ||
+      (dispatch = dispatch_.Value()) == nullptr) {
+    return Undeliverable();
+  }
   const napi_status status =
-      napi_make_callback(env_, *async_context_, Napi::Env(env_).Global(), dispatch_.Value(), 2,
-                         arguments, nullptr);
+      napi_make_callback(env_, *async_context_, global, dispatch, 2, arguments, nullptr);
   return status == napi_ok || Undeliverable();
 }
 
 // Either something was thrown, and is what the process dies of (the dispatcher catches what programs
 // throw), or the environment is ending, and nobody is there to hear of anything.
 bool Binding::Undeliverable() {
-  const Napi::Env env(env_);
-  if (env.IsExceptionPending()) {
-    const Napi::Error error = env.GetAndClearPendingException();
-    napi_fatal_exception(env_, error.Value());
-  } else {
-    uv_poll_stop(&poll_);
+  bool pending = false;
+  napi_value error;
+  if (napi_is_exception_pending(env_, &pending) == napi_ok && pending &&
+      napi_get_and_clear_last_exception(env_, &error) == napi_ok &&
+      napi_fatal_exception(env_, error) == napi_ok) {
+    return false;
   }
+  uv_poll_stop(&poll_);
   return false;
 }
 
