@@ -18,3 +18,6 @@ exports.divide = (a, b) => {
   if (b === 0) throw Object.assign(new RangeError('division by zero'), { dividend: a });
   return a / b;
 };
+
+// Bytes come and go as they are: a Buffer in, a Buffer out.
+exports.reverse = (bytes) => Buffer.from(bytes).reverse();
