@@ -188,6 +188,9 @@ class Loop {
   // completions): while set, they are work left, and fd() is readable. Costs nothing until the word
   // is let go.
   void SetWorkOutside(bool waiting) { work_outside_ = waiting; }
+  // Whoever lets go with work left makes a new edge of it, for an edge-triggered poller that was told
+  // of nothing and waits again.
+  void WantEdge() { asks_.fetch_or(kAskEdge); }
   // EPOLLET is added. EPOLLERR and EPOLLHUP are always reported, except for a paused source.
   Status Watch(int fd, uint32_t events, IoSource* source);
   // Changes the interest; what is ready now is announced again. 0 pauses it: nothing is announced,
