@@ -83,14 +83,23 @@ bool Lead::Wait(CallWaiter* waiter, int64_t timeout_ns,
   return waiter->done;
 }
 
-bool Lead::Finish(CallWaiter* waiter, Completion* completion, lever_status refused) {
+bool Lead::Finish(CallWaiter* waiter, Completion* completion,
+                  const std::function<void()>& hand_over) {
   const std::lock_guard lock(mutex_);
   if (waiter->abandoned || waiter->done) return false;
+  hand_over();
   waiter->done = true;
   waiter->completion = completion;
-  waiter->refused = refused;
   waiter->changed_.notify_one();
   return true;
+}
+
+void Lead::Refuse(CallWaiter* waiter, lever_status why) {
+  const std::lock_guard lock(mutex_);
+  if (waiter->abandoned || waiter->done) return;
+  waiter->done = true;
+  waiter->refused = why;
+  waiter->changed_.notify_one();
 }
 
 }  // namespace lever::capi

@@ -69,8 +69,11 @@ class Lead {
   bool IsDone(CallWaiter* waiter);
   bool IsAbandoned(CallWaiter* waiter);
 
-  // On the loop: ends the waiting. False: it was abandoned, and nothing was taken.
-  bool Finish(CallWaiter* waiter, Completion* completion, lever_status refused);
+  // On the loop: ends the waiting. False: it was abandoned, and nothing was done. `hand_over` is called
+  // before the waiter knows, to whom the completion belongs from then on.
+  bool Finish(CallWaiter* waiter, Completion* completion, const std::function<void()>& hand_over);
+  // The same for one that gets none.
+  void Refuse(CallWaiter* waiter, lever_status why);
 
  private:
   enum : uint32_t { kNobody, kNext, kWaiter };

@@ -140,13 +140,18 @@ void lever_queue::CompleteCall(Slot* slot, lever::route::Outcome outcome) {
   slot->done = completion;
   CallWaiter* waiter = std::exchange(slot->waiter, nullptr);
   if (waiter == nullptr) return;
-  if (lead_.Finish(waiter, completion, LEVER_OK)) {
+  HandOver(completion, waiter);
+  waiter->Unref();
+}
+
+// Gives a completion to the thread that waits for it, unless it does not any more.
+void lever_queue::HandOver(Completion* completion, CallWaiter* waiter) {
+  lead_.Finish(waiter, completion, [this, completion] {
     completion->unlink();
     --waiting_count_;
     loop->SetWorkOutside(waiting_count_ > 0);
     EndOf(*completion);
-  }
-  waiter->Unref();
+  });
 }
 
 void lever_queue::CompleteStream(Slot* slot, lever::route::Outcome outcome) {
@@ -189,11 +194,13 @@ lever_status lever_queue::Next(lever_event* events, size_t event_size, size_t ca
     status = RunUntilEvent(capacity, timeout_ns);
     *count = Deliver(events, event_size, std::min(capacity, capi::kDeliveredMax));
     loop->SetWorkOutside(waiting_count_ > 0);
+    if (*count == 0) loop->WantEdge();
     RecountNow();
     loop->Leave();
   }
   lead_.Release();
-  return status;
+  // Somebody has held the word for a request of his all the time. He leaves an edge with what is left.
+  return status == LEVER_BUSY ? LEVER_OK : status;
 }
 
 lever_status lever_queue::RunUntilEvent(size_t capacity, int64_t timeout_ns) {
@@ -311,17 +318,11 @@ Status lever_queue::WaitFor(lever_call call, int64_t timeout_ns, CallWaiter* wai
 void lever_queue::Attach(lever_call call, CallWaiter* waiter) {
   Slot* slot = slots.Find(call, capi::Of(capi::kCall));
   if (slot == nullptr) {
-    lead_.Finish(waiter, nullptr, LEVER_INVALID_ARGUMENT);
+    lead_.Refuse(waiter, LEVER_INVALID_ARGUMENT);
   } else if (slot->done != nullptr) {
-    Completion* completion = slot->done;
-    if (lead_.Finish(waiter, completion, LEVER_OK)) {
-      completion->unlink();
-      --waiting_count_;
-      loop->SetWorkOutside(waiting_count_ > 0);
-      EndOf(*completion);
-    }
+    HandOver(slot->done, waiter);
   } else if (slot->waiter != nullptr && !lead_.IsAbandoned(slot->waiter)) {
-    lead_.Finish(waiter, nullptr, LEVER_BUSY);
+    lead_.Refuse(waiter, LEVER_BUSY);
   } else {
     if (slot->waiter != nullptr) slot->waiter->Unref();
     slot->waiter = waiter;

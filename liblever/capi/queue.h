@@ -105,6 +105,7 @@ struct lever_queue final : lever::capi::Object {
   void RecycleDelivered();
   void Recycle(lever::capi::Completion* completion);
   void RecountNow();
+  void HandOver(lever::capi::Completion* completion, lever::capi::CallWaiter* waiter);
   void Attach(lever_call call, lever::capi::CallWaiter* waiter);
   void Drive(lever::capi::CallWaiter* waiter, int64_t timeout_ns);
 

@@ -159,16 +159,8 @@ class Events {
 // A service with the methods that the tests use, or a client, closed and destroyed at its end.
 class Service {
  public:
-  explicit Service(Events* events, void* user_data = nullptr) : events_(events) {
-    lever_service_options options{};
-    options.size = sizeof(options);
-    options.name = "test";
-    options.name_size = LEVER_NUL_TERMINATED;
-    options.host = kNoHost;
-    options.host_size = LEVER_NUL_TERMINATED;
-    options.listen = "127.0.0.1:0";
-    options.listen_size = LEVER_NUL_TERMINATED;
-    options.user_data = user_data;
+  explicit Service(Events* events) : Service(events, Options()) {}
+  Service(Events* events, const lever_service_options& options) : events_(events) {
     EXPECT_EQ(lever_service_create(events->get(), &options, &service_, nullptr), LEVER_OK);
     for (const char* name : {"echo", "other", "echoChan"}) {
       EXPECT_EQ(lever_service_add_method(service_, name, LEVER_NUL_TERMINATED,
@@ -193,6 +185,17 @@ class Service {
     details.size = sizeof(details);
     EXPECT_EQ(lever_service_get_details(service_, &details), LEVER_OK);
     return details.listening;
+  }
+  static lever_service_options Options() {
+    lever_service_options options{};
+    options.size = sizeof(options);
+    options.name = "test";
+    options.name_size = LEVER_NUL_TERMINATED;
+    options.host = kNoHost;
+    options.host_size = LEVER_NUL_TERMINATED;
+    options.listen = "127.0.0.1:0";
+    options.listen_size = LEVER_NUL_TERMINATED;
+    return options;
   }
   lever_service* get() const { return service_; }
   // The test destroys it by itself.
