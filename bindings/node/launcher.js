@@ -10,11 +10,13 @@
 // Exit codes: 0 when the host has drained the instance, 1 for everything else, with the reason on
 // standard error, whose last lines the callers of a service that does not start are told.
 
+const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 
 const OWN = __dirname;
+const ENTRIES_LOOKED_AT_MAX = 2000;
 
 // Where `lever` is for the file at `from`: the bundle's own package, or this one.
 function packageFor(from) {
@@ -26,7 +28,27 @@ function packageFor(from) {
   }
 }
 
-// What the bundle does not find is looked for here: `lever` itself, by require and by import.
+// Whether a file of the bundle may be an ES module. Those below node_modules have their own packages.
+function mayHaveModules(folder) {
+  let left = ENTRIES_LOOKED_AT_MAX;
+  const look = (at) => {
+    for (const entry of fs.readdirSync(at, { withFileTypes: true })) {
+      if (--left < 0 || entry.name.endsWith('.mjs')) return true;
+      const file = path.join(at, entry.name);
+      if (entry.isDirectory() && entry.name !== 'node_modules' && look(file)) return true;
+      if (entry.name === 'package.json' && JSON.parse(fs.readFileSync(file, 'utf8')).type === 'module') return true;
+    }
+    return false;
+  };
+  try {
+    return look(folder);
+  } catch {
+    return true; // in doubt
+  }
+}
+
+// What the bundle does not find is looked for here: `lever` itself, by require and by import. Hooks for
+// import have a thread of their own, which a start should not wait for without need.
 function offerOwnPackage() {
   const resolve = Module._resolveFilename;
   Module._resolveFilename = function resolveOrOwn(request, ...rest) {
@@ -37,18 +59,24 @@ function offerOwnPackage() {
       return path.join(OWN, 'index.js');
     }
   };
+  if (!mayHaveModules(process.cwd())) return;
   Module.register(pathToFileURL(path.join(OWN, 'lib', 'resolve-hooks.mjs')), {
     data: pathToFileURL(path.join(OWN, 'index.mjs')).href,
   });
 }
 
-async function load(file) {
-  try {
-    return require(file);
-  } catch (error) {
-    if (error.code !== 'ERR_REQUIRE_ESM' && error.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
-    return import(pathToFileURL(file).href);
+// Whether Node takes the file for an ES module.
+function isModule(file) {
+  if (!file.endsWith('.js')) return file.endsWith('.mjs');
+  for (let at = path.dirname(file); ; at = path.dirname(at)) {
+    const description = path.join(at, 'package.json');
+    if (fs.existsSync(description)) return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
+    if (at === path.dirname(at)) return false;
   }
+}
+
+async function load(file) {
+  return isModule(file) ? import(pathToFileURL(file).href) : require(file);
 }
 
 // The object whose functions are the methods: an ES module may export them as its default.
