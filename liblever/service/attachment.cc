@@ -4,6 +4,7 @@
 #include <string>
 #include <variant>
 
+#include "liblever/policy/silence.h"
 #include "liblever/route/host_link.h"
 #include "liblever/route/wire.h"
 
@@ -43,6 +44,7 @@ void Attachment::OnWelcome(const InstanceWelcome& welcome) {
         kReportIntervalMinNs);
   }
   reported_ = LoadReport();
+  loop_->Arm(this, loop_->now_ns() + policy::kHeartbeatNs);
   link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
   handler_->OnWelcome(welcome);
 }
@@ -82,11 +84,15 @@ void Attachment::LoadChanged(Urgency urgency) {
 }
 
 void Attachment::OnTimer() {
-  LoadReport report = load_->Report();
-  if (!attached_ || report == reported_) return;
-  reported_ns_ = loop_->now_ns();
-  session_.Send(WriteLoad(report));
-  reported_ = report;
+  if (!attached_) return;
+  const LoadReport report = load_->Report();
+  const bool due = loop_->now_ns() >= DeadlineAfter(reported_ns_, policy::kHeartbeatNs);
+  if (report != reported_ || due) {
+    reported_ns_ = loop_->now_ns();
+    session_.Send(WriteLoad(report));
+    reported_ = report;
+  }
+  loop_->Arm(this, DeadlineAfter(reported_ns_, policy::kHeartbeatNs));
 }
 
 }  // namespace lever::service

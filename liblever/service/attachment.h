@@ -2,7 +2,9 @@
 //
 // Load is reported every load interval while it changes, and at once when the first request begins or
 // the last one ends; but never sooner than kReportSpacingNs after the report before, so that a caller
-// who calls again and again does not double its instance's work.
+// who calls again and again does not double its instance's work. Where nothing changes, the same report
+// goes out every heartbeat (policy/silence.h), so that the host can tell an idle instance from one that
+// is stuck.
 //
 // Threads: used only by who holds the loop's word.
 #ifndef LIBLEVER_SERVICE_ATTACHMENT_H_

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "liblever/base/random.h"
+#include "liblever/policy/silence.h"
 #include "liblever/service/attach_messages.h"
 #include "liblever/service/attachment.h"
 #include "liblever/service/load_tracker.h"
@@ -93,6 +94,7 @@ TEST_F(Attaching, LoadIsReportedAtTheEdgesAtOnceAndElseByTheInterval) {
     held.push_back(&call);
   };
   Advance(kNanosPerSecond);
+  Advance(kReportSpacingNs);
   const size_t before = Loads().size();
   rpc::Channel* caller = Introduced();
   Call(caller, {});
@@ -118,9 +120,18 @@ TEST_F(Attaching, LoadIsReportedAtTheEdgesAtOnceAndElseByTheInterval) {
   Advance(1);
   ASSERT_EQ(Loads().size(), before + 3);
   EXPECT_EQ(Loads().back().calls(), 0u);
-  // Nothing changes, nothing is told.
-  AdvanceInSteps(kNanosPerSecond, 50 * kNanosPerMilli);
+  // Nothing changes, nothing is told before the heartbeat.
+  AdvanceInSteps(policy::kHeartbeatNs - 50 * kNanosPerMilli, 50 * kNanosPerMilli);
   EXPECT_EQ(Loads().size(), before + 3);
+}
+
+TEST_F(Attaching, AnIdleInstanceSaysEverySecondThatItLives) {
+  Start();
+  Advance(policy::kHeartbeatNs);
+  const size_t before = Loads().size();
+  AdvanceInSteps(10 * kNanosPerSecond, 100 * kNanosPerMilli);
+  EXPECT_EQ(Loads().size(), before + 10);
+  EXPECT_EQ(Loads().back().calls_total(), 0u);
 }
 
 TEST_F(Attaching, ACallerThatCallsAgainAndAgainCostsFiftyReportsASecond) {

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include <utility>
+#include <vector>
 
 #include "liblever/base/ids.h"
 #include "liblever/base/log.h"
@@ -171,6 +172,60 @@ Status ControlLoop::WithLastWords(const Instance& instance, const std::string& w
   const std::string words = options_.output->LastWords(instance.key);
   if (!words.empty()) message += "; its last words on stderr:\n" + words;
   return Unavailable(std::move(message)).WithExecuted(LEVER_EXECUTED_NO);
+}
+
+// ---- Silence ----
+
+void ControlLoop::Heard(Instance* instance) {
+  instance->silence.Heard();
+  if (!silence_timer_.armed()) {
+    silence_looked_ns_ = loop().now_ns();
+    loop().Arm(&silence_timer_, loop().now_ns() + policy::kSilenceLookNs);
+  }
+  if (instance->phase != InstancePhase::kStalled) return;
+  Note(*instance, "is heard again");
+  instance->controller->OnHeardAgain(instance);
+}
+
+void ControlLoop::LookForSilence() {
+  const int64_t elapsed_ns = loop().now_ns() - std::exchange(silence_looked_ns_, loop().now_ns());
+  std::vector<uint64_t> silent;  // by key: what is done about one may end it
+  bool any_attached = false;
+  for (const auto& [key, instance] : instances_) {
+    if (instance->peer == nullptr) continue;
+    any_attached = true;
+    instance->silence.Pass(elapsed_ns);
+    if (instance->silence.stalled()) silent.push_back(key);
+  }
+  if (any_attached) loop().Arm(&silence_timer_, loop().now_ns() + policy::kSilenceLookNs);
+  for (const uint64_t key : silent) {
+    Instance* instance = FindInstance(key);
+    if (instance == nullptr) continue;
+    if (instance->phase == InstancePhase::kReady) Stalled(instance);
+    if (instance->phase == InstancePhase::kStalled && instance->silence.over()) {
+      StalledTooLong(instance);
+    }
+  }
+}
+
+void ControlLoop::Stalled(Instance* instance) {
+  constexpr int64_t kSeconds = policy::kStalledAfterNs / kNanosPerSecond;
+  const std::string what = "stalled: it has said nothing for " + std::to_string(kSeconds) +
+                           " s and gets no new calls until it is heard again";
+  Note(*instance, what);
+  Log(LogLevel::kWarning, instance->controller->name().ToString() + ": instance " + instance->id +
+                              " is " + what);
+  instance->controller->OnStalled(instance);
+}
+
+void ControlLoop::StalledTooLong(Instance* instance) {
+  if (!instance->ended_because.ok()) return;  // it is being ended already
+  const Status because = WithLastWords(
+      *instance, "the instance said nothing for " +
+                     std::to_string(policy::kStallTimeoutNs / kNanosPerSecond) + " s (stallTimeout)");
+  Note(*instance, instance->attached ? "detached: it was stalled too long"
+                                     : "killed: it was stalled too long");
+  Kill(instance, because);
 }
 
 // ---- What the driver tells ----

@@ -25,7 +25,7 @@ std::string CallerIdentity(const fleet::Caller& caller) { return caller.identity
 ControlLoop::ControlLoop(ControlOptions options)
     : options_(std::move(options)), random_(options_.random_seed) {}
 
-ControlLoop::~ControlLoop() = default;
+ControlLoop::~ControlLoop() { loop().Disarm(&silence_timer_); }
 
 StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options) {
   std::unique_ptr<ControlLoop> control(new ControlLoop(std::move(options)));
@@ -207,6 +207,7 @@ StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& 
   LEVER_ASSIGN_OR_RETURN(Instance* const instance,
                          started ? AttachStarted(hello) : AttachProgram(hello));
   instance->peer = std::move(peer);
+  Heard(instance);
   instance->runtime = hello.runtime;
   if (instance->pid == 0) instance->pid = hello.pid;
   if (hello.concurrency_max != 0 && instance->concurrency_max == 0) {
@@ -234,6 +235,7 @@ void ControlLoop::AttachReady(uint64_t instance_key) {
     Instance* instance = FindInstance(instance_key);
     if (instance == nullptr) return;
     instance->said_ready = true;
+    Heard(instance);
     BecomeReadyIfReachable(instance);
   });
 }
@@ -256,15 +258,17 @@ void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report
     // A clock that is ahead of ours would keep the instance alive for ever.
     instance->last_active_ns = std::max(instance->last_active_ns,
                                         std::min(report.last_active_ns, loop().now_ns()));
+    Heard(instance);
     instance->controller->OnLoad(instance);
   });
 }
 
 void ControlLoop::AttachDraining(uint64_t instance_key) {
   loop().Post([this, instance_key] {
-    if (Instance* instance = FindInstance(instance_key)) {
-      instance->controller->OnDraining(instance);
-    }
+    Instance* instance = FindInstance(instance_key);
+    if (instance == nullptr) return;
+    Heard(instance);
+    instance->controller->OnDraining(instance);
   });
 }
 

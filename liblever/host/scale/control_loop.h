@@ -1,6 +1,9 @@
 // The control plane on its loop: keeps services and instances, drives the driver, answers the data
 // loops.
 //
+// An attached instance that is silent is looked after here too: see policy/silence.h. One that has only
+// an address says nothing, and is never taken for stalled.
+//
 // Threads: see control.h. Everything private is for the control loop.
 #ifndef LIBLEVER_HOST_SCALE_CONTROL_LOOP_H_
 #define LIBLEVER_HOST_SCALE_CONTROL_LOOP_H_
@@ -121,6 +124,10 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   StatusOr<Instance*> AttachStarted(const fleet::AttachHello& hello);
   StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
   void BecomeReadyIfReachable(Instance* instance);
+  void Heard(Instance* instance);
+  void LookForSilence();
+  void Stalled(Instance* instance);
+  void StalledTooLong(Instance* instance);
   void OnUnreachable(Instance* instance);
   void Lose(Instance* instance, const std::string& what, int64_t grace_ns);
   void PollDrain(Instance* instance, int64_t give_up_ns);
@@ -142,6 +149,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   boost::unordered_flat_map<std::string, uint64_t> instances_by_id_;
   boost::unordered_flat_map<uint64_t, Watcher> watchers_;
   std::function<void()> shutdown_done_;
+  int64_t silence_looked_ns_ = 0;
+  FunctionTimer silence_timer_{[this] { LookForSilence(); }};
   std::atomic<uint64_t> introductions_{0};
   std::atomic<uint64_t> instances_started_{0};
 };

@@ -20,6 +20,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/host/fleet/attach.h"
 #include "liblever/host/scale/control.h"
+#include "liblever/policy/silence.h"
 
 namespace lever::scale {
 
@@ -56,6 +57,7 @@ struct Instance {
   int64_t last_active_ns = 0;
 
   std::shared_ptr<fleet::AttachPeer> peer;
+  policy::Silence silence;  // of its attach session
   // Why it is being ended, once somebody has decided that.
   Status ended_because;
   // It went without being asked to: its session, its introduction socket or its process ended first.

@@ -1,7 +1,7 @@
 // What the control plane needs from outside to start an instance: a plan of what to run, and somewhere
 // for what it prints.
 //
-// Threads: called on the control loop; answers come back there.
+// Threads: called on the control loop; answers come back there, never from inside the call.
 #ifndef LIBLEVER_HOST_SCALE_LAUNCH_H_
 #define LIBLEVER_HOST_SCALE_LAUNCH_H_
 

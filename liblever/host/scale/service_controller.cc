@@ -96,6 +96,20 @@ void ServiceController::OnLoad(Instance* instance) {
   if (instance->InFlight() == 0) Evaluate();
 }
 
+void ServiceController::OnStalled(Instance* instance) {
+  instance->phase = InstancePhase::kStalled;
+  instance->CheckPhase();
+  Publish();
+}
+
+void ServiceController::OnHeardAgain(Instance* instance) {
+  instance->phase = InstancePhase::kReady;
+  instance->CheckPhase();
+  held_calls_ = 0;
+  Publish();
+  Evaluate();
+}
+
 void ServiceController::OnDraining(Instance* instance) {
   if (instance->phase >= InstancePhase::kDraining) return;
   shell_->Drain(instance, "it asked to be drained");

@@ -64,6 +64,9 @@ class ServiceController {
   void AddAttached(Instance* instance);
   void OnReady(Instance* instance);
   void OnLoad(Instance* instance);
+  // It says nothing any more, and is heard again.
+  void OnStalled(Instance* instance);
+  void OnHeardAgain(Instance* instance);
   // It is draining by its own wish.
   void OnDraining(Instance* instance);
   // It was ready and takes no calls any more, although nobody asked it to: OnGone() follows.
