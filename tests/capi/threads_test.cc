@@ -219,7 +219,9 @@ TEST_F(DrivenTest, RequestsAreBegunAndAnsweredByOtherThreadsWhileTheirCallersLea
 
 TEST_F(DrivenTest, AClientThatIsClosedWhileOthersCallCompletesAllThatItTook) {
   for (int round = 0; round < 20; ++round) {
-    Events events;
+    lever_queue_options options{};
+    options.in_flight_max = 500;
+    Events events(options);
     auto client = std::make_unique<Client>(&events, "");
     std::atomic<int> accepted{0};
     std::thread caller([&] {

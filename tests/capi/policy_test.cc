@@ -1,0 +1,192 @@
+// policy.h decides as the library does.
+#include "lever/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+lever_address EmptyAddress() {
+  lever_address address{};
+  address.size = sizeof(address);
+  return address;
+}
+
+std::string Format(const lever_address& address) {
+  char text[LEVER_ADDRESS_BYTES_MAX + 1];
+  size_t size = 0;
+  if (lever_address_format(&address, text, sizeof(text), &size, nullptr) != LEVER_OK) return "";
+  EXPECT_EQ(std::strlen(text), size);
+  return text;
+}
+
+TEST(PolicyAbiTest, AnAddressIsTakenApartAndPutTogether) {
+  lever_address address = EmptyAddress();
+  const char text[] = "lever://prod/shop/caf%C3%A9/watchChan";
+  ASSERT_EQ(lever_address_parse(text, LEVER_NUL_TERMINATED, &address, nullptr), LEVER_OK);
+  EXPECT_STREQ(address.environment, "prod");
+  EXPECT_STREQ(address.service, "shop");
+  EXPECT_STREQ(address.resource, "caf\xc3\xa9");
+  EXPECT_STREQ(address.method, "watchChan");
+  EXPECT_EQ(address.has_resource, 1);
+  EXPECT_EQ(address.streaming, 1);
+  EXPECT_EQ(Format(address), text);
+  ASSERT_EQ(lever_address_parse("/shop/buy", 9, &address, nullptr), LEVER_OK);
+  EXPECT_STREQ(address.environment, "");
+  EXPECT_EQ(address.has_resource, 0);
+  EXPECT_EQ(address.streaming, 0);
+  EXPECT_EQ(Format(address), "/shop/buy");
+}
+
+TEST(PolicyAbiTest, TheLongestAddressFits) {
+  lever_address address = EmptyAddress();
+  std::memset(address.environment, 'e', LEVER_ENVIRONMENT_BYTES_MAX);
+  std::memset(address.service, 's', LEVER_SERVICE_BYTES_MAX);
+  std::memset(address.method, 'm', LEVER_METHOD_BYTES_MAX);
+  std::memset(address.resource, ' ', LEVER_RESOURCE_BYTES_MAX);
+  address.has_resource = 1;
+  const std::string text = Format(address);
+  EXPECT_EQ(text.size(), size_t{LEVER_ADDRESS_BYTES_MAX});
+  lever_address back = EmptyAddress();
+  ASSERT_EQ(lever_address_parse(text.data(), text.size(), &back, nullptr), LEVER_OK);
+  EXPECT_STREQ(back.resource, address.resource);
+  char buffer[LEVER_ADDRESS_BYTES_MAX];
+  size_t size = 7;
+  EXPECT_EQ(lever_address_format(&address, buffer, sizeof(buffer), &size, nullptr),
+            LEVER_OUT_OF_RANGE);
+  EXPECT_EQ(size, 7u);
+}
+
+TEST(PolicyAbiTest, WhatIsNoAddressIsRefusedWithItsReason) {
+  lever_address address = EmptyAddress();
+  lever_error* error = nullptr;
+  EXPECT_EQ(lever_address_parse("shop/buy", 8, &address, &error), LEVER_INVALID_ARGUMENT);
+  EXPECT_STRNE(lever_error_message(error), "");
+  lever_error_destroy(error);
+  std::memset(address.service, 's', sizeof(address.service));  // no NUL
+  std::strcpy(address.method, "buy");
+  EXPECT_EQ(Format(address), "");
+  std::strcpy(address.service, "Not-lower");
+  EXPECT_EQ(Format(address), "");
+  address.size = 0;
+  EXPECT_EQ(lever_address_parse("/shop/buy", 9, &address, nullptr), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(lever_address_parse("/shop/buy", 9, nullptr, nullptr), LEVER_INVALID_ARGUMENT);
+}
+
+TEST(PolicyAbiTest, ShardsAndTheirOwners) {
+  uint32_t shard = 0;
+  ASSERT_EQ(lever_shard_of("prod", 4, "shop", 4, "ann", 3, 256, &shard), LEVER_OK);
+  uint32_t half = 0;
+  ASSERT_EQ(lever_shard_of("prod", 4, "shop", 4, "ann", 3, 128, &half), LEVER_OK);
+  EXPECT_EQ(half, shard / 2) << "the top bits";
+  EXPECT_EQ(lever_shard_of("prod", 4, "shop", 4, "ann", 3, 100, &shard), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(lever_shard_of("prod", 4, "shop", 4, "ann", 3, 0, &shard), LEVER_INVALID_ARGUMENT);
+
+  const char* instances[] = {"i-1", "i-2", "i-3"};
+  std::vector<int> owned(3);
+  for (uint32_t s = 0; s < 256; ++s) {
+    size_t owner = 9;
+    ASSERT_EQ(lever_shard_owner(s, instances, 3, &owner), LEVER_OK);
+    ASSERT_LT(owner, 3u);
+    ++owned[owner];
+    // Without another instance than the owner the owner stays.
+    if (owner != 2) {
+      size_t again = 9;
+      ASSERT_EQ(lever_shard_owner(s, instances, 2, &again), LEVER_OK);
+      EXPECT_EQ(again, owner);
+    }
+  }
+  for (const int count : owned) EXPECT_GT(count, 50);
+  size_t owner = 0;
+  EXPECT_EQ(lever_shard_owner(1, instances, 0, &owner), LEVER_INVALID_ARGUMENT);
+}
+
+TEST(PolicyAbiTest, ThePeerWithLessToDoIsPicked) {
+  lever_peer_load peers[3] = {};
+  for (lever_peer_load& peer : peers) peer.size = sizeof(peer);
+  peers[0].in_flight = 20;
+  peers[1].in_flight = 1;
+  peers[2].excluded = 1;
+  for (uint64_t random = 0; random < 100; ++random) {
+    size_t picked = 9;
+    ASSERT_EQ(lever_pick_peer(peers, sizeof(peers[0]), 3, random * 0x9e3779b97f4a7c15, &picked),
+              LEVER_OK);
+    EXPECT_EQ(picked, 1u);
+  }
+  peers[0].excluded = peers[1].excluded = 1;
+  size_t picked = 9;
+  EXPECT_EQ(lever_pick_peer(peers, sizeof(peers[0]), 3, 1, &picked), LEVER_NOT_FOUND);
+  EXPECT_EQ(lever_pick_peer(nullptr, sizeof(peers[0]), 0, 1, &picked), LEVER_NOT_FOUND);
+  EXPECT_EQ(lever_pick_peer(peers, 0, 3, 1, &picked), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(picked, 9u);
+}
+
+TEST(PolicyAbiTest, RetriesAreForWhatSurelyDidNotRunWithinTheBudget) {
+  lever_attempt_failure failure{};
+  failure.size = sizeof(failure);
+  failure.status = LEVER_UNAVAILABLE;
+  failure.executed = LEVER_EXECUTED_NO;
+  lever_retry_state state{};
+  state.size = sizeof(state);
+  lever_retry_budget budget{sizeof(budget), LEVER_RETRY_TOKENS_MAX};
+  lever_retry_decision decision{};
+  decision.size = sizeof(decision);
+  const auto decide = [&] {
+    EXPECT_EQ(lever_retry_decide(&failure, 1, INT64_MAX, 0.5, &state, &budget, &decision),
+              LEVER_OK);
+    return decision.action;
+  };
+  EXPECT_EQ(decide(), LEVER_RETRY_AGAIN);
+  EXPECT_EQ(decision.delay_ns, 5'000'000);
+  EXPECT_EQ(state.retries, 1u);
+  EXPECT_EQ(budget.tokens, LEVER_RETRY_TOKENS_MAX - 1);
+  failure.never_written = 1;
+  EXPECT_EQ(decide(), LEVER_RETRY_REDIRECT);
+  EXPECT_EQ(state.redirects, 1u);
+  failure.never_written = 0;
+  failure.executed = LEVER_EXECUTED_UNKNOWN;
+  EXPECT_EQ(decide(), LEVER_RETRY_GIVE_UP);
+  failure.idempotent = 1;
+  EXPECT_EQ(decide(), LEVER_RETRY_AGAIN);
+  budget.tokens = LEVER_RETRY_TOKENS_MAX / 2;
+  EXPECT_EQ(decide(), LEVER_RETRY_GIVE_UP);
+  const double before = budget.tokens;
+  EXPECT_EQ(lever_retry_success(&budget), LEVER_OK);
+  EXPECT_EQ(budget.tokens, before + LEVER_RETRY_TOKENS_PER_SUCCESS);
+  EXPECT_EQ(lever_retry_decide(&failure, 1, INT64_MAX, 1.0, &state, &budget, &decision),
+            LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(lever_retry_decide(&failure, -1, INT64_MAX, 0.5, &state, &budget, &decision),
+            LEVER_INVALID_ARGUMENT);
+}
+
+TEST(PolicyAbiTest, AnInstanceIsStartedForCallsThatWaitAndStoppedWhenIdle) {
+  lever_scale_state state{};
+  state.size = sizeof(state);
+  state.idle_timeout_ns = 1000;
+  lever_scale_decision decision{};
+  decision.size = sizeof(decision);
+  const auto decide = [&](int64_t now_ns) {
+    EXPECT_EQ(lever_scale_decide(&state, now_ns, &decision), LEVER_OK);
+    return decision.action;
+  };
+  EXPECT_EQ(decide(1), LEVER_SCALE_NONE);
+  EXPECT_EQ(decision.wake_at_ns, INT64_MAX);
+  state.held_calls = 1;
+  EXPECT_EQ(decide(1), LEVER_SCALE_START);
+  state.backoff_until_ns = 50;
+  EXPECT_EQ(decide(1), LEVER_SCALE_REFUSE);
+  state.held_calls = 0;
+  state.instances_ready = 1;
+  state.last_active_ns = 100;
+  EXPECT_EQ(decide(500), LEVER_SCALE_NONE);
+  EXPECT_EQ(decision.wake_at_ns, 1100);
+  EXPECT_EQ(decide(1100), LEVER_SCALE_STOP);
+  EXPECT_EQ(lever_scale_decide(&state, -1, &decision), LEVER_INVALID_ARGUMENT);
+  state.size = 1;
+  EXPECT_EQ(lever_scale_decide(&state, 1, &decision), LEVER_INVALID_ARGUMENT);
+}
+
+}  // namespace
