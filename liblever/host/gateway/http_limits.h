@@ -54,6 +54,11 @@ inline constexpr int kKeepaliveIdleSeconds = 60;
 inline constexpr int kKeepaliveIntervalSeconds = 10;
 inline constexpr int kKeepaliveProbes = 6;
 
+// ---- HTTP/2 ----
+// What is left of a request's body after its reply: read and thrown away up to here, for so long.
+inline constexpr size_t kHttp2DiscardBytesMax = 256 * 1024;
+inline constexpr int64_t kHttp2LingerTimeoutNs = kNanosPerSecond;
+
 static_assert(kHttp1HeadBytesMax <= kHttp1InputBytesMax);
 static_assert(kHttp1ChunkHeadBytesMax <= kHttp1InputBytesMax);
 static_assert(kHttpBodyBytesMax < kHttpHeldBytesMax);
