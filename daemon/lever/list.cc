@@ -89,8 +89,8 @@ std::vector<std::string> ServiceCells(const lever::v1::ServiceRow& row) {
   if (row.backoff_ns() > 0)
     notes += "; next start in " + Age(static_cast<int64_t>(row.backoff_ns()));
   return {AddressOf(row.environment(), row.service()),
-          row.version() == 0 ? "attached" : std::to_string(row.version()),
-          std::to_string(row.instances()), row.private_() ? "yes" : "no", notes};
+          row.version() == 0 ? "-" : std::to_string(row.version()), std::to_string(row.instances()),
+          row.private_() ? "yes" : "no", notes};
 }
 
 Status ShowInstances(const Globals& globals, const std::string& service) {

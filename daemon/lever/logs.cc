@@ -26,15 +26,14 @@ std::string TimeOfDay(int64_t unix_ns) {
   return time + "." + std::string(3 - millis.size(), '0') + millis;
 }
 
-// "lever://dev.lever/hello v1 3fa2c1d0 12:30:05.123 | text"; `!` before what came from stderr.
+// "lever://dev.lever/hello v1 i-2699dfa88850 12:30:05.123 | text"; `!` before what came from
+// stderr.
 std::string ForPeople(const lever::v1::LogLine& line) {
-  // The beginning of an id tells the instances of a service apart.
-  constexpr size_t kIdShown = 8;
   std::string text;
   if (line.lost() > 0) text = "(" + std::to_string(line.lost()) + " lines were lost)\n";
   text += "lever://" + line.environment() + "/" + line.service() + " ";
   if (line.version() > 0) text += "v" + std::to_string(line.version()) + " ";
-  if (!line.instance().empty()) text += line.instance().substr(0, kIdShown) + " ";
+  if (!line.instance().empty()) text += line.instance() + " ";
   text += TimeOfDay(line.time_unix_ns()) + (line.stderr() ? " ! " : " | ");
   return text + Plain(line.text()) + "\n";
 }
