@@ -23,6 +23,12 @@ test('one argument of bytes goes as it is, and comes back as bytes', async () =>
   assert.ok((await client.invoke(address, new Uint8Array([1, 2, 3]).subarray(1))).equals(Buffer.from([2, 3])));
 });
 
+test('bytes that were received stay as they were', async () => {
+  const first = await client.invoke(address, Buffer.from('first'));
+  await client.invoke(address, Buffer.from('other'));
+  assert.strictEqual(first.toString(), 'first');
+});
+
 test('large and small answers in one turn do not disturb each other', async () => {
   const sizes = Array.from({ length: 300 }, (_, i) => (i * 7919) % 40000);
   const answers = await Promise.all(sizes.map((n) => client.invoke(address, n, Buffer.alloc(n, n % 256))));

@@ -113,6 +113,24 @@ test('what a program throws within a callback ends it as it would without us', a
   assert.match(rejected.err, /LeverError/);
 });
 
+test('an idle queue does not turn: a silent connection, a paused stream, a writer that waits', async () => {
+  // A descriptor that is readable without a reason would keep one processor busy.
+  await check(`
+    const service = lever.serve({
+      async floodChan(stream) { for (;;) await stream.write(Buffer.alloc(50000)); },
+    }, { name: 'away', host: '127.0.0.1:1', listen: '127.0.0.1:0' });
+    const stream = to(service).stream('/away/floodChan');
+    stream.next().then(() => setTimeout(() => {
+      const before = process.cpuUsage();
+      setTimeout(() => {
+        const { user, system } = process.cpuUsage(before);
+        console.log(user + system < 250000 ? 'idle' : user + system);
+        process.exit();
+      }, 500);
+    }, 300));
+  `, { out: 'idle' });
+});
+
 function inWorker(program) {
   return new Promise((resolve, reject) => {
     const messages = [];

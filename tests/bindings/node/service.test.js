@@ -52,6 +52,10 @@ class Methods {
     }
   }
 
+  // Holds the whole process up.
+  block(ms) { for (const end = Date.now() + ms; Date.now() < end;); }
+  ran(name) { signals.set(name, true); }
+
   async echoChan(stream, greeting) {
     if (greeting !== undefined) await stream.write(greeting);
     for await (const message of stream) await stream.write(message);
@@ -203,6 +207,17 @@ test('cancelling a call cancels those that its method makes', async () => {
   await assert.rejects(call, { code: 'CANCELLED' });
   await until(() => signals.get('tree inner').aborted, 'the inner method learns of it');
   assert.strictEqual(signals.get('tree error').code, 'CANCELLED');
+});
+
+test('a method whose deadline has passed before it could begin does not run', async () => {
+  await client.invoke('/direct/nothing');
+  // Both arrive together; the second waits for the first.
+  const blocks = client.invoke('/direct/block', 200);
+  await assert.rejects(client.call('/direct/ran', ['too late'], { timeoutMs: 50 }),
+    { code: 'DEADLINE_EXCEEDED' });
+  await blocks;
+  await client.invoke('/direct/ran', 'in time');
+  assert.deepStrictEqual([signals.has('too late'), signals.has('in time')], [false, true]);
 });
 
 test('streams in both directions', async () => {
