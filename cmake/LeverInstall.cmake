@@ -4,7 +4,11 @@ install(DIRECTORY include/lever DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MA
 if(TARGET lever)
   include(CMakePackageConfigHelpers)
   set(lever_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lever)
-  install(TARGETS lever EXPORT lever-targets
+  set(lever_libraries lever)
+  if(TARGET lever-host)
+    list(APPEND lever_libraries lever-host)
+  endif()
+  install(TARGETS ${lever_libraries} EXPORT lever-targets
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(EXPORT lever-targets NAMESPACE lever:: DESTINATION ${lever_config_dir})

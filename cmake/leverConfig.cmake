@@ -1,4 +1,5 @@
-# find_package(lever): the targets lever::lever (the C ABI) and, where msgpack-cxx is found,
+# find_package(lever): the targets lever::lever (the C ABI), lever::lever-host (host.h; link it instead of
+# the other, not beside it) and, where msgpack-cxx is found,
 # lever::cpp (lever.hpp). Set LEVER_MSGPACK_INCLUDE to the directory of msgpack.hpp if it is elsewhere.
 include("${CMAKE_CURRENT_LIST_DIR}/lever-targets.cmake")
 find_path(LEVER_MSGPACK_INCLUDE msgpack.hpp)
