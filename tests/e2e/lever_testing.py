@@ -66,6 +66,16 @@ def descendants(pid):
     return found
 
 
+def open_directory():
+    """A new directory that every user may pass through, as those that services run under must.
+
+    pytest's own directories are closed to others.
+    """
+    path = tempfile.mkdtemp(prefix="lever-e2e-")
+    os.chmod(path, 0o755)
+    return path
+
+
 def resident_bytes(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -103,9 +113,7 @@ class Host:
 
     def __enter__(self):
         if self.data_dir is None:
-            # Not below /tmp/pytest-of-root, which is closed to the users that services run under.
-            self.own_dir = tempfile.mkdtemp(prefix="lever-e2e-")
-            os.chmod(self.own_dir, 0o755)
+            self.own_dir = open_directory()
             self.data_dir = os.path.join(self.own_dir, "data")
         self.start()
         return self

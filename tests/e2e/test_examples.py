@@ -1,9 +1,10 @@
 """The examples, run as their first lines say."""
 
 import os
+import shutil
 import subprocess
 
-from lever_testing import BUILD, ROOT, process_exists, wait_until
+from lever_testing import BUILD, ROOT, open_directory, process_exists, wait_until
 
 EMBED = BUILD / "examples" / "embed" / "embed"
 COUNTER = BUILD / "examples" / "counter-cpp" / "bundle"
@@ -33,8 +34,9 @@ def test_curl(host):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_embed_starts_instances_with_its_own_driver(tmp_path):
-    program = subprocess.Popen([EMBED, str(tmp_path / "data"), "127.0.0.1:0"],
+def test_embed_starts_instances_with_its_own_driver():
+    directory = open_directory()
+    program = subprocess.Popen([EMBED, os.path.join(directory, "data"), "127.0.0.1:0"],
                                stdout=subprocess.PIPE, text=True)
     try:
         address = program.stdout.readline().split()[-1]
@@ -52,4 +54,5 @@ def test_embed_starts_instances_with_its_own_driver(tmp_path):
         program.terminate()
         assert program.wait(60) == 0
         program.stdout.close()
+        shutil.rmtree(directory)
     wait_until(lambda: not process_exists(below[0]))
