@@ -38,22 +38,21 @@ class WaitTest : public testing::Test {
   ~WaitTest() override {
     client_.reset();
     stop_ = true;
-    lever_queue_wake(server_queue_);
+    lever_queue_wake(server_events_.get());
     server_.join();
   }
 
   void Serve(std::latch& started) {
-    Events events;
-    Service service(&events);
+    Service service(&server_events_);
     service.Start();
     listening_ = service.listening();
-    server_queue_ = events.get();
     started.count_down();
     while (!stop_) {
       lever_event batch[16];
       size_t count = 0;
-      ASSERT_EQ(lever_queue_next(events.get(), batch, sizeof(batch[0]), 16, -1, &count), LEVER_OK);
-      for (size_t i = 0; i < count; ++i) Answer(events.get(), batch[i]);
+      ASSERT_EQ(lever_queue_next(server_events_.get(), batch, sizeof(batch[0]), 16, -1, &count),
+                LEVER_OK);
+      for (size_t i = 0; i < count; ++i) Answer(server_events_.get(), batch[i]);
     }
   }
   void Answer(lever_queue* queue, const lever_event& event) {
@@ -67,9 +66,9 @@ class WaitTest : public testing::Test {
   }
 
   Events events_;
+  Events server_events_;
   std::optional<Client> client_;
   std::string listening_;
-  lever_queue* server_queue_ = nullptr;
   std::atomic<bool> stop_{false};
   std::thread server_;
 };
