@@ -85,7 +85,7 @@ node_packages() {
   [ ! -f bindings/node/package-lock.json ] && return
   [ "$installed" -nt bindings/node/package-lock.json ] && return
   say "installing the Node package's own needs below bindings/node/node_modules"
-  (cd bindings/node && npm ci --no-audit --no-fund --loglevel=error)
+  (cd bindings/node && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error)
 }
 
 # Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
