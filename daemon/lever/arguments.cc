@@ -15,7 +15,9 @@ StatusOr<std::string> FromJson(std::string_view json, const std::string& what) {
   const lever_status status =
       lever_value_from_json(json.data(), json.size(), &bytes, &size, &error);
   if (status != LEVER_OK) {
-    return InvalidArgument(what + " is not JSON: " + TakeError(status, error).message());
+    std::string why = TakeError(status, error).message();
+    if (why.starts_with("JSON: ")) why.erase(0, 6);
+    return InvalidArgument(what + " is not JSON: " + why);
   }
   std::string value(reinterpret_cast<const char*>(bytes), size);
   lever_free(bytes);
