@@ -142,6 +142,8 @@ Http1Parser::Result Http1Parser::Impl::NextOfHead(std::string_view input) {
       blank_ += 2;
     }
     input.remove_prefix(taken);
+    // The rest of an empty line, perhaps.
+    if (blank_ < kHttp1BlankBytesMax && input == "\r") return {Step::kNeedMore, taken};
   }
   const size_t from = searched_ < kHeadEnd.size() ? 0 : searched_ - kHeadEnd.size() + 1;
   const size_t end = input.find(kHeadEnd, from);

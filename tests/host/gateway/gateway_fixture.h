@@ -257,6 +257,12 @@ class GatewayTest : public LoopTest {
     return instance;
   }
 
+  // So that who does not read is felt soon.
+  static void SmallBuffers(int socket) {
+    const int bytes = 64 * 1024;
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+  }
   // A TCP connection over loopback whose other end the front has.
   UniqueFd Connect() {
     UniqueFd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -266,9 +272,11 @@ class GatewayTest : public LoopTest {
     socklen_t size = sizeof(address);
     auto* any = reinterpret_cast<sockaddr*>(&address);
     EXPECT_EQ(::bind(listening.get(), any, size), 0);
+    SmallBuffers(listening.get());  // what it accepts inherits them
     EXPECT_EQ(::listen(listening.get(), 1), 0);
     EXPECT_EQ(::getsockname(listening.get(), any, &size), 0);
     UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SmallBuffers(socket.get());
     EXPECT_EQ(::connect(socket.get(), any, size), 0);
     EXPECT_TRUE(SetNonBlocking(socket.get()).ok());
     UniqueFd accepted(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));

@@ -446,6 +446,36 @@ TEST_P(HttpApiTest, TooManyHeldBytesAre429) {
   EXPECT_EQ(Post("/hello/echo", "[\"" + part + "\"]").status, 200);
 }
 
+// A reset that came right behind the reply would make some clients drop it.
+TEST_P(HttpApiTest, OverHttp2AReplyBeforeTheUploadsEndWaitsForIt) {
+  Serve();
+  H2Client& client = OpenH2();
+  H2Request* early = nullptr;
+  H2Request* endless = nullptr;
+  H2Request* silent = nullptr;
+  Do([&] {
+    early = &client.Start("POST", "/no/echo", {});
+    endless = &client.Start("POST", "/no/echo", {});
+    silent = &client.Start("POST", "/no/echo", {});
+    early->stream->Write(Slice::Copy(std::string(100'000, 'x')));
+  });
+  ASSERT_TRUE(Until([&] { return !silent->response.body.empty() && !early->response.body.empty(); }));
+  Settle();
+  EXPECT_FALSE(early->response.whole);
+  Do([&] {
+    early->stream->EndWrite();
+    endless->stream->Write(Slice::Copy(std::string(kHttp2DiscardBytesMax + 1, 'x')));
+  });
+  ASSERT_TRUE(Until([&] { return early->stream == nullptr && endless->stream == nullptr; }));
+  EXPECT_EQ(early->response.status, 404);
+  EXPECT_TRUE(early->response.whole);
+  EXPECT_EQ(early->error_code, rpc::kHttp2NoError);
+  EXPECT_TRUE(endless->response.whole);
+  EXPECT_FALSE(silent->response.whole);
+  Advance(kHttp2LingerTimeoutNs);
+  EXPECT_TRUE(Until([&] { return silent->response.whole; }));
+}
+
 TEST_P(HttpApiTest, AGrpcRequestOverHttp1Is415) {
   Serve();
   EXPECT_EQ(Ask(Version::kHttp1, "POST", "/lever.v1.Lever/Invoke",

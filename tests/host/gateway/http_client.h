@@ -203,9 +203,9 @@ class H2Client final : public rpc::ConnectionHandler {
     return request;
   }
 
-  std::unique_ptr<rpc::Connection> connection;
-  std::deque<H2Request> requests;
   bool closed = false;
+  std::deque<H2Request> requests;
+  std::unique_ptr<rpc::Connection> connection;  // closes them when it goes
 };
 
 enum class Version : uint8_t { kHttp1, kHttp2 };
