@@ -115,8 +115,8 @@ void WatchSession::Subscribe(Name name) {
                                     " services"));
     return;
   }
-  const auto [entry, inserted] = subscribed_.insert(std::move(name));
-  SendRoutes(*entry);
+  const auto [entry, inserted] = subscribed_.try_emplace(std::move(name), 0);
+  SendRoutes(entry->first);
 }
 
 void WatchSession::SendRoutes(const Name& name) {
@@ -130,8 +130,12 @@ void WatchSession::SendRoutes(const Name& name) {
   routes.set_environment(name.first);
   routes.set_service(name.second);
   const auto view = context_.directory->Find({name.first, name.second});
+  uint64_t& sent = subscribed_[name];
+  // Without a service the table is empty. It is newer than the last one, and older than the next: the
+  // control loop has counted the removal too.
+  sent = view != nullptr ? view->revision : sent == 0 ? 0 : sent + 1;
+  routes.set_revision(sent);
   if (view != nullptr) {
-    routes.set_revision(view->revision);
     const bool allowed = !view->is_private || caller_.environment == view->environment;
     for (const scale::InstanceView& instance : view->instances) {
       // An instance that is only an address is the host's driver's own: calls go through the host.

@@ -11,6 +11,7 @@
 #define LIBLEVER_HOST_GATEWAY_WATCH_SESSION_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -70,7 +71,7 @@ class WatchSession final : public rpc::CallHandler,
   rpc::Call* call_;
   Phase phase_ = Phase::kHello;
   uint64_t watcher_key_ = 0;
-  std::set<Name> subscribed_;
+  std::map<Name, uint64_t> subscribed_;  // to the revision that was sent last
   std::set<Name> owed_;  // changed while the client did not read
   std::shared_ptr<WatchSession> self_;
 };

@@ -89,6 +89,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void Shutdown(std::function<void()> done) override;
 
   // ControllerShell.
+  uint64_t NextRevision() override { return ++last_revision_; }
   double NextRandom() override;
   Instance* Launch(ServiceController* controller, const ServiceSpec& spec) override;
   void Drain(Instance* instance, const std::string& reason) override;
@@ -144,6 +145,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   std::unique_ptr<fleet::Introducer> introducer_;
   Random random_;
   uint64_t next_key_ = 1;
+  uint64_t last_revision_ = 0;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<ServiceController>> controllers_;
   boost::unordered_flat_map<uint64_t, std::unique_ptr<Instance>> instances_;
   boost::unordered_flat_map<std::string, uint64_t> instances_by_id_;

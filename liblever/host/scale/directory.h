@@ -5,7 +5,8 @@
 // that is atomic.
 //
 // Invariants
-//  1. The revision of a service's view only rises; Apply() ignores an older one.
+//  1. The revision of a service's view only rises, also when the service was removed meanwhile; Apply()
+//     ignores an older one.
 //  2. A view lists ready instances only: what is listed takes calls.
 //  3. Observers are called after the change is in place, and may look it up.
 #ifndef LIBLEVER_HOST_SCALE_DIRECTORY_H_

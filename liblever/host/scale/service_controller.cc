@@ -267,19 +267,19 @@ bool ServiceController::Serves(const Instance& instance) const {
 }
 
 void ServiceController::Publish() {
-  ++revision_;
+  const uint64_t revision = shell_->NextRevision();
   const bool served = std::any_of(instances_.begin(), instances_.end(),
                                   [this](const Instance* i) { return Serves(*i); });
   const bool any_attached = std::any_of(instances_.begin(), instances_.end(),
                                         [](const Instance* i) { return i->attached; });
   if (!current_ && !served && !any_attached) {
-    shell_->PublishRemoved(name(), revision_);
+    shell_->PublishRemoved(name(), revision);
     return;
   }
   auto view = std::make_shared<ServiceView>();
   view->environment = environment_;
   view->service = service_;
-  view->revision = revision_;
+  view->revision = revision;
   view->startable = current_.has_value() && !shutting_down_;
   if (current_) {
     view->version = current_->version;

@@ -28,6 +28,9 @@ class ControllerShell {
  public:
   virtual ~ControllerShell() = default;
   virtual Loop& loop() = 0;
+  // Higher than every number before, also those of controllers that are gone: watchers of a service
+  // that was removed and is there again drop what is older than what they know.
+  virtual uint64_t NextRevision() = 0;
   // A number in [0, 1), for jitter.
   virtual double NextRandom() = 0;
   // Begins to start an instance of `spec`; OnReady() or OnGone() follows.
@@ -96,7 +99,6 @@ class ServiceController {
   std::optional<ServiceSpec> next_;
   std::function<void(Status)> next_done_;
   std::vector<Instance*> instances_;
-  uint64_t revision_ = 0;
   uint32_t held_calls_ = 0;
   bool shutting_down_ = false;
   policy::CrashBackoff backoff_;
