@@ -63,6 +63,11 @@ void ServiceController::DrainAll(const std::string& reason) {
 }
 
 void ServiceController::Demand(uint32_t held_calls) {
+  // A program that is attached and silent may be heard again, and is gone from the tables if not.
+  const bool stalled = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
+    return i->phase == InstancePhase::kStalled;
+  });
+  if (!shutting_down_ && !current_ && stalled) return;
   if (shutting_down_ || !current_) {
     shell_->PublishStartFailed(
         name(), shutting_down_ ? Unavailable("the host is shutting down")

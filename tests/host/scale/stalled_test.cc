@@ -99,9 +99,15 @@ TEST_F(Stalled, AnAttachedOneIsDetachedAndNeverSignalled) {
   Silent(policy::kStalledAfterNs + kNanosPerSecond);
   EXPECT_THAT(Listed(), IsEmpty());
   EXPECT_FALSE(peer->ended.has_value());
+  Demand();
+  EXPECT_TRUE(failures.empty()) << "calls wait for it";
   Silent(policy::kStallTimeoutNs - policy::kStalledAfterNs);
   ASSERT_TRUE(peer->ended.has_value());
   EXPECT_THAT(peer->ended->message(), HasSubstr("stallTimeout"));
+  Do([&] { control->AttachEnded(key, *peer->ended); });
+  Settle();
+  EXPECT_EQ(directory.Find(Hello()), nullptr);
+  EXPECT_EQ(removals, 1);
   EXPECT_TRUE(driver.killed.empty());
 }
 
