@@ -60,22 +60,30 @@ for package in "${wanted[@]}"; do
   state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
   [ "$state" = 'install ok installed' ] || missing+=("$package")
 done
-message_pack=.deps/msgpack-cxx/usr/include/msgpack.hpp
-if [ ${#missing[@]} -gt 0 ] || [ ! -f "$message_pack" ]; then
-  as_root apt-get update -qq
-fi
+updated=
+update_lists() {
+  [ -n "$updated" ] || as_root apt-get update -qq
+  updated=1
+}
 if [ ${#missing[@]} -gt 0 ]; then
   say "installing Debian packages: ${missing[*]}"
+  update_lists
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 fi
 
 # Header-only, but its Debian package wants another Boost than 1.81: it is unpacked, not installed.
-if [ ! -f "$message_pack" ]; then
+download() {
+  # apt would drop root for the download, and could not write to the checkout then.
+  (cd .deps/debs && apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$1")
+}
+if [ ! -f .deps/msgpack-cxx/usr/include/msgpack.hpp ]; then
   say "unpacking Debian's libmsgpack-cxx-dev below .deps/"
   mkdir -p .deps/debs
-  # apt would drop root for the download, and could not write to the checkout then.
-  (cd .deps/debs && apt-get download -qq -o APT::Sandbox::User="$(id -un)" libmsgpack-cxx-dev)
+  download libmsgpack-cxx-dev 2>/dev/null || {
+    update_lists
+    download libmsgpack-cxx-dev
+  }
   dpkg -x .deps/debs/libmsgpack-cxx-dev_*.deb .deps/msgpack-cxx
 fi
 
