@@ -31,7 +31,8 @@ bool FillStandardDescriptors() {
 int main() {
   using lever::fleet::kSpawnerSocketFd;
   if (!IsHostSocket(kSpawnerSocketFd)) {
-    std::fprintf(stderr, "lever-spawner is started by leverd, or by a program that embeds a host\n");
+    std::fprintf(stderr,
+                 "lever-spawner is started by leverd, or by a program that embeds a host\n");
     return 2;
   }
   if (!FillStandardDescriptors()) return 1;

@@ -21,7 +21,7 @@ enum { ATTACH_FD = 3, INTRODUCTION_FD = 4, INSTANCES_MAX = 64 };
 struct instance {
   lever_host* host;
   uint64_t id;
-  pid_t pid; /* 0: the slot is free */
+  pid_t pid;     /* 0: the slot is free */
   int output[2]; /* what comes out of its stdout and stderr */
 };
 
@@ -126,8 +126,8 @@ static int spawn(const lever_instance_spec* spec, const int inherited[4], pid_t*
   if (spec->directory[0] != '\0') {
     posix_spawn_file_actions_addchdir_np(&actions, spec->directory);
   }
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);

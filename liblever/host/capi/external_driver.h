@@ -1,12 +1,12 @@
 // The instance driver of an embedding program: lever_driver's callbacks as a fleet::Driver.
 //
-// Threads: the Driver functions on the control loop; the Report functions from any thread, which post
-// to the control loop. The callbacks are called on the control loop, one at a time.
+// Threads: the Driver functions on the control loop; the Report functions from any thread, which
+// post to the control loop. The callbacks are called on the control loop, one at a time.
 //
 // Invariants
 //  1. A report is taken only if it may come now (host.h says when); the others get NOT_FOUND.
-//  2. After the driver was destroyed nothing is posted any more and every report gets NOT_FOUND; what
-//     was posted before is dropped.
+//  2. After the driver was destroyed nothing is posted any more and every report gets NOT_FOUND;
+//     what was posted before is dropped.
 //  3. Output on its way to the control loop is bounded: beyond kOutputBytesMax a report of more is
 //     refused, so that a service which prints without end waits in its pipe.
 #ifndef LIBLEVER_HOST_CAPI_EXTERNAL_DRIVER_H_

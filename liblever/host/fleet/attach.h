@@ -1,8 +1,8 @@
 // Attaching: how an instance, started or not, makes itself known to its host.
 //
-// AttachSession (attach_session.h) is the half on the loop of the instance's connection; whoever keeps
-// the fleet implements AttachRegistry. Everything between them is posted, so that neither waits for the
-// other.
+// AttachSession (attach_session.h) is the half on the loop of the instance's connection; whoever
+// keeps the fleet implements AttachRegistry. Everything between them is posted, so that neither
+// waits for the other.
 #ifndef LIBLEVER_HOST_FLEET_ATTACH_H_
 #define LIBLEVER_HOST_FLEET_ATTACH_H_
 

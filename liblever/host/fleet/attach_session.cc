@@ -47,18 +47,20 @@ void AttachSession::OnMessage(rpc::Call& call, SliceList message) {
     case Phase::kWelcoming:
       Finish(InvalidArgument("attach: nothing may be sent between hello and welcome"));
       return;
-    case Phase::kAttached: OnAttachedMessage(parsed); return;
-    case Phase::kEnded: return;
+    case Phase::kAttached:
+      OnAttachedMessage(parsed);
+      return;
+    case Phase::kEnded:
+      return;
   }
 }
 
 void AttachSession::OnHello(const lever::v1::InstanceHello& hello) {
   if (hello.protocol_min() > kProtocolMax || hello.protocol_max() < kProtocolMin) {
-    Finish(FailedPrecondition("attach: the instance speaks protocol " +
-                              std::to_string(hello.protocol_min()) + " to " +
-                              std::to_string(hello.protocol_max()) + ", this host " +
-                              std::to_string(kProtocolMin) + " to " +
-                              std::to_string(kProtocolMax)));
+    Finish(FailedPrecondition(
+        "attach: the instance speaks protocol " + std::to_string(hello.protocol_min()) + " to " +
+        std::to_string(hello.protocol_max()) + ", this host " + std::to_string(kProtocolMin) +
+        " to " + std::to_string(kProtocolMax)));
     return;
   }
   phase_ = Phase::kWelcoming;
@@ -105,7 +107,9 @@ void AttachSession::OnWelcome(StatusOr<AttachWelcome> welcome) {
 
 void AttachSession::OnAttachedMessage(const lever::v1::FromInstance& message) {
   switch (message.message_case()) {
-    case lever::v1::FromInstance::kReady: registry_->AttachReady(instance_key_); return;
+    case lever::v1::FromInstance::kReady:
+      registry_->AttachReady(instance_key_);
+      return;
     case lever::v1::FromInstance::kLoad: {
       LoadReportData report;
       report.calls = message.load().calls();
@@ -116,14 +120,17 @@ void AttachSession::OnAttachedMessage(const lever::v1::FromInstance& message) {
       registry_->AttachLoad(instance_key_, report);
       return;
     }
-    case lever::v1::FromInstance::kDraining: registry_->AttachDraining(instance_key_); return;
+    case lever::v1::FromInstance::kDraining:
+      registry_->AttachDraining(instance_key_);
+      return;
     case lever::v1::FromInstance::kDrained:
       registry_->AttachDrained(instance_key_, message.drained().cut_off());
       return;
     case lever::v1::FromInstance::kHello:
       Finish(InvalidArgument("attach: hello may be sent only once"));
       return;
-    case lever::v1::FromInstance::MESSAGE_NOT_SET: return;  // of a newer protocol
+    case lever::v1::FromInstance::MESSAGE_NOT_SET:
+      return;  // of a newer protocol
   }
 }
 

@@ -1,7 +1,8 @@
 // The host's side of one instance's Attach stream (lever.v1.Host/Attach).
 //
-// Threads: its own loop, the one of the instance's connection, but for the AttachPeer functions, which
-// may be called from any thread. It is kept alive by its call, and by whoever holds it as an AttachPeer.
+// Threads: its own loop, the one of the instance's connection, but for the AttachPeer functions,
+// which may be called from any thread. It is kept alive by its call, and by whoever holds it as an
+// AttachPeer.
 #ifndef LIBLEVER_HOST_FLEET_ATTACH_SESSION_H_
 #define LIBLEVER_HOST_FLEET_ATTACH_SESSION_H_
 
@@ -55,7 +56,7 @@ class AttachSession final : public rpc::CallHandler,
   Caller caller_;
   rpc::Call* call_;  // null once the call has ended
   Phase phase_ = Phase::kHello;
-  uint64_t instance_key_ = 0;  // once attached
+  uint64_t instance_key_ = 0;            // once attached
   std::shared_ptr<AttachSession> self_;  // until the call has ended
 };
 

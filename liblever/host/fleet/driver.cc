@@ -6,10 +6,14 @@ namespace lever::fleet {
 
 std::string_view RamLimitKindName(RamLimitKind kind) {
   switch (kind) {
-    case RamLimitKind::kNone: return "none";
-    case RamLimitKind::kCgroupV2: return "cgroup v2";
-    case RamLimitKind::kCgroupV1: return "cgroup v1";
-    case RamLimitKind::kSampling: return "sampling";
+    case RamLimitKind::kNone:
+      return "none";
+    case RamLimitKind::kCgroupV2:
+      return "cgroup v2";
+    case RamLimitKind::kCgroupV1:
+      return "cgroup v1";
+    case RamLimitKind::kSampling:
+      return "sampling";
   }
   return "unknown";
 }

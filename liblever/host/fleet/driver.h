@@ -9,13 +9,14 @@
 // Invariants (what a driver owes; tests/contract/driver checks them)
 //  1. The caller chooses ids: not 0, and none again before its OnRemoved().
 //  2. Each Start() completes with exactly one OnStarted() or OnFailed().
-//  3. OnOutput(), OnReady() and OnExited() come only after OnStarted(). OnExited() comes at most once,
-//     after all output that the driver could still get, and nothing but OnRemoved() follows it.
+//  3. OnOutput(), OnReady() and OnExited() come only after OnStarted(). OnExited() comes at most
+//     once, after all output that the driver could still get, and nothing but OnRemoved() follows
+//     it.
 //  4. Each Remove() of a known id completes with exactly one OnRemoved(), the id's last event. An
 //     instance that still starts or runs is killed first and its other events are still due before.
 //  5. No event is delivered inside a call of the driver; inside an event every call is allowed.
-//  6. Stop() has no completion: what it leads to is OnExited(). An id that is unknown or has ended is
-//     passed over silently, because an exit may always be on its way.
+//  6. Stop() has no completion: what it leads to is OnExited(). An id that is unknown or has ended
+//     is passed over silently, because an exit may always be on its way.
 //  7. No call blocks. A driver that hangs (never completes) holds up nobody: whoever started has
 //     deadlines of its own, and keeps the DriverEvents alive until OnRemoved() or the driver's end.
 //  8. The descriptors in a spec are the driver's from Start() on, whatever comes of it. It keeps no

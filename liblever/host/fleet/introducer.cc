@@ -17,8 +17,8 @@
 namespace lever::fleet {
 namespace {
 
-// What the kernel charges a sender for one small packet with a descriptor, rounded up: together with
-// the send buffer it bounds how many introductions a peer can leave unread.
+// What the kernel charges a sender for one small packet with a descriptor, rounded up: together
+// with the send buffer it bounds how many introductions a peer can leave unread.
 constexpr int kPacketCharge = 1024;
 constexpr int kSendBufferBytes = Introducer::kUnansweredMax * kPacketCharge;
 
@@ -26,7 +26,8 @@ StatusOr<UniqueFd> ListenOn(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
-    return InvalidArgument("the path " + path + " is too long for a socket: choose a shorter data "
+    return InvalidArgument("the path " + path +
+                           " is too long for a socket: choose a shorter data "
                            "directory");
   }
   std::memcpy(address.sun_path, path.data(), path.size());
@@ -105,8 +106,8 @@ class Introducer::Stranger final : public IoSource, public Timer {
   UniqueFd socket_;
 };
 
-// A socket whose other end is known. What a peer says on it is only that it could not take something,
-// for which whoever asked falls back to the host by itself.
+// A socket whose other end is known. What a peer says on it is only that it could not take
+// something, for which whoever asked falls back to the host by itself.
 class Introducer::Peer final : public IoSource {
  public:
   Peer(Introducer* owner, uint64_t key, UniqueFd socket)
@@ -154,9 +155,9 @@ Introducer::~Introducer() {
   ::unlink(path_.c_str());
 }
 
-StatusOr<std::unique_ptr<Introducer>> Introducer::Open(
-    Loop* loop, std::string path, std::function<void(uint64_t)> arrived,
-    std::function<void(uint64_t)> unreachable) {
+StatusOr<std::unique_ptr<Introducer>> Introducer::Open(Loop* loop, std::string path,
+                                                       std::function<void(uint64_t)> arrived,
+                                                       std::function<void(uint64_t)> unreachable) {
   LEVER_ASSIGN_OR_RETURN(UniqueFd socket, ListenOn(path));
   std::unique_ptr<Introducer> introducer(
       new Introducer(loop, std::move(path), std::move(arrived), std::move(unreachable)));

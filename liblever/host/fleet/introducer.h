@@ -1,19 +1,19 @@
-// Introductions: hands the two ends of a new socketpair to two processes of this machine, so that calls
-// between them need neither a path, nor a credential, nor the host.
+// Introductions: hands the two ends of a new socketpair to two processes of this machine, so that
+// calls between them need neither a path, nor a credential, nor the host.
 //
-// Every process that can be introduced has one SOCK_SEQPACKET socket to the host: an instance that the
-// host started inherits it, all others connect to the host's introduction path and show the nonce that
-// they were given on their attach or watch stream. A packet is a lever.v1.Introduction with exactly one
-// descriptor.
+// Every process that can be introduced has one SOCK_SEQPACKET socket to the host: an instance that
+// the host started inherits it, all others connect to the host's introduction path and show the
+// nonce that they were given on their attach or watch stream. A packet is a lever.v1.Introduction
+// with exactly one descriptor.
 //
 // Threads: those of its loop (the control loop).
 //
 // Invariants
 //  1. A nonce opens one socket, once, and only for the peer that it was made for.
-//  2. Nothing blocks: a peer whose buffer is full, or that has kUnansweredMax packets unread, does not
-//     get the introduction, and who asked for it is told.
-//  3. A connection to the path that has not shown a nonce within kNonceTimeoutNs is closed, and there
-//     are at most kStrangersMax of them.
+//  2. Nothing blocks: a peer whose buffer is full, or that has kUnansweredMax packets unread, does
+//     not get the introduction, and who asked for it is told.
+//  3. A connection to the path that has not shown a nonce within kNonceTimeoutNs is closed, and
+//     there are at most kStrangersMax of them.
 #ifndef LIBLEVER_HOST_FLEET_INTRODUCER_H_
 #define LIBLEVER_HOST_FLEET_INTRODUCER_H_
 
@@ -36,8 +36,8 @@ class Introducer {
   static constexpr size_t kStrangersMax = 64;
   static constexpr size_t kPacketBytesMax = 4096;
 
-  // Listens on `path`, a socket file that it makes anew. `unreachable` is called with the key of a peer
-  // whose socket has ended, `arrived` with the key of one whose socket has come.
+  // Listens on `path`, a socket file that it makes anew. `unreachable` is called with the key of a
+  // peer whose socket has ended, `arrived` with the key of one whose socket has come.
   static StatusOr<std::unique_ptr<Introducer>> Open(Loop* loop, std::string path,
                                                     std::function<void(uint64_t key)> arrived,
                                                     std::function<void(uint64_t key)> unreachable);

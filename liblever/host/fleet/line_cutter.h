@@ -11,8 +11,8 @@
 
 namespace lever::fleet {
 
-// The text with each ill-formed sequence replaced by U+FFFD: a sequence is as long as it could still
-// have become a character (Unicode 15, section 3.9, "maximal subpart").
+// The text with each ill-formed sequence replaced by U+FFFD: a sequence is as long as it could
+// still have become a character (Unicode 15, section 3.9, "maximal subpart").
 std::string RepairUtf8(std::string_view text);
 // Where to cut a text that is longer than `bytes_max`: not inside a character, if it is UTF-8.
 size_t CutAt(std::string_view text, size_t bytes_max);

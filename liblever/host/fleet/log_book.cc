@@ -28,7 +28,8 @@ constexpr std::string_view kHost = "host";
 
 void LogToHost(const LogOwner& owner, std::string_view stream, std::string_view text) {
   if (!LogEnabled(LogLevel::kInfo)) return;
-  std::string line = "lever://" + owner.environment + "/" + owner.service + " " + owner.instance + " ";
+  std::string line =
+      "lever://" + owner.environment + "/" + owner.service + " " + owner.instance + " ";
   line.append(stream).append(": ").append(text);
   Log(LogLevel::kInfo, line);
 }
@@ -98,8 +99,8 @@ struct LogBook::Instance {
   LastLines last_words;
 };
 
-// An eventfd wakes it: written under the book's lock by whoever logs, it runs nothing there, and neither
-// the reader nor its loop has to outlive a post.
+// An eventfd wakes it: written under the book's lock by whoever logs, it runs nothing there, and
+// neither the reader nor its loop has to outlive a post.
 class LogBook::Reader final : public LogReader, private IoSource {
  public:
   Reader(LogBook* book, LogSelection selection, Loop* loop, std::function<void()> wake)
@@ -274,7 +275,8 @@ void LogBook::Add(const Instance& instance, bool is_stderr, std::string text) {
 
 // Drops the oldest lines of a ring that is over its own bounds, then the oldest of all.
 void LogBook::Evict(Ring& ring) {
-  while (ring.lines.size() > options_.service_lines_max || ring.bytes > options_.service_bytes_max) {
+  while (ring.lines.size() > options_.service_lines_max ||
+         ring.bytes > options_.service_bytes_max) {
     DropOldest(ring);
   }
   while (bytes_ > options_.total_bytes_max && !by_age_.empty()) {

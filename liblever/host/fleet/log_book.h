@@ -1,20 +1,21 @@
-// What the services of a host print: kept for a while, followed by whoever asks, and passed on to the
-// host's own log.
+// What the services of a host print: kept for a while, followed by whoever asks, and passed on to
+// the host's own log.
 //
 // An instance's bytes are cut into lines. Each service has a ring of its last lines, and all rings
-// together have a bound as well. A reader has a place in each ring that it reads; who is slower than the
-// ring is told how many lines it has lost, so that readers cost no memory.
+// together have a bound as well. A reader has a place in each ring that it reads; who is slower
+// than the ring is told how many lines it has lost, so that readers cost no memory.
 //
-// Thread-safe, except for a LogReader, which belongs to the thread of the loop that it was opened for.
-// All calls about one instance come from one thread at a time, which is what gives its lines an order.
+// Thread-safe, except for a LogReader, which belongs to the thread of the loop that it was opened
+// for. All calls about one instance come from one thread at a time, which is what gives its lines
+// an order.
 //
 // Invariants
-//  1. Text is valid UTF-8 (what was not is U+FFFD), without the line's end, and at most line_bytes_max
-//     long: longer lines come in pieces.
-//  2. Lines of one service are read in the order in which they were written; those of several services
-//     in the order in which they came to their end.
-//  3. At every bound the oldest lines go first. A reader gets each line of its selection at most once,
-//     and `lost` of the line after a gap says how many it missed.
+//  1. Text is valid UTF-8 (what was not is U+FFFD), without the line's end, and at most
+//     line_bytes_max long: longer lines come in pieces.
+//  2. Lines of one service are read in the order in which they were written; those of several
+//     services in the order in which they came to their end.
+//  3. At every bound the oldest lines go first. A reader gets each line of its selection at most
+//     once, and `lost` of the line after a gap says how many it missed.
 //  4. Nothing here waits, and no lock is held while the host's log or a reader's `wake` is called.
 #ifndef LIBLEVER_HOST_FLEET_LOG_BOOK_H_
 #define LIBLEVER_HOST_FLEET_LOG_BOOK_H_
@@ -67,8 +68,8 @@ class LogReader {
  public:
   // Ends it: `wake` is not called any more.
   virtual ~LogReader() = default;
-  // The next lines, at most `lines_max`. Empty: there are none now; if it follows, `wake` is called once
-  // there are.
+  // The next lines, at most `lines_max`. Empty: there are none now; if it follows, `wake` is called
+  // once there are.
   virtual std::vector<LogLine> Take(size_t lines_max) = 0;
 };
 
@@ -106,8 +107,8 @@ class LogBook {
   // What it wrote last without a line's end is a line now.
   void End(uint64_t instance_key);
 
-  // By the thread that drives `loop`. `wake` is called on it, never from inside Open() or Take(). Without
-  // a descriptor to wake it with, a reader does not follow, which the host's log says.
+  // By the thread that drives `loop`. `wake` is called on it, never from inside Open() or Take().
+  // Without a descriptor to wake it with, a reader does not follow, which the host's log says.
   std::unique_ptr<LogReader> Open(LogSelection selection, Loop* loop, std::function<void()> wake);
 
   // Of all lines that are kept, with their overhead.

@@ -10,12 +10,11 @@ namespace lever::fleet {
 namespace {
 
 // A pipe that has used up its allowance is looked at again when there is this much to read.
-constexpr int64_t kPauseNs =
-    static_cast<int64_t>(OutputPipe::kReadBytes) * OutputPipe::kReadsPerTurn * kNanosPerSecond /
-    OutputPipe::kBytesPerSecond;
+constexpr int64_t kPauseNs = static_cast<int64_t>(OutputPipe::kReadBytes) *
+                             OutputPipe::kReadsPerTurn * kNanosPerSecond /
+                             OutputPipe::kBytesPerSecond;
 // As long as it takes to earn a whole burst; more is not added up.
-constexpr int64_t kFullNs =
-    OutputPipe::kBurstBytes * kNanosPerSecond / OutputPipe::kBytesPerSecond;
+constexpr int64_t kFullNs = OutputPipe::kBurstBytes * kNanosPerSecond / OutputPipe::kBytesPerSecond;
 
 }  // namespace
 
@@ -34,8 +33,8 @@ void OutputPipe::Close() {
 bool OutputPipe::MayRead() {
   const int64_t passed_ns = std::clamp<int64_t>(loop_->now_ns() - earned_ns_, 0, kFullNs);
   earned_ns_ = loop_->now_ns();
-  allowance_bytes_ = std::min(
-      kBurstBytes, allowance_bytes_ + passed_ns * (kBytesPerSecond / 1024) / (kNanosPerSecond / 1024));
+  allowance_bytes_ = std::min(kBurstBytes, allowance_bytes_ + passed_ns * (kBytesPerSecond / 1024) /
+                                                                  (kNanosPerSecond / 1024));
   return allowance_bytes_ > 0;
 }
 

@@ -3,8 +3,8 @@
 // Threads: those of its loop.
 //
 // Invariants
-//  1. At most kBytesPerSecond are read in the long run, kBurstBytes at once. Beyond that the pipe is not
-//     read, and whoever writes to it waits.
+//  1. At most kBytesPerSecond are read in the long run, kBurstBytes at once. Beyond that the pipe
+//     is not read, and whoever writes to it waits.
 //  2. Nothing is kept: what is read is handed on at once.
 #ifndef LIBLEVER_HOST_FLEET_OUTPUT_PIPE_H_
 #define LIBLEVER_HOST_FLEET_OUTPUT_PIPE_H_

@@ -43,7 +43,8 @@ class EndWatch final : private IoSource {
 };
 
 bool Names(std::string_view variable, std::string_view name) {
-  return variable.size() > name.size() && variable[name.size()] == '=' && variable.starts_with(name);
+  return variable.size() > name.size() && variable[name.size()] == '=' &&
+         variable.starts_with(name);
 }
 
 std::vector<std::string> VariablesOf(const InstanceSpec& spec) {
@@ -106,9 +107,10 @@ struct ProcessDriver::Instance {
 
   Instance(Loop* loop, uint64_t id, DriverEvents* driver_events)
       : events(driver_events),
-        out(loop, [this, id](std::string_view bytes) {
-          events->OnOutput(id, OutputStream::kStdout, bytes);
-        }),
+        out(loop,
+            [this, id](std::string_view bytes) {
+              events->OnOutput(id, OutputStream::kStdout, bytes);
+            }),
         err(loop, [this, id](std::string_view bytes) {
           events->OnOutput(id, OutputStream::kStderr, bytes);
         }) {}
@@ -220,9 +222,9 @@ StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec
   std::string packet = Encode(id, message);
   if (packet.size() > kSpawnerMessageMax || message.argv.size() > kSpawnerStringsMax ||
       message.variables.size() > kSpawnerStringsMax) {
-    return ResourceExhausted("arguments and environment of " + spec.argv.front() + " are too large: " +
-                             std::to_string(packet.size()) + " bytes, at most " +
-                             std::to_string(kSpawnerMessageMax) + ", and " +
+    return ResourceExhausted("arguments and environment of " + spec.argv.front() +
+                             " are too large: " + std::to_string(packet.size()) +
+                             " bytes, at most " + std::to_string(kSpawnerMessageMax) + ", and " +
                              std::to_string(kSpawnerStringsMax) + " of each");
   }
   return packet;
@@ -297,16 +299,16 @@ void ProcessDriver::OnStarted(uint64_t id, int64_t pid, std::vector<UniqueFd> fd
   if (!instance->address.empty()) {
     started.endpoint = EndpointKind::kAddress;
     started.address = instance->address;
-    instance->probe = std::make_unique<ReadyProbe>(
-        loop_, rpc::Endpoint::Parse(instance->address).value(),
-        [events = instance->events, id] { events->OnReady(id); });
+    instance->probe =
+        std::make_unique<ReadyProbe>(loop_, rpc::Endpoint::Parse(instance->address).value(),
+                                     [events = instance->events, id] { events->OnReady(id); });
     instance->probe->Start();
   }
   Status watched = instance->out.Open(std::move(instance->out_reader));
   if (watched.ok()) watched = instance->err.Open(std::move(instance->err_reader));
   if (!watched.ok()) {
-    Log(LogLevel::kError, "the output of process " + std::to_string(pid) +
-                              " cannot be read: " + watched.message());
+    Log(LogLevel::kError,
+        "the output of process " + std::to_string(pid) + " cannot be read: " + watched.message());
   }
   instance->events->OnStarted(id, started);
 }

@@ -1,17 +1,19 @@
 // The driver that runs instances as processes of this machine.
 //
-// The processes are children of lever-spawner (spawner.h), which this starts and tells what to do; the
-// driver holds the reading ends of their stdout and stderr, and looks whether an instance that listens
-// by itself takes connections.
+// The processes are children of lever-spawner (spawner.h), which this starts and tells what to do;
+// the driver holds the reading ends of their stdout and stderr, and looks whether an instance that
+// listens by itself takes connections.
 //
-// Threads: those of driver.h, so all functions on the thread that drives the loop, or while nobody does.
-// Open() and the destructor wait, for kWelcomeTimeoutNs and kEndTimeoutNs at most; nothing else does.
+// Threads: those of driver.h, so all functions on the thread that drives the loop, or while nobody
+// does. Open() and the destructor wait, for kWelcomeTimeoutNs and SpawnerLink::kEndTimeoutNs at
+// most; nothing else does.
 //
 // Invariants, on top of driver.h's
-//  1. OnExited() means that nothing is left of the instance that the spawner could find: neither the
-//     program, nor what it started, also where that made sessions of its own.
-//  2. Output is never dropped and never piles up: beyond kOutputBytesPerSecond the pipe stays unread, so
-//     that a service which prints without end waits in write(). What is held is one pipe's buffer.
+//  1. OnExited() means that nothing is left of the instance that the spawner could find: neither
+//     the program, nor what it started, also where that made sessions of its own.
+//  2. Output is never dropped and never piles up: beyond OutputPipe::kBytesPerSecond the pipe
+//     stays unread, so that a service which prints without end waits in write(). What is held is
+//     the pipe's own buffer.
 //  3. When the spawner ends, however that came, so do its instances: each gets OnFailed() or
 //     OnExited(unknown) once its first process is gone. The next Start() begins with a new spawner.
 #ifndef LIBLEVER_HOST_FLEET_PROCESS_DRIVER_H_

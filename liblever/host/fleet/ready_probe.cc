@@ -7,7 +7,8 @@
 namespace lever::fleet {
 namespace {
 
-// Without a listener, TCP may connect a socket to itself if its own port happens to be the one asked for.
+// Without a listener, TCP may connect a socket to itself if its own port happens to be the one
+// asked for.
 bool ConnectedToItself(int socket) {
   sockaddr_storage own{};
   sockaddr_storage peer{};
@@ -17,7 +18,8 @@ bool ConnectedToItself(int socket) {
       ::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
     return false;
   }
-  return own.ss_family != AF_UNIX && own_size == peer_size && std::memcmp(&own, &peer, own_size) == 0;
+  return own.ss_family != AF_UNIX && own_size == peer_size &&
+         std::memcmp(&own, &peer, own_size) == 0;
 }
 
 }  // namespace

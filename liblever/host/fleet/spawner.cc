@@ -28,8 +28,8 @@ constexpr int kPacketsPerTurn = 16;
 
 int64_t NowNs() { return Clock::System().NowNs(); }
 
-// Everything that a signal could do to this process is held back, but for what its own mistakes raise;
-// children get their own mask back. Returns a descriptor that tells of SIGCHLD.
+// Everything that a signal could do to this process is held back, but for what its own mistakes
+// raise; children get their own mask back. Returns a descriptor that tells of SIGCHLD.
 UniqueFd HoldSignals() {
   sigset_t held;
   sigfillset(&held);
@@ -43,8 +43,8 @@ UniqueFd HoldSignals() {
   return UniqueFd(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-// The process at the other end of the socketpair: a copy of its socket in a forked child must not keep
-// us here when it has gone.
+// The process at the other end of the socketpair: a copy of its socket in a forked child must not
+// keep us here when it has gone.
 UniqueFd OpenPeer(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -140,11 +140,20 @@ void Spawner::OnPacket(std::string_view packet, std::vector<UniqueFd> fds) {
     return;
   }
   switch (header->op) {
-    case SpawnerOp::kHello: OnHello(packet); break;
-    case SpawnerOp::kStart: OnStart(header->id, packet, std::move(fds)); break;
-    case SpawnerOp::kSignal: OnSignal(header->id, packet); break;
-    case SpawnerOp::kKill: OnKill(header->id); break;
-    default: break;
+    case SpawnerOp::kHello:
+      OnHello(packet);
+      break;
+    case SpawnerOp::kStart:
+      OnStart(header->id, packet, std::move(fds));
+      break;
+    case SpawnerOp::kSignal:
+      OnSignal(header->id, packet);
+      break;
+    case SpawnerOp::kKill:
+      OnKill(header->id);
+      break;
+    default:
+      break;
   }
 }
 

@@ -1,20 +1,20 @@
 // lever-spawner: the small process between a host and the instances that it runs as processes.
 //
-// A host starts one, with one end of a SOCK_SEQPACKET socketpair, and says over it what to start, to
-// signal and to kill (spawner_protocol.h). The spawner is the parent of every instance and the subreaper
-// of whatever they fork, so that it sees each end and can find everything that is left.
+// A host starts one, with one end of a SOCK_SEQPACKET socketpair, and says over it what to start,
+// to signal and to kill (spawner_protocol.h). The spawner is the parent of every instance and the
+// subreaper of whatever they fork, so that it sees each end and can find everything that is left.
 //
-// Why a process of its own: the host may be embedded in any program. Children of that program's threads
-// would be its own to reap, would die with a thread or not at all, and a fork of it is slow. The spawner
-// outlives every way in which the host can go, SIGKILL among them.
+// Why a process of its own: the host may be embedded in any program. Children of that program's
+// threads would be its own to reap, would die with a thread or not at all, and a fork of it is
+// slow. The spawner outlives every way in which the host can go, SIGKILL among them.
 //
 // Threads: one, which Run() is. Nothing in it waits but poll().
 //
 // Invariants
 //  1. When the socketpair or the host's process ends, everything that descends from the spawner is
 //     killed, then it ends: within a second, but for processes that the kernel cannot end.
-//  2. When an instance's first process has ended, the rest of the instance is killed. kGone says that
-//     none of it is left.
+//  2. When an instance's first process has ended, the rest of the instance is killed. kGone says
+//     that none of it is left.
 //  3. A process that is not reaped yet keeps its pid, so that no signal meets a stranger.
 //  4. The host's silence holds up nothing: messages to it queue here, a few for each instance.
 //  5. Termination signals do nothing to it: it ends with its host, whose instances may be draining.
@@ -42,11 +42,13 @@ namespace lever::fleet {
 
 class Spawner {
  public:
-  // How often memory is looked at where no cgroup limits it, or less often, so that looking takes no more
-  // than a twentieth of a core. What a process takes in between is what it may be over its limit by.
+  // How often memory is looked at where no cgroup limits it, or less often, so that looking takes
+  // no more than a twentieth of a core. What a process takes in between is what it may be over its
+  // limit by.
   static constexpr int64_t kSampleIntervalNs = 200 * kNanosPerMilli;
   static constexpr int64_t kSampleShare = 20;
-  // How often a group of cgroup v1, in which the kernel ends one process, is looked at to end the others.
+  // How often a group of cgroup v1, in which the kernel ends one process, is looked at to end the
+  // others.
   static constexpr int64_t kOomIntervalNs = kNanosPerSecond;
   // Between two attempts to kill what is left of an instance: doubling from the first to the last.
   static constexpr int64_t kSweepFirstNs = 4 * kNanosPerMilli;

@@ -76,9 +76,9 @@ void KillListed(const std::string& procs_path) {
   }
 }
 
-// Removes the groups of spawners that are gone, and kills what these left in them: a spawner that was
-// killed itself could not. (Only processes that this pid namespace knows are killed, and are gone the
-// next time.)
+// Removes the groups of spawners that are gone, and kills what these left in them: a spawner that
+// was killed itself could not. (Only processes that this pid namespace knows are killed, and are
+// gone the next time.)
 void RemoveLeftOvers(const std::string& root) {
   DIR* directory = opendir(root.c_str());
   if (directory == nullptr) return;
@@ -165,7 +165,8 @@ void CgroupRoot::UseV2(const std::string& directory) {
 }
 
 void CgroupRoot::UseV1(const std::string& directory) {
-  if (directory.empty() || access((directory + "/memory.limit_in_bytes").c_str(), F_OK) != 0) return;
+  if (directory.empty() || access((directory + "/memory.limit_in_bytes").c_str(), F_OK) != 0)
+    return;
   RemoveLeftOvers(directory);
   if (CanMakeGroups(directory)) v1_root_ = directory;
 }

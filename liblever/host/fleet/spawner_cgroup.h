@@ -1,5 +1,5 @@
-// Cgroups of instances, inside lever-spawner: what surely holds a process and all that it starts, and
-// what limits their memory.
+// Cgroups of instances, inside lever-spawner: what surely holds a process and all that it starts,
+// and what limits their memory.
 //
 // Single-threaded, as the spawner is.
 //
@@ -7,10 +7,10 @@
 //     where the memory controller is there, limits; and one of v1's memory hierarchy, which limits
 //     where v2 does not, and tracks where there is no v2.
 //  2. Groups lie in the spawner's own group, or in a root that was given, and are named
-//     lever-<spawner's pid>-<instance>. What a spawner that was itself killed left behind is killed and
-//     removed when the next one starts. A root belongs to the hosts of one pid namespace.
-//  3. Nothing here is needed: without a hierarchy that can be written, ram_limit() says kSampling and
-//     the spawner falls back on /proc (spawner_tree.h).
+//     lever-<spawner's pid>-<instance>. What a spawner that was itself killed left behind is killed
+//     and removed when the next one starts. A root belongs to the hosts of one pid namespace.
+//  3. Nothing here is needed: without a hierarchy that can be written, ram_limit() says kSampling
+//     and the spawner falls back on /proc (spawner_tree.h).
 //
 // A v2 group in which processes live cannot hand the memory controller to its children. A host that
 // is not in the root group therefore limits by v2 only where its parent was told to delegate one

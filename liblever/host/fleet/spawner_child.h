@@ -4,11 +4,11 @@
 //
 //  1. Everything that needs memory is done before clone: the child only makes system calls on what
 //     its ChildPlan points to.
-//  2. The program sees exactly descriptors 0 (/dev/null), 1, 2 and, if given, 3 and 4; default signal
-//     dispositions and an empty mask; a session and process group of its own; no way to gain
+//  2. The program sees exactly descriptors 0 (/dev/null), 1, 2 and, if given, 3 and 4; default
+//     signal dispositions and an empty mask; a session and process group of its own; no way to gain
 //     privileges; and dies with the spawner (PR_SET_PDEATHSIG works here: one thread, one parent).
-//  3. What fails on the way is written to error_fd as a ChildError, and the child exits. Exec closes
-//     error_fd: its end without a ChildError means that the program runs.
+//  3. What fails on the way is written to error_fd as a ChildError, and the child exits. Exec
+//     closes error_fd: its end without a ChildError means that the program runs.
 #ifndef LIBLEVER_HOST_FLEET_SPAWNER_CHILD_H_
 #define LIBLEVER_HOST_FLEET_SPAWNER_CHILD_H_
 
@@ -46,8 +46,8 @@ struct ChildError {
   int32_t error;
 };
 
-// Clones the caller and runs the plan in the child. `cgroup_v2_fd` is the directory of the cgroup v2
-// that the child is born in, or -1. Returns the pid, or -1 with errno. `*pidfd` is -1 where the
+// Clones the caller and runs the plan in the child. `cgroup_v2_fd` is the directory of the cgroup
+// v2 that the child is born in, or -1. Returns the pid, or -1 with errno. `*pidfd` is -1 where the
 // kernel has none.
 pid_t CloneChild(ChildPlan plan, int cgroup_v2_fd, int cgroup_v2_procs_fd, int* pidfd);
 

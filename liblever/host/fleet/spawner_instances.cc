@@ -89,8 +89,8 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
 
   *stage = SpawnStage::kClone;
   int pidfd = -1;
-  const pid_t pid = CloneChild(plan, instance->group.v2_directory_fd(),
-                               instance->group.v2_procs_fd(), &pidfd);
+  const pid_t pid =
+      CloneChild(plan, instance->group.v2_directory_fd(), instance->group.v2_procs_fd(), &pidfd);
   if (pid < 0) return errno;
   instance->pid = pid;
   instance->pidfd.reset(pidfd);
@@ -215,8 +215,8 @@ bool Spawner::NeedsSampling(const Instance& instance) const {
          cgroups_.ram_limit() != RamLimitKind::kCgroupV2;
 }
 
-// Looks who is over a limit that the kernel does not hold (no cgroup), or holds by ending one process
-// of several (v1).
+// Looks who is over a limit that the kernel does not hold (no cgroup), or holds by ending one
+// process of several (v1).
 void Spawner::Sample() {
   const int64_t begun_ns = NowNs();
   const bool by_tree = cgroups_.ram_limit() == RamLimitKind::kSampling;

@@ -73,7 +73,8 @@ class SpawnCall {
 
 int PollFor(int fd, int64_t timeout_ns) {
   pollfd polled{fd, POLLIN, 0};
-  const int64_t timeout_ms = (std::max<int64_t>(timeout_ns, 0) + kNanosPerMilli - 1) / kNanosPerMilli;
+  const int64_t timeout_ms =
+      (std::max<int64_t>(timeout_ns, 0) + kNanosPerMilli - 1) / kNanosPerMilli;
   return poll(&polled, 1, static_cast<int>(timeout_ms));
 }
 
@@ -121,8 +122,8 @@ void SpawnerLink::AwaitEnd() {
   if (pidfd_.valid() && PollFor(pidfd_.get(), kEndTimeoutNs) == 0) {
     syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
   }
-  // By the pidfd, since a program that reaps all of its children may have been faster, and the number
-  // another child's by now.
+  // By the pidfd, since a program that reaps all of its children may have been faster, and the
+  // number another child's by now.
   siginfo_t info{};
   const idtype_t kind = pidfd_.valid() ? P_PIDFD : P_PID;
   const auto which = static_cast<id_t>(pidfd_.valid() ? pidfd_.get() : pid_);
@@ -142,7 +143,8 @@ Status SpawnerLink::AwaitWelcome(int64_t timeout_ns) {
     if (error == EAGAIN) continue;
     const std::string_view bytes(buffer_.data(), packet.size);
     const std::optional<SpawnerHeader> header = DecodeHeader(bytes);
-    welcomed_ = error == 0 && header && header->op == SpawnerOp::kWelcome && Decode(bytes, &welcome_);
+    welcomed_ =
+        error == 0 && header && header->op == SpawnerOp::kWelcome && Decode(bytes, &welcome_);
     if (!welcomed_) {
       return Unavailable(path_ + " is not the lever-spawner of this build, or ended at once");
     }
@@ -201,7 +203,8 @@ bool SpawnerLink::ReceiveOne() {
   const std::string_view bytes(buffer_.data(), packet.size);
   const std::optional<SpawnerHeader> header = DecodeHeader(bytes);
   const bool welcome = header && header->op == SpawnerOp::kWelcome;
-  if (packet.truncated || !header || welcome == welcomed_ || (welcome && !Decode(bytes, &welcome_))) {
+  if (packet.truncated || !header || welcome == welcomed_ ||
+      (welcome && !Decode(bytes, &welcome_))) {
     End(Unavailable(path_ + " is not the lever-spawner of this build"));
     return false;
   }

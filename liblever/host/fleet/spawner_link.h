@@ -3,9 +3,9 @@
 // Threads: those of its loop. Open(), AwaitWelcome() and the destructor wait, with limits.
 //
 // Invariants
-//  1. The spawner gets descriptors 0 (/dev/null), 1 and 2 (the host's stderr) and its socket, whatever
-//     the process that embeds the host has open; no environment; a session of its own, so that what a
-//     terminal sends to the host's group does not reach it.
+//  1. The spawner gets descriptors 0 (/dev/null), 1 and 2 (the host's stderr) and its socket,
+//     whatever the process that embeds the host has open; no environment; a session of its own, so
+//     that what a terminal sends to the host's group does not reach it.
 //  2. Packets go out in order. What the socket does not take waits here.
 //  3. OnSpawnerEnd() comes once, from the loop, and is the last that the handler hears.
 #ifndef LIBLEVER_HOST_FLEET_SPAWNER_LINK_H_
@@ -51,8 +51,8 @@ class SpawnerLink final : private IoSource, private Timer {
   // Ends the spawner with everything that it started, and waits for it.
   ~SpawnerLink() override;
 
-  // Waits for kWelcome, which is the first message of every spawner. For setting up; without, the loop
-  // takes it.
+  // Waits for kWelcome, which is the first message of every spawner. For setting up; without, the
+  // loop takes it.
   Status AwaitWelcome(int64_t timeout_ns);
   const WelcomeMessage& welcome() const { return welcome_; }
   pid_t pid() const { return pid_; }

@@ -81,16 +81,26 @@ class Decoder {
 
 std::string_view SpawnStageName(SpawnStage stage) {
   switch (stage) {
-    case SpawnStage::kMessage: return "reading the request";
-    case SpawnStage::kDescriptors: return "passing descriptors";
-    case SpawnStage::kCgroup: return "entering its cgroup";
-    case SpawnStage::kClone: return "clone";
-    case SpawnStage::kSession: return "making a session";
-    case SpawnStage::kLimits: return "setting limits";
-    case SpawnStage::kUser: return "taking on its user id";
-    case SpawnStage::kPrivileges: return "giving up privileges";
-    case SpawnStage::kDirectory: return "entering its directory";
-    case SpawnStage::kExec: return "exec";
+    case SpawnStage::kMessage:
+      return "reading the request";
+    case SpawnStage::kDescriptors:
+      return "passing descriptors";
+    case SpawnStage::kCgroup:
+      return "entering its cgroup";
+    case SpawnStage::kClone:
+      return "clone";
+    case SpawnStage::kSession:
+      return "making a session";
+    case SpawnStage::kLimits:
+      return "setting limits";
+    case SpawnStage::kUser:
+      return "taking on its user id";
+    case SpawnStage::kPrivileges:
+      return "giving up privileges";
+    case SpawnStage::kDirectory:
+      return "entering its directory";
+    case SpawnStage::kExec:
+      return "exec";
   }
   return "an unknown stage";
 }

@@ -8,7 +8,7 @@
 //   u32 version   kSpawnerVersion
 //   u32 op        SpawnerOp
 //   u64 id        the instance; 0 in kHello and kWelcome
-//   body          numbers as they are; a string is u32 length and bytes; a list is u32 count and items
+//   body          numbers as they are; a string is u32 length, bytes; a list is u32 count, items
 // Descriptors travel beside it (SCM_RIGHTS), at most kSpawnerFdsMax.
 //
 //   host -> spawner

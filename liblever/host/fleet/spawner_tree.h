@@ -60,8 +60,8 @@ std::vector<OwnedProcess> AttributeProcesses(const std::vector<ProcessEntry>& ta
 // SIGKILL, unless the pid has become another process since the table was read.
 void KillProcess(const ProcessEntry& process);
 
-// Memory of the processes together, in bytes: shared pages count in parts (PSS) if that could decide
-// about `limit_bytes`, else whole, which is cheaper to read and never too little.
+// Memory of the processes together, in bytes: shared pages count in parts (PSS) if that could
+// decide about `limit_bytes`, else whole, which is cheaper to read and never too little.
 uint64_t MemoryOfProcesses(const std::vector<pid_t>& pids, uint64_t limit_bytes);
 
 }  // namespace lever::fleet

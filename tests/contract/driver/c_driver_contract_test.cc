@@ -1,5 +1,5 @@
-// The suite on the example's driver, which is C behind the table of functions of lever/host.h, as a host
-// uses it.
+// The suite on the example's driver, which is C behind the table of functions of lever/host.h, as a
+// host uses it.
 #include <mutex>
 
 #include "examples/embed/driver.h"
@@ -33,9 +33,8 @@ lever_status lever_host_instance_started(lever_host* host, uint64_t id, int64_t 
 
 lever_status lever_host_instance_failed(lever_host* host, uint64_t id, lever_status status,
                                         const char* message) {
-  return Report(host, [&](auto* driver) {
-    return driver->ReportFailed(id, lever::Status(status, message));
-  });
+  return Report(
+      host, [&](auto* driver) { return driver->ReportFailed(id, lever::Status(status, message)); });
 }
 
 lever_status lever_host_instance_output(lever_host* host, uint64_t id, lever_output stream,
@@ -76,10 +75,10 @@ class CDriverHolder final : public DriverHolder {
   std::unique_ptr<host::ExternalDriver> driver_;
 };
 
-constexpr DriverImplementation kImplementation{
-    "ExamplesEmbed", [](Loop* loop) -> std::unique_ptr<DriverHolder> {
-      return std::make_unique<CDriverHolder>(loop);
-    }};
+constexpr DriverImplementation kImplementation{"ExamplesEmbed",
+                                               [](Loop* loop) -> std::unique_ptr<DriverHolder> {
+                                                 return std::make_unique<CDriverHolder>(loop);
+                                               }};
 
 INSTANTIATE_TEST_SUITE_P(C, DriverContract, testing::Values(kImplementation), ImplementationName);
 INSTANTIATE_TEST_SUITE_P(C, ProcessContract, testing::Values(kImplementation), ImplementationName);
@@ -96,7 +95,9 @@ class ExternalDriverTest : public testing::Test {
     loop_ = Loop::Open(options).value();
     lever_driver driver{};
     driver.size = sizeof(driver);
-    driver.start = [](void*, lever_host*, uint64_t, const lever_instance_spec*) { return LEVER_OK; };
+    driver.start = [](void*, lever_host*, uint64_t, const lever_instance_spec*) {
+      return LEVER_OK;
+    };
     driver.stop = [](void*, lever_host*, uint64_t, int) {};
     driver_ = std::make_unique<host::ExternalDriver>(loop_.get(), &host_, driver);
     InstanceSpec spec;
@@ -120,7 +121,8 @@ TEST_F(ExternalDriverTest, OutputOnItsWayIsBounded) {
   const std::string piece(300'000, 'x');
   size_t taken = 0;
   Status status;
-  while (taken < 100 && (status = driver_->ReportOutput(1, OutputStream::kStdout, piece)).ok()) ++taken;
+  while (taken < 100 && (status = driver_->ReportOutput(1, OutputStream::kStdout, piece)).ok())
+    ++taken;
   EXPECT_EQ(status.code(), LEVER_RESOURCE_EXHAUSTED);
   EXPECT_EQ(taken, host::ExternalDriver::kOutputBytesMax / piece.size());
   Settle();

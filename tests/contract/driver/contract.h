@@ -4,8 +4,8 @@
 //   ProcessContract  those whose instances are processes of this machine
 //   HoldContract     those that hold an instance to its limits, and find all that it leaves behind
 //
-// The program that is started is program.c; a driver without processes does by itself what its arguments
-// say.
+// The program that is started is program.c; a driver without processes does by itself what its
+// arguments say.
 #ifndef TESTS_CONTRACT_DRIVER_CONTRACT_H_
 #define TESTS_CONTRACT_DRIVER_CONTRACT_H_
 
@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,6 +46,9 @@ struct DriverImplementation {
   std::unique_ptr<DriverHolder> (*open)(Loop* loop);
 };
 
+inline void PrintTo(const DriverImplementation& implementation, std::ostream* out) {
+  *out << implementation.name;
+}
 inline std::string ImplementationName(const testing::TestParamInfo<DriverImplementation>& info) {
   return info.param.name;
 }
@@ -124,7 +128,9 @@ class DriverFixture : public testing::TestWithParam<DriverImplementation> {
     recorder_.Expect(id);
     Call([&](Driver& driver) { driver.Start(id, std::move(spec), &recorder_); });
   }
-  void Run(uint64_t id, std::vector<std::string> arguments) { Start(id, Spec(std::move(arguments))); }
+  void Run(uint64_t id, std::vector<std::string> arguments) {
+    Start(id, Spec(std::move(arguments)));
+  }
   void Stop(uint64_t id, StopKind kind) {
     Call([&](Driver& driver) { driver.Stop(id, kind); });
   }

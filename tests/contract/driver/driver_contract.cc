@@ -175,9 +175,11 @@ TEST_P(DriverContract, WhateverIsAskedInWhateverOrderEndsInOrder) {
   const uint64_t seed = RandomSeed();
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
-  const std::vector<std::vector<std::string>> programs = {
-      {"wait"}, {"exit", "0"}, {"out", "a", "err", "b", "wait"}, {"ignore-term", "wait"},
-      {"bytes", "100000", "wait"}};
+  const std::vector<std::vector<std::string>> programs = {{"wait"},
+                                                          {"exit", "0"},
+                                                          {"out", "a", "err", "b", "wait"},
+                                                          {"ignore-term", "wait"},
+                                                          {"bytes", "100000", "wait"}};
   std::set<uint64_t> used;
   for (int call = 0; call < kCalls; ++call) {
     const uint64_t id = 1 + random.Below(kIds);
@@ -193,10 +195,18 @@ TEST_P(DriverContract, WhateverIsAskedInWhateverOrderEndsInOrder) {
           Run(id, programs[random.Below(static_cast<uint32_t>(programs.size()))]);
         }
         break;
-      case 1: Stop(id, StopKind::kGraceful); break;
-      case 2: Stop(id, StopKind::kKill); break;
-      case 3: Remove(id); break;
-      case 4: (void)loop_->Turn(random.Below(2) * kNanosPerMilli); break;
+      case 1:
+        Stop(id, StopKind::kGraceful);
+        break;
+      case 2:
+        Stop(id, StopKind::kKill);
+        break;
+      case 3:
+        Remove(id);
+        break;
+      case 4:
+        (void)loop_->Turn(random.Below(2) * kNanosPerMilli);
+        break;
     }
   }
   for (const uint64_t id : used) Remove(id);

@@ -1,5 +1,5 @@
-// A driver that never answers: whoever starts an instance has deadlines of its own, so that nobody waits
-// for it.
+// A driver that never answers: whoever starts an instance has deadlines of its own, so that nobody
+// waits for it.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -152,7 +152,8 @@ TEST_P(HoldContract, AUserOfItsOwnIsTakenOn) {
   ASSERT_TRUE(RunUntil([&] { return Of(1).exited || Of(1).failed; }));
   if (::geteuid() == 0) {
     ASSERT_TRUE(Of(1).exited);
-    EXPECT_NE(Of(1).out.find("uid: 61200, gid: 61201, groups: 0\n"), std::string::npos) << Of(1).out;
+    EXPECT_NE(Of(1).out.find("uid: 61200, gid: 61201, groups: 0\n"), std::string::npos)
+        << Of(1).out;
   } else {
     ASSERT_TRUE(Of(1).failed);
     EXPECT_NE(Of(1).failed->message().find("taking on its user id"), std::string::npos);

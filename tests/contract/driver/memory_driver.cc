@@ -69,9 +69,15 @@ void MemoryDriver::Start(uint64_t id, InstanceSpec spec, DriverEvents* events) {
   auto instance = std::make_unique<Instance>([this, id] {
     Instance* self = Find(id);
     switch (self->phase) {
-      case Instance::Phase::kStarting: Begin(id, self); break;
-      case Instance::Phase::kRunning: Step(id, self); break;
-      case Instance::Phase::kEnded: CompleteRemove(id); break;
+      case Instance::Phase::kStarting:
+        Begin(id, self);
+        break;
+      case Instance::Phase::kRunning:
+        Step(id, self);
+        break;
+      case Instance::Phase::kEnded:
+        CompleteRemove(id);
+        break;
     }
   });
   instance->spec = std::move(spec);
@@ -87,7 +93,8 @@ void MemoryDriver::Stop(uint64_t id, StopKind kind) {
   if (kind == StopKind::kKill) {
     instance->ending = EndedBy(SIGKILL);
   } else if (!instance->ignores_term && !instance->ending) {
-    instance->ending = instance->code_at_term ? ExitCode(*instance->code_at_term) : EndedBy(SIGTERM);
+    instance->ending =
+        instance->code_at_term ? ExitCode(*instance->code_at_term) : EndedBy(SIGTERM);
   }
   if (instance->ending) Continue(instance);
 }

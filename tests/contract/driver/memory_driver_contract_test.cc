@@ -15,9 +15,10 @@ class MemoryHolder final : public DriverHolder {
   std::unique_ptr<MemoryDriver> driver_;
 };
 
-constexpr DriverImplementation kImplementation{
-    "Memory",
-    [](Loop* loop) -> std::unique_ptr<DriverHolder> { return std::make_unique<MemoryHolder>(loop); }};
+constexpr DriverImplementation kImplementation{"Memory",
+                                               [](Loop* loop) -> std::unique_ptr<DriverHolder> {
+                                                 return std::make_unique<MemoryHolder>(loop);
+                                               }};
 
 INSTANTIATE_TEST_SUITE_P(Memory, DriverContract, testing::Values(kImplementation),
                          ImplementationName);

@@ -57,10 +57,10 @@ TEST_P(ProcessContract, HasNoVariablesButThoseOfTheSpec) {
   Start(1, std::move(spec));
   ASSERT_TRUE(AwaitExited(1));
   ::unsetenv("LEVER_TEST_LEAK");
-  EXPECT_EQ(LinesOf(Of(1).out),
-            (std::vector<std::string>{"env GREETING=hello world", "env LEVER_FDS=3,4",
-                                      "env LEVER_INSTANCE_ID=" + instance,
-                                      "env PATH=/usr/bin:/bin"}));
+  EXPECT_EQ(
+      LinesOf(Of(1).out),
+      (std::vector<std::string>{"env GREETING=hello world", "env LEVER_FDS=3,4",
+                                "env LEVER_INSTANCE_ID=" + instance, "env PATH=/usr/bin:/bin"}));
 }
 
 TEST_P(ProcessContract, BeginsInItsFolderWithSignalsAsTheyAreByDefault) {

@@ -1,5 +1,5 @@
-// The suite on the process driver with the real lever-spawner: with the cgroups of this machine, in a
-// cgroup that it is given, and as on a machine without any.
+// The suite on the process driver with the real lever-spawner: with the cgroups of this machine, in
+// a cgroup that it is given, and as on a machine without any.
 #include "liblever/host/fleet/proc_file.h"
 #include "liblever/host/fleet/process_driver.h"
 #include "liblever/host/fleet/spawner_cgroup.h"

@@ -11,17 +11,15 @@
  *   attach TEXT, introduction TEXT   writes to the inherited socket
  *   listen                  takes connections at $LEVER_LISTEN
  *   await FILE              until the file is there
- *   daemon                  leaves a process behind that has forked twice and called setsid, and prints
- *                           "daemon PID" itself
- *   hog MIB                 takes that much memory
- *   hog-child MIB           has a child that takes it, and waits for the child
- *   env, fds, state         prints what it was given
+ *   daemon                  leaves a process behind that has forked twice and called setsid, and
+ * prints "daemon PID" itself hog MIB                 takes that much memory hog-child MIB has a
+ * child that takes it, and waits for the child env, fds, state         prints what it was given
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,7 +21,8 @@ class Recorder final : public DriverEvents {
  public:
   // All that was told of one id since its (last) start.
   struct Story {
-    std::vector<std::string> order;  // "started", "ready", "output", ... without repetition of output
+    std::vector<std::string>
+        order;  // "started", "ready", "output", ... without repetition of output
     std::optional<Started> started;
     std::optional<Exited> exited;
     std::optional<Status> failed;

@@ -27,7 +27,8 @@ TEST(LineCutter, CutsAtLineEndsWhereverThePiecesBreak) {
   EXPECT_THAT(Cut({"one\ntwo\n\nfour"}), ElementsAre("one", "two", "", "four"));
   EXPECT_THAT(Cut({"o", "ne", "\n", "tw", "o\n", "", "\nfo", "ur"}),
               ElementsAre("one", "two", "", "four"));
-  EXPECT_THAT(Cut({"with\r\nreturns\r", "\nin\rside\n"}), ElementsAre("with", "returns", "in\rside"));
+  EXPECT_THAT(Cut({"with\r\nreturns\r", "\nin\rside\n"}),
+              ElementsAre("with", "returns", "in\rside"));
   EXPECT_THAT(Cut({""}), ElementsAre());
 }
 
@@ -49,10 +50,16 @@ TEST(LineCutter, ACharacterMayComeInTwoPieces) {
 }
 
 TEST(LineCutter, WhatIsNotUtf8IsReplaced) {
-  EXPECT_THAT(Cut({"a\xff" "b\n"}), ElementsAre("a\ufffd" "b"));
+  EXPECT_THAT(Cut({"a\xff"
+                   "b\n"}),
+              ElementsAre("a\ufffd"
+                          "b"));
   EXPECT_THAT(Cut({"cut \xe2\x82\n"}), ElementsAre("cut \ufffd"));
   EXPECT_THAT(Cut({"cut \xe2\x82"}), ElementsAre("cut \ufffd"));
-  EXPECT_THAT(Cut({"\xe2\x82" "A\n"}), ElementsAre("\ufffd" "A"));
+  EXPECT_THAT(Cut({"\xe2\x82"
+                   "A\n"}),
+              ElementsAre("\ufffd"
+                          "A"));
   EXPECT_THAT(Cut({"\xed\xa0\x80\n"}), ElementsAre("\ufffd\ufffd\ufffd"));  // a surrogate
   EXPECT_THAT(Cut({"\xc0\xaf\n"}), ElementsAre("\ufffd\ufffd"));            // too long a form
 }

@@ -36,7 +36,8 @@ class LogBookTest : public testing::Test {
   void TearDown() override { SetLogSink(nullptr, nullptr); }
 
   void Make() { book_ = std::make_unique<LogBook>(options_); }
-  void Begin(uint64_t key, const std::string& service, const std::string& environment = "dev.lever") {
+  void Begin(uint64_t key, const std::string& service,
+             const std::string& environment = "dev.lever") {
     book_->Begin({key, environment, service, "i-" + std::to_string(key), 3});
   }
   std::unique_ptr<LogReader> Open(const std::string& service, size_t tail, bool follow,
@@ -46,7 +47,8 @@ class LogBookTest : public testing::Test {
   static std::vector<std::string> Texts(const std::vector<LogLine>& lines) {
     std::vector<std::string> texts;
     for (const LogLine& line : lines) {
-      texts.push_back((line.lost > 0 ? "(" + std::to_string(line.lost) + " lost) " : "") + line.text);
+      texts.push_back((line.lost > 0 ? "(" + std::to_string(line.lost) + " lost) " : "") +
+                      line.text);
     }
     return texts;
   }
@@ -182,7 +184,8 @@ TEST_F(LogBookTest, AServicesRingIsBoundedInBytes) {
   options_.service_bytes_max = 3 * (100 + LogBook::kLineOverheadBytes);
   Make();
   Begin(1, "hello");
-  for (int i = 0; i < 10; ++i) book_->Append(1, kOut, std::string(100, static_cast<char>('0' + i)) + "\n");
+  for (int i = 0; i < 10; ++i)
+    book_->Append(1, kOut, std::string(100, static_cast<char>('0' + i)) + "\n");
   EXPECT_THAT(Tail("hello", 100),
               ElementsAre(std::string(100, '7'), std::string(100, '8'), std::string(100, '9')));
   EXPECT_EQ(book_->bytes(), options_.service_bytes_max);
@@ -254,7 +257,8 @@ TEST_F(LogBookTest, LastWordsAreTheEndOfStderr) {
 
 TEST_F(LogBookTest, LastWordsAreBoundedInBytes) {
   Begin(1, "hello");
-  for (int i = 0; i < 5; ++i) book_->Append(1, kErr, std::string(1'000, static_cast<char>('a' + i)) + "\n");
+  for (int i = 0; i < 5; ++i)
+    book_->Append(1, kErr, std::string(1'000, static_cast<char>('a' + i)) + "\n");
   EXPECT_LE(book_->LastWords(1).size(), options_.last_words_bytes_max);
   EXPECT_TRUE(book_->LastWords(1).ends_with(std::string(1'000, 'e')));
   book_->Append(1, kErr, std::string(6'000, 'z') + "\n");
@@ -275,9 +279,11 @@ TEST_F(LogBookTest, NotesOfTheHostStandBetweenTheLines) {
 
 TEST_F(LogBookTest, EachLineGoesToTheHostsLog) {
   std::vector<std::string> logged;
-  SetLogSink([](void* context, LogLevel, std::string_view line) {
-    static_cast<std::vector<std::string>*>(context)->emplace_back(line);
-  }, &logged);
+  SetLogSink(
+      [](void* context, LogLevel, std::string_view line) {
+        static_cast<std::vector<std::string>*>(context)->emplace_back(line);
+      },
+      &logged);
   Begin(1, "hello");
   book_->Append(1, kOut, "one\ntw");
   book_->Append(1, kErr, "bad\n");
@@ -291,9 +297,9 @@ TEST_F(LogBookTest, EachLineGoesToTheHostsLog) {
 
 TEST_F(LogBookTest, TheHostsLogMayUseTheBook) {
   // No lock is held: a sink that looks into the book does not stand still.
-  SetLogSink([](void* context, LogLevel, std::string_view) {
-    static_cast<LogBook*>(context)->bytes();
-  }, book_.get());
+  SetLogSink(
+      [](void* context, LogLevel, std::string_view) { static_cast<LogBook*>(context)->bytes(); },
+      book_.get());
   Begin(1, "hello");
   book_->Append(1, kErr, "one\n");
   book_->Note(1, "two");

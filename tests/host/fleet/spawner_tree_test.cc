@@ -18,7 +18,8 @@ using testing::Pair;
 // 52 fields, as Linux 6 has them; the 22nd is the start time.
 std::string StatLine(const std::string& name) {
   return "4711 (" + name +
-         ") S 17 4711 4711 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000000 250 18446744073709551615"
+         ") S 17 4711 4711 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000000 250 "
+         "18446744073709551615"
          " 1 1 0 0 0 0 0 4096 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
 }
 
@@ -107,8 +108,9 @@ class AttributeProcessesTest : public testing::Test {
 
 TEST_F(AttributeProcessesTest, DescendantsBelongToTheInstanceOfTheirAncestor) {
   owners_.mains = {{200, 1}, {300, 2}};
-  EXPECT_THAT(Attribute({{1, 0}, {kSpawner, 1}, {200, kSpawner}, {201, 200}, {202, 201}, {300, kSpawner}}),
-              ElementsAre(Pair(200, 1), Pair(201, 1), Pair(202, 1), Pair(300, 2)));
+  EXPECT_THAT(
+      Attribute({{1, 0}, {kSpawner, 1}, {200, kSpawner}, {201, 200}, {202, 201}, {300, kSpawner}}),
+      ElementsAre(Pair(200, 1), Pair(201, 1), Pair(202, 1), Pair(300, 2)));
 }
 
 TEST_F(AttributeProcessesTest, OrphansAreToldByTheirMarker) {
@@ -123,8 +125,8 @@ TEST_F(AttributeProcessesTest, OrphansAreToldByTheirMarker) {
                          {400, kSpawner},
                          {401, 400},
                          {500, kSpawner}}),
-              ElementsAre(Pair(200, 1), Pair(210, 1), Pair(211, 1), Pair(310, 2), Pair(400, kNobody),
-                          Pair(401, kNobody), Pair(500, kNobody)));
+              ElementsAre(Pair(200, 1), Pair(210, 1), Pair(211, 1), Pair(310, 2),
+                          Pair(400, kNobody), Pair(401, kNobody), Pair(500, kNobody)));
 }
 
 TEST_F(AttributeProcessesTest, AMarkerInsideAnInstanceDoesNotMoveAProcessToAnother) {
