@@ -91,6 +91,28 @@ TEST_P(LoopPoller, ReportsWorkThatNoEdgeAnnounces) {
   ExpectQuiet();
 }
 
+// Each of these turns leaves work behind a descriptor that is readable already.
+TEST_P(LoopPoller, ReportsWorkThatIsLeftAgainToWhoWantsAnEdge) {
+  ReadingSource source(loop_.get());
+  source.bytes_per_call = 1;
+  source.Send("abcd");
+  for (int turn = 0; turn < 3; ++turn) {
+    ASSERT_TRUE(poller_.Wait(0)) << turn;
+    ASSERT_TRUE(loop_->TryEnter());
+    EXPECT_TRUE(loop_->RunTurn(0).ok());
+    loop_->WantEdge();
+    loop_->Leave();
+  }
+  TurnUntilNothing();
+  EXPECT_EQ(source.received, "abcd");
+  ExpectQuiet();
+  // Without work there is nothing to tell.
+  ASSERT_TRUE(loop_->TryEnter());
+  loop_->WantEdge();
+  loop_->Leave();
+  ExpectQuiet();
+}
+
 TEST_P(LoopPoller, ReportsWhatIsLeftDirtyAndWhatWaitsOutside) {
   int ends = 0;
   FunctionTurnEnd end([&] { ++ends; });

@@ -331,5 +331,45 @@ TEST(LoopFork, AChildOfAThreadThatHoldsTheWordMayDestroyTheLoop) {
   loop->Leave();
 }
 
+TEST(LoopThreads, WhoTakesTheWordRunsWhatHePostedBefore) {
+  const auto loop = OpenLoop({.posters_drive = false});
+  std::vector<int> order;
+  // Nobody runs it: the thread that the loop belongs to does not turn.
+  loop->Post([&] { order.push_back(1); });
+  ASSERT_TRUE(loop->TryEnter());
+  EXPECT_TRUE(order.empty());
+  loop->RunPosted();
+  order.push_back(2);
+  loop->Leave();
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
+}
+
+TEST(LoopThreads, EnterWaitsForAThreadAtWorkAndNotForOneThatSleeps) {
+  const auto loop = OpenLoop();
+  std::atomic<bool> holds{false};
+  std::atomic<bool> wanted{false};
+  std::thread worker([&] {
+    ASSERT_TRUE(loop->TryEnter());
+    holds = true;
+    EXPECT_TRUE(Eventually([&] { return wanted.load(); }));
+    loop->Leave();
+  });
+  ASSERT_TRUE(Eventually([&] { return holds.load(); }));
+  int64_t timeout_ns = 0;
+  EXPECT_EQ(loop->Enter(&timeout_ns).code(), LEVER_BUSY);
+  wanted = true;
+  timeout_ns = 20 * kNanosPerSecond;
+  ASSERT_TRUE(loop->Enter(&timeout_ns).ok());
+  EXPECT_LE(timeout_ns, 20 * kNanosPerSecond);
+  loop->Leave();
+  worker.join();
+
+  SleepingTurn sleeper(loop.get());
+  timeout_ns = -1;
+  EXPECT_EQ(loop->Enter(&timeout_ns).code(), LEVER_BUSY);
+  loop->Wake();
+  EXPECT_TRUE(sleeper.Join());
+}
+
 }  // namespace
 }  // namespace lever
