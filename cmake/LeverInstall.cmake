@@ -19,7 +19,9 @@ if(TARGET lever)
   # From where the file lies back to the prefix, so that an installation can be moved.
   file(RELATIVE_PATH lever_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
   string(REGEX REPLACE "/$" "" lever_pc_prefix "${lever_pc_prefix}")
-  configure_file(${PROJECT_SOURCE_DIR}/cmake/lever.pc.in ${PROJECT_BINARY_DIR}/lever.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/lever.pc
-    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  foreach(lever_pc_name IN LISTS lever_libraries)
+    set(lever_pc ${PROJECT_BINARY_DIR}/${lever_pc_name}.pc)
+    configure_file(${PROJECT_SOURCE_DIR}/cmake/lever.pc.in ${lever_pc} @ONLY)
+    install(FILES ${lever_pc} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  endforeach()
 endif()
