@@ -51,7 +51,7 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
   to.environment = ReadText(options.environment, options.environment_size);
   if (options.environment == nullptr) {
     to.environment = *service != nullptr
-                         ? (*service)->environment
+                         ? (*service)->details.load()->environment
                          : FromEnvironment("LEVER_ENV", policy::kDefaultEnvironment);
   }
   return to;

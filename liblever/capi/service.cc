@@ -52,7 +52,6 @@ Status Create(lever_queue* queue, const lever_service_options* given, lever_serv
   LEVER_RETURN_IF_ERROR(ToServiceOptions(options, &to));
   const bool started_by_host = to.attach_socket >= 0;
   auto service = std::make_unique<lever_service>(queue, options.user_data);
-  service->environment = to.environment;
   Status opened;
   PerformAndWait(queue, [&] {
     auto below = service::Service::Open(queue->loop.get(), std::move(to), &service->events);

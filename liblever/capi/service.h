@@ -60,7 +60,6 @@ struct lever_service final : lever::capi::Object {
   lever_queue* const queue;
   void* const user_data;
   lever::capi::ServiceGate* const gate;
-  std::string environment;  // until the host says otherwise; constant
   std::atomic<bool> closing{false};
   std::atomic<bool> closed{false};  // the last event was fetched
   std::atomic<const lever::service::Details*> details{nullptr};
