@@ -1,10 +1,11 @@
 'use strict';
-// CPU time a call of the Node binding, for an echo of 32 bytes with 1 and with 64 calls outstanding:
-// without a network (the echo mode), and straight to a Node program that listens.
+// CPU time a call of the Node binding, for an echo of 32 bytes with 1 and with 64 calls
+// outstanding: without a network (the echo mode), and straight to a Node program that listens.
 //
 //   LEVER_NODE_PACKAGE=<build>/runtime/node/node_modules/lever node bench/node/echo.js [SECONDS]
 //
-// One line of JSON for each case: calls a second, and microseconds of CPU a call of client and service.
+// One line of JSON for each case: calls a second, and microseconds of CPU a call of client and
+// service.
 
 const { fork } = require('node:child_process');
 
@@ -19,8 +20,10 @@ const cpuUs = () => {
 };
 
 function serve() {
-  const service = lever.serve({ echo: (value) => value, echoBytes: (value) => value },
-    { name: 'bench', host: '127.0.0.1:1', listen: '127.0.0.1:0' });
+  const service = lever.serve(
+    { echo: (value) => value, echoBytes: (value) => value },
+    { name: 'bench', host: '127.0.0.1:1', listen: '127.0.0.1:0' }
+  );
   process.on('message', () => process.send({ us: cpuUs() }));
   process.send({ listening: service.details.listening });
 }
@@ -45,10 +48,15 @@ async function measure(name, client, method, argument, outstanding, seconds, ser
   const calls = await load(client, method, argument, outstanding, seconds);
   const took = (performance.now() - began) / 1000;
   const round = (x) => Math.round(x * 100) / 100;
-  console.log(JSON.stringify({
-    name, outstanding, calls_per_s: Math.round(calls / took), client_us: round((cpuUs() - us) / calls),
-    service_us: round((await serviceUs() - service) / calls),
-  }));
+  console.log(
+    JSON.stringify({
+      name,
+      outstanding,
+      calls_per_s: Math.round(calls / took),
+      client_us: round((cpuUs() - us) / calls),
+      service_us: round(((await serviceUs()) - service) / calls),
+    })
+  );
 }
 
 async function main(seconds) {
@@ -58,7 +66,10 @@ async function main(seconds) {
     await measure('echo mode, value', echo, '/bench/echo', PAYLOAD, outstanding, seconds, none);
   }
   const child = fork(__filename, ['serve'], { serialization: 'json' });
-  const answer = () => new Promise((resolve) => { child.once('message', resolve); });
+  const answer = () =>
+    new Promise((resolve) => {
+      child.once('message', resolve);
+    });
   const { listening } = await answer();
   const serviceUs = async () => {
     const next = answer();
@@ -69,7 +80,15 @@ async function main(seconds) {
   const bytes = Buffer.from(PAYLOAD);
   for (const outstanding of [1, 64]) {
     await measure('direct, value', client, '/bench/echo', PAYLOAD, outstanding, seconds, serviceUs);
-    await measure('direct, bytes', client, '/bench/echoBytes', bytes, outstanding, seconds, serviceUs);
+    await measure(
+      'direct, bytes',
+      client,
+      '/bench/echoBytes',
+      bytes,
+      outstanding,
+      seconds,
+      serviceUs
+    );
   }
   child.kill();
 }

@@ -1,6 +1,6 @@
-// Lever for Node. Values are what MessagePack has: null, booleans, numbers (integers beyond 2^53 are
-// BigInt), texts, bytes, arrays, objects (Map where a key is not a string), Date (Timestamp where a
-// Date is not exact), Ext for extensions.
+// Lever for Node. Values are what MessagePack has: null, booleans, numbers (integers beyond 2^53
+// are BigInt), texts, bytes, arrays, objects (Map where a key is not a string), Date (Timestamp
+// where a Date is not exact), Ext for extensions.
 
 import { EventEmitter } from 'node:events';
 
@@ -31,14 +31,35 @@ export class MethodError extends Error {
 
 /** Names of include/lever/status.h. */
 export type StatusCode =
-  | 'CANCELLED' | 'UNKNOWN' | 'INVALID_ARGUMENT' | 'DEADLINE_EXCEEDED' | 'NOT_FOUND'
-  | 'ALREADY_EXISTS' | 'PERMISSION_DENIED' | 'RESOURCE_EXHAUSTED' | 'FAILED_PRECONDITION'
-  | 'ABORTED' | 'OUT_OF_RANGE' | 'UNIMPLEMENTED' | 'INTERNAL' | 'UNAVAILABLE' | 'DATA_LOSS'
-  | 'UNAUTHENTICATED' | 'BUSY' | 'WOULD_BLOCK' | 'FORKED' | 'REFUSED';
+  | 'CANCELLED'
+  | 'UNKNOWN'
+  | 'INVALID_ARGUMENT'
+  | 'DEADLINE_EXCEEDED'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'UNIMPLEMENTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
+  | 'UNAUTHENTICATED'
+  | 'BUSY'
+  | 'WOULD_BLOCK'
+  | 'FORKED'
+  | 'REFUSED';
 
 /** Trouble of the platform. */
 export class LeverError extends Error {
-  constructor(code: StatusCode, message: string, executed?: 'no' | 'unknown', options?: ErrorOptions);
+  constructor(
+    code: StatusCode,
+    message: string,
+    executed?: 'no' | 'unknown',
+    options?: ErrorOptions
+  );
   code: StatusCode;
   /** 'no': the method surely did not run, and may be called again. */
   executed: 'no' | 'unknown';
@@ -172,8 +193,14 @@ export function serve(object: object, options: ServiceOptions): Service;
 export const version: string;
 
 declare const lever: {
-  Client: typeof Client; Service: typeof Service; serve: typeof serve; context: typeof context;
-  LeverError: typeof LeverError; MethodError: typeof MethodError; Timestamp: typeof Timestamp;
-  Ext: typeof Ext; version: string;
+  Client: typeof Client;
+  Service: typeof Service;
+  serve: typeof serve;
+  context: typeof context;
+  LeverError: typeof LeverError;
+  MethodError: typeof MethodError;
+  Timestamp: typeof Timestamp;
+  Ext: typeof Ext;
+  version: string;
 };
 export default lever;

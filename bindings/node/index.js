@@ -8,5 +8,13 @@ const { Service, serve } = require('./lib/service');
 const { Ext, Timestamp } = require('./lib/values');
 
 module.exports = {
-  Client, Service, serve, context, LeverError, MethodError, Timestamp, Ext, version: addon.version,
+  Client,
+  Service,
+  serve,
+  context,
+  LeverError,
+  MethodError,
+  Timestamp,
+  Ext,
+  version: addon.version,
 };

@@ -1,6 +1,5 @@
 import lever from './index.js';
 
-export const {
-  Client, Service, serve, context, LeverError, MethodError, Timestamp, Ext, version,
-} = lever;
+export const { Client, Service, serve, context, LeverError, MethodError, Timestamp, Ext, version } =
+  lever;
 export default lever;

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 'use strict';
-// Runs a service that was deployed with `jsEntry`: node launcher.js <entry>, started by a host in the
-// bundle's directory.
+// Runs a service that was deployed with `jsEntry`: node launcher.js <entry>, started by a host in
+// the bundle's directory.
 //
 // Every function that the entry exports is a method; those whose names end in Chan or _chan, or are
-// chan, are streaming methods. The entry may be CommonJS or an ES module. `lever` is the package of the
-// bundle, if it has one, else the one that this file is in.
+// chan, are streaming methods. The entry may be CommonJS or an ES module. `lever` is the package of
+// the bundle, if it has one, else the one that this file is in.
 //
 // Exit codes: 0 when the host has drained the instance, 1 for everything else, with the reason on
 // standard error, whose last lines the callers of a service that does not start are told.
@@ -28,7 +28,8 @@ function packageFor(from) {
   }
 }
 
-// Whether a file of the bundle may be an ES module. Those below node_modules have their own packages.
+// Whether a file of the bundle may be an ES module. Those below node_modules have their own
+// packages.
 function mayHaveModules(folder) {
   let left = ENTRIES_LOOKED_AT_MAX;
   const look = (at) => {
@@ -36,7 +37,11 @@ function mayHaveModules(folder) {
       if (--left < 0 || entry.name.endsWith('.mjs')) return true;
       const file = path.join(at, entry.name);
       if (entry.isDirectory() && entry.name !== 'node_modules' && look(file)) return true;
-      if (entry.name === 'package.json' && JSON.parse(fs.readFileSync(file, 'utf8')).type === 'module') return true;
+      if (
+        entry.name === 'package.json' &&
+        JSON.parse(fs.readFileSync(file, 'utf8')).type === 'module'
+      )
+        return true;
     }
     return false;
   };
@@ -47,8 +52,8 @@ function mayHaveModules(folder) {
   }
 }
 
-// What the bundle does not find is looked for here: `lever` itself, by require and by import. Hooks for
-// import have a thread of their own, which a start should not wait for without need.
+// What the bundle does not find is looked for here: `lever` itself, by require and by import. Hooks
+// for import have a thread of their own, which a start should not wait for without need.
 function offerOwnPackage() {
   const resolve = Module._resolveFilename;
   Module._resolveFilename = function resolveOrOwn(request, ...rest) {
@@ -70,7 +75,8 @@ function isModule(file) {
   if (!file.endsWith('.js')) return file.endsWith('.mjs');
   for (let at = path.dirname(file); ; at = path.dirname(at)) {
     const description = path.join(at, 'package.json');
-    if (fs.existsSync(description)) return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
+    if (fs.existsSync(description))
+      return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
     if (at === path.dirname(at)) return false;
   }
 }
@@ -81,7 +87,9 @@ async function load(file) {
 
 // The object whose functions are the methods: an ES module may export them as its default.
 function methodsOf(loaded) {
-  const named = Object.keys(loaded).some((key) => key !== 'default' && typeof loaded[key] === 'function');
+  const named = Object.keys(loaded).some(
+    (key) => key !== 'default' && typeof loaded[key] === 'function'
+  );
   if (named || loaded.default === undefined) return loaded;
   return loaded.default;
 }

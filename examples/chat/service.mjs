@@ -3,8 +3,9 @@
 //   lever deploy examples/chat        (runs `npm ci` first: "build" in lever.json)
 //   node examples/chat/client.cjs lobby Ann
 //
-// A member joins with a stream: what it writes is said in the room, what it reads is what others say.
-// This version of Lever runs one instance of a service, so that all members of a room meet in it.
+// A member joins with a stream: what it writes is said in the room, what it reads is what others
+// say. This version of Lever runs one instance of a service, so that all members of a room meet in
+// it.
 import { xxh32 } from '@node-rs/xxhash';
 import { context } from 'lever';
 import { nanoid } from 'nanoid';
@@ -31,13 +32,20 @@ function deliver(member, message) {
   member.behind += 1;
   if (member.behind > BEHIND_MAX) return member.stream.cancel();
   // Resolves when there is room for it; that it fails, the member's own loop hears.
-  return member.stream.write(message).then(() => { member.behind -= 1; }, () => {});
+  return member.stream.write(message).then(
+    () => {
+      member.behind -= 1;
+    },
+    () => {}
+  );
 }
 
 function checkName(what, name) {
   const { nameBytesMax } = context().config;
   if (typeof name === 'string' && name !== '' && Buffer.byteLength(name) <= nameBytesMax) return;
-  throw Object.assign(new TypeError(`${what}: a text of 1 to ${nameBytesMax} bytes is expected`), { what });
+  throw Object.assign(new TypeError(`${what}: a text of 1 to ${nameBytesMax} bytes is expected`), {
+    what,
+  });
 }
 
 // joinChan(room, name): a message in is a text, a message out is {from, colour, text, at} or
@@ -54,7 +62,8 @@ export async function joinChan(stream, roomName, name) {
   room.members.set(id, { name, stream, behind: 0 });
   room.say({ joined: name });
   try {
-    for await (const text of stream) room.say({ from: name, colour, text: String(text), at: new Date() });
+    for await (const text of stream)
+      room.say({ from: name, colour, text: String(text), at: new Date() });
   } finally {
     room.members.delete(id);
     room.say({ left: name });
@@ -65,5 +74,9 @@ export async function joinChan(stream, roomName, name) {
 // Who is where: {room: [name, ...]}.
 export function who() {
   return Object.fromEntries(
-    Array.from(rooms, ([name, room]) => [name, Array.from(room.members.values(), (m) => m.name).sort()]));
+    Array.from(rooms, ([name, room]) => [
+      name,
+      Array.from(room.members.values(), (m) => m.name).sort(),
+    ])
+  );
 }

@@ -2,8 +2,9 @@
 //
 //   node client.js [NAME]
 //
-// `lever` is found where it is installed (npm install lever), or where NODE_PATH says. LEVER_HOST is the
-// host's address, 127.0.0.1:8080 by default; LEVER_ENV the environment, dev.lever by default.
+// `lever` is found where it is installed (npm install lever), or where NODE_PATH says. LEVER_HOST
+// is the host's address, 127.0.0.1:8080 by default; LEVER_ENV the environment, dev.lever by
+// default.
 'use strict';
 
 const lever = require('lever');

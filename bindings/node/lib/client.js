@@ -58,9 +58,12 @@ class Abortion {
 
 function checkSignal(signal) {
   if (signal === undefined || signal === null) return null;
-  if (typeof signal.addEventListener !== 'function') throw invalid('signal: an AbortSignal is expected');
+  if (typeof signal.addEventListener !== 'function')
+    throw invalid('signal: an AbortSignal is expected');
   if (signal.aborted) {
-    throw refusal(Status.CANCELLED, 'the signal was aborted before the call', { cause: signal.reason });
+    throw refusal(Status.CANCELLED, 'the signal was aborted before the call', {
+      cause: signal.reason,
+    });
   }
   return signal;
 }

@@ -86,8 +86,12 @@ function readMap(length) {
     const key = textKey();
     if (typeof key !== 'string') return readRestAsMap(object, i, length);
     if (key === '__proto__') {
-      Object.defineProperty(object, key,
-        { value: read(), writable: true, enumerable: true, configurable: true });
+      Object.defineProperty(object, key, {
+        value: read(),
+        writable: true,
+        enumerable: true,
+        configurable: true,
+      });
     } else {
       object[key] = read();
     }
@@ -163,37 +167,74 @@ function read() {
   if (head < 0xa0) return readArray(head & 0x0f);
   if (head < 0xc0) return readText(head & 0x1f);
   switch (head) {
-    case 0xc0: return null;
-    case 0xc2: return false;
-    case 0xc3: return true;
-    case 0xc4: return readBytes(read8());
-    case 0xc5: return readBytes(read16());
-    case 0xc6: return readBytes(read32());
-    case 0xc7: return readExt(read8());
-    case 0xc8: return readExt(read16());
-    case 0xc9: return readExt(read32());
-    case 0xca: position += 4; return view.getFloat32(position - 4);
-    case 0xcb: position += 8; return view.getFloat64(position - 8);
-    case 0xcc: return read8();
-    case 0xcd: return read16();
-    case 0xce: return read32();
-    case 0xcf: position += 8; return readInt64(view.getUint32(position - 8), view.getUint32(position - 4));
-    case 0xd0: return view.getInt8(position++);
-    case 0xd1: position += 2; return view.getInt16(position - 2);
-    case 0xd2: position += 4; return view.getInt32(position - 4);
-    case 0xd3: position += 8; return readInt64(view.getInt32(position - 8), view.getUint32(position - 4));
-    case 0xd4: return readExt(1);
-    case 0xd5: return readExt(2);
-    case 0xd6: return readExt(4);
-    case 0xd7: return readExt(8);
-    case 0xd8: return readExt(16);
-    case 0xd9: return readText(read8());
-    case 0xda: return readText(read16());
-    case 0xdb: return readText(read32());
-    case 0xdc: return readArray(read16());
-    case 0xdd: return readArray(read32());
-    case 0xde: return readMap(read16());
-    default: return readMap(read32()); // 0xdf; 0xc1 was refused by the check
+    case 0xc0:
+      return null;
+    case 0xc2:
+      return false;
+    case 0xc3:
+      return true;
+    case 0xc4:
+      return readBytes(read8());
+    case 0xc5:
+      return readBytes(read16());
+    case 0xc6:
+      return readBytes(read32());
+    case 0xc7:
+      return readExt(read8());
+    case 0xc8:
+      return readExt(read16());
+    case 0xc9:
+      return readExt(read32());
+    case 0xca:
+      position += 4;
+      return view.getFloat32(position - 4);
+    case 0xcb:
+      position += 8;
+      return view.getFloat64(position - 8);
+    case 0xcc:
+      return read8();
+    case 0xcd:
+      return read16();
+    case 0xce:
+      return read32();
+    case 0xcf:
+      position += 8;
+      return readInt64(view.getUint32(position - 8), view.getUint32(position - 4));
+    case 0xd0:
+      return view.getInt8(position++);
+    case 0xd1:
+      position += 2;
+      return view.getInt16(position - 2);
+    case 0xd2:
+      position += 4;
+      return view.getInt32(position - 4);
+    case 0xd3:
+      position += 8;
+      return readInt64(view.getInt32(position - 8), view.getUint32(position - 4));
+    case 0xd4:
+      return readExt(1);
+    case 0xd5:
+      return readExt(2);
+    case 0xd6:
+      return readExt(4);
+    case 0xd7:
+      return readExt(8);
+    case 0xd8:
+      return readExt(16);
+    case 0xd9:
+      return readText(read8());
+    case 0xda:
+      return readText(read16());
+    case 0xdb:
+      return readText(read32());
+    case 0xdc:
+      return readArray(read16());
+    case 0xdd:
+      return readArray(read32());
+    case 0xde:
+      return readMap(read16());
+    default:
+      return readMap(read32()); // 0xdf; 0xc1 was refused by the check
   }
 }
 

@@ -147,8 +147,10 @@ function writeText(value) {
 }
 
 function writeBytes(value) {
-  const data = Buffer.isBuffer(value) ? value
-    : ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  const data = Buffer.isBuffer(value)
+    ? value
+    : ArrayBuffer.isView(value)
+      ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
       : Buffer.from(value);
   ensure(5 + data.length);
   if (data.length <= 0xff) {
@@ -269,16 +271,24 @@ function writeReference(value) {
 function write(value) {
   ensure(16);
   switch (typeof value) {
-    case 'string': return writeText(value);
-    case 'number': return writeNumber(value);
-    case 'boolean': out[position++] = value ? 0xc3 : 0xc2; return;
-    case 'undefined': out[position++] = 0xc0; return;
-    case 'bigint': return writeBigInt(value);
+    case 'string':
+      return writeText(value);
+    case 'number':
+      return writeNumber(value);
+    case 'boolean':
+      out[position++] = value ? 0xc3 : 0xc2;
+      return;
+    case 'undefined':
+      out[position++] = 0xc0;
+      return;
+    case 'bigint':
+      return writeBigInt(value);
     case 'object':
       if (value !== null) return writeReference(value);
       out[position++] = 0xc0;
       return;
-    default: throw new TypeError(`a ${typeof value} cannot be sent`);
+    default:
+      throw new TypeError(`a ${typeof value} cannot be sent`);
   }
 }
 

@@ -7,8 +7,8 @@ const EXECUTED_NO = 1;
 // Of a MethodError: its own, not to be overwritten by fields of the value.
 const OWN_FIELDS = new Set(['name', 'message', 'stack', 'value', '__proto__', 'constructor']);
 
-// The method itself answered with an error. `value` is what it threw; `message` and the other fields
-// of the value are those of this error too.
+// The method itself answered with an error. `value` is what it threw; `message` and the other
+// fields of the value are those of this error too.
 class MethodError extends Error {
   constructor(value) {
     super(messageOf(value));
@@ -19,8 +19,11 @@ class MethodError extends Error {
     }
   }
 }
-Object.defineProperty(MethodError.prototype, 'name',
-  { value: 'MethodError', writable: true, configurable: true });
+Object.defineProperty(MethodError.prototype, 'name', {
+  value: 'MethodError',
+  writable: true,
+  configurable: true,
+});
 
 function messageOf(value) {
   if (typeof value === 'string') return value;
@@ -39,14 +42,21 @@ class LeverError extends Error {
     this.executed = executed;
   }
 }
-Object.defineProperty(LeverError.prototype, 'name',
-  { value: 'LeverError', writable: true, configurable: true });
+Object.defineProperty(LeverError.prototype, 'name', {
+  value: 'LeverError',
+  writable: true,
+  configurable: true,
+});
 
 // The error for a status of the library.
 function errorFor(status, message, executed, options) {
   const code = nameOf[status] ?? 'UNKNOWN';
-  return new LeverError(code, message || textOf[status] || code,
-    executed === EXECUTED_NO ? 'no' : 'unknown', options);
+  return new LeverError(
+    code,
+    message || textOf[status] || code,
+    executed === EXECUTED_NO ? 'no' : 'unknown',
+    options
+  );
 }
 
 // What was refused before anything was sent.

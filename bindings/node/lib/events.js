@@ -1,9 +1,9 @@
 'use strict';
 // Who gets which event.
 //
-// Calls and streams of ours are known by the token that they were begun with, clients and services by
-// theirs, methods by theirs. What came in is known by the slot of its id, which is its own while it
-// lives.
+// Calls and streams of ours are known by the token that they were begun with, clients and services
+// by theirs, methods by theirs. What came in is known by the slot of its id, which is its own while
+// it lives.
 
 const { Event, EventType, setDispatcher, shared } = require('./native');
 
@@ -35,7 +35,9 @@ const incoming = new Map(); // by slot: {idHigh, onCancelled()} and incoming str
 
 function incomingOf(r) {
   const entry = incoming.get(shared.events[r + Event.ID_LOW]);
-  return entry !== undefined && entry.idHigh === shared.events[r + Event.ID_HIGH] ? entry : undefined;
+  return entry !== undefined && entry.idHigh === shared.events[r + Event.ID_HIGH]
+    ? entry
+    : undefined;
 }
 
 function streamOf(r) {
@@ -52,24 +54,32 @@ function dispatchOne(r, large) {
       begun.remove(token);
       return call.onDone(r, large);
     }
-    case EventType.INCOMING_CALL: return methods.get(token).onCall(r, large);
-    case EventType.INCOMING_STREAM: return methods.get(token).onStream(r, large);
-    case EventType.INCOMING_CANCELLED: return incomingOf(r)?.onCancelled();
-    case EventType.STREAM_MESSAGE: return streamOf(r)?.onMessage(r, large);
-    case EventType.STREAM_HALF_CLOSED: return streamOf(r)?.onHalfClosed();
-    case EventType.WRITABLE: return streamOf(r)?.onWritable();
+    case EventType.INCOMING_CALL:
+      return methods.get(token).onCall(r, large);
+    case EventType.INCOMING_STREAM:
+      return methods.get(token).onStream(r, large);
+    case EventType.INCOMING_CANCELLED:
+      return incomingOf(r)?.onCancelled();
+    case EventType.STREAM_MESSAGE:
+      return streamOf(r)?.onMessage(r, large);
+    case EventType.STREAM_HALF_CLOSED:
+      return streamOf(r)?.onHalfClosed();
+    case EventType.WRITABLE:
+      return streamOf(r)?.onWritable();
     case EventType.STREAM_END: {
       const stream = streamOf(r);
       if (token !== 0) begun.remove(token);
       return stream?.onEnd(r, large);
     }
-    case EventType.SERVICE_STATE: return objects.get(token).onState(r, large);
+    case EventType.SERVICE_STATE:
+      return objects.get(token).onState(r, large);
     case EventType.CLOSED: {
       const object = objects.get(token);
       objects.remove(token);
       return object.onClosed();
     }
-    default: return undefined;
+    default:
+      return undefined;
   }
 }
 

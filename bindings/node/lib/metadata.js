@@ -1,6 +1,7 @@
 'use strict';
-// Metadata as it crosses the border (src/metadata.h). To programs it is an object: names in lower case,
-// values texts, Buffers where the name ends in '-bin', an array of them where a name comes repeatedly.
+// Metadata as it crosses the border (src/metadata.h). To programs it is an object: names in lower
+// case, values texts, Buffers where the name ends in '-bin', an array of them where a name comes
+// repeatedly.
 
 const { invalid } = require('./errors');
 

@@ -11,22 +11,57 @@ const addon = require(path.join(__dirname, '..', 'native', 'lever.node'));
 
 // Indices of 32-bit words in a command.
 const Command = {
-  OBJECT: 0, ADDRESS: 1, KIND: 2, FLAGS: 3, PAYLOAD_BYTES: 4, METADATA_BYTES: 5,
-  PARENT_LOW: 6, PARENT_HIGH: 7, TOKEN: 8, READ_MESSAGES: 9, READ_BYTES: 10,
-  ID_LOW: 11, ID_HIGH: 12, STATUS: 13,
+  OBJECT: 0,
+  ADDRESS: 1,
+  KIND: 2,
+  FLAGS: 3,
+  PAYLOAD_BYTES: 4,
+  METADATA_BYTES: 5,
+  PARENT_LOW: 6,
+  PARENT_HIGH: 7,
+  TOKEN: 8,
+  READ_MESSAGES: 9,
+  READ_BYTES: 10,
+  ID_LOW: 11,
+  ID_HIGH: 12,
+  STATUS: 13,
 };
 const COMMAND_TIMEOUT = 7; // index of the 64-bit float
 
 // Indices of 32-bit words in an event's record.
 const Event = {
-  TYPE: 0, STATUS: 1, TOKEN: 2, ID_LOW: 3, ID_HIGH: 4, KIND: 5, EXECUTED: 6, STATE: 7, LARGE: 8,
-  PAYLOAD: 9, PAYLOAD_BYTES: 10, MESSAGE: 11, MESSAGE_BYTES: 12, CALLER: 13, CALLER_BYTES: 14,
-  METADATA: 15, METADATA_BYTES: 16, DEADLINE: 18, WORDS: 20,
+  TYPE: 0,
+  STATUS: 1,
+  TOKEN: 2,
+  ID_LOW: 3,
+  ID_HIGH: 4,
+  KIND: 5,
+  EXECUTED: 6,
+  STATE: 7,
+  LARGE: 8,
+  PAYLOAD: 9,
+  PAYLOAD_BYTES: 10,
+  MESSAGE: 11,
+  MESSAGE_BYTES: 12,
+  CALLER: 13,
+  CALLER_BYTES: 14,
+  METADATA: 15,
+  METADATA_BYTES: 16,
+  DEADLINE: 18,
+  WORDS: 20,
 };
 
 const EventType = {
-  CALL_DONE: 1, STREAM_MESSAGE: 2, STREAM_HALF_CLOSED: 3, WRITABLE: 4, STREAM_END: 5,
-  INCOMING_CALL: 6, INCOMING_STREAM: 7, INCOMING_CANCELLED: 8, SERVICE_STATE: 9, CLOSED: 10,
+  CALL_DONE: 1,
+  STREAM_MESSAGE: 2,
+  STREAM_HALF_CLOSED: 3,
+  WRITABLE: 4,
+  STREAM_END: 5,
+  INCOMING_CALL: 6,
+  INCOMING_STREAM: 7,
+  INCOMING_CANCELLED: 8,
+  SERVICE_STATE: 9,
+  CLOSED: 10,
 };
 
 const Kind = { NONE: 0, VALUE: 1, RAW: 2, ERROR_VALUE: 3, ERROR_RAW: 4 };
@@ -34,7 +69,14 @@ const Kind = { NONE: 0, VALUE: 1, RAW: 2, ERROR_VALUE: 3, ERROR_RAW: 4 };
 const ADDRESSES_MAX = 1024; // as in src/binding.h: both sides forget at the same moment
 
 const options = { capacity: undefined, eventsPerTurn: undefined, dataBytes: undefined };
-const shared = { words: null, floats: null, events: null, eventFloats: null, bytes: null, view: null };
+const shared = {
+  words: null,
+  floats: null,
+  events: null,
+  eventFloats: null,
+  bytes: null,
+  view: null,
+};
 const addresses = new Map();
 let registered = null; // the scratch memory that the addon knows
 let dispatcher = null;
@@ -82,6 +124,16 @@ function send(call, aside) {
 }
 
 module.exports = {
-  addon, Command, COMMAND_TIMEOUT, Event, EventType, Kind, shared, configure, setDispatcher, open,
-  addressId, send,
+  addon,
+  Command,
+  COMMAND_TIMEOUT,
+  Event,
+  EventType,
+  Kind,
+  shared,
+  configure,
+  setDispatcher,
+  open,
+  addressId,
+  send,
 };

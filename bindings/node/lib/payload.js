@@ -1,8 +1,8 @@
 'use strict';
 // Payloads of commands and events: which kind they are, and where their bytes go.
 //
-// The put* functions encode first and fill in the command afterwards, because encoding may run code of
-// the program's. They return what native.send() takes.
+// The put* functions encode first and fill in the command afterwards, because encoding may run code
+// of the program's. They return what native.send() takes.
 
 const { types } = require('node:util');
 const encoder = require('./encode');
@@ -51,7 +51,10 @@ function putError(thrown) {
   } catch (error) {
     // It has a field that cannot be sent.
     const name = String(thrown?.name ?? 'Error').toWellFormed();
-    aside = encoder.encode({ name, message: String(thrown?.message ?? error.message).toWellFormed() });
+    aside = encoder.encode({
+      name,
+      message: String(thrown?.message ?? error.message).toWellFormed(),
+    });
   }
   return put(Kind.ERROR_VALUE, aside);
 }
@@ -130,5 +133,12 @@ function takeCaller(r, large) {
 }
 
 module.exports = {
-  putMessage, putArguments, putError, takePayload, takeMessage, takeMetadata, takeCaller, errorOf,
+  putMessage,
+  putArguments,
+  putError,
+  takePayload,
+  takeMessage,
+  takeMetadata,
+  takeCaller,
+  errorOf,
 };

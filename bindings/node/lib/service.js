@@ -1,8 +1,8 @@
 'use strict';
 // Services: functions that are called from elsewhere.
 //
-// Used alike by the launcher, in an instance that a host has started, and by a program that attaches
-// itself. An open service keeps the process alive until it is drained or closed.
+// Used alike by the launcher, in an instance that a host has started, and by a program that
+// attaches itself. An open service keeps the process alive until it is drained or closed.
 
 const { EventEmitter } = require('node:events');
 const { Client } = require('./client');
@@ -56,7 +56,8 @@ function replyError(context, thrown) {
   }
 }
 
-const isThenable = (value) => value !== null && typeof value === 'object' && typeof value.then === 'function';
+const isThenable = (value) =>
+  value !== null && typeof value === 'object' && typeof value.then === 'function';
 
 class Method {
   constructor(service, self, run) {
@@ -105,7 +106,10 @@ function runCall(method, context, args) {
     return replyError(context, error);
   }
   if (!isThenable(result)) return reply(context, result);
-  result.then((value) => reply(context, value), (error) => replyError(context, error));
+  result.then(
+    (value) => reply(context, value),
+    (error) => replyError(context, error)
+  );
 }
 
 async function runStream(method, stream, args) {
@@ -123,10 +127,14 @@ const isClass = (value) => /^class\b/.test(Function.prototype.toString.call(valu
 // The functions of an object or module by name, those of its classes included.
 function functionsOf(object) {
   const found = new Map();
-  for (let at = object; at !== null && at !== Object.prototype && at !== Function.prototype;
-    at = Object.getPrototypeOf(at)) {
+  for (
+    let at = object;
+    at !== null && at !== Object.prototype && at !== Function.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
     for (const key of Object.getOwnPropertyNames(at)) {
-      if (key === 'constructor' || key === 'default' || found.has(key) || !METHOD_NAME.test(key)) continue;
+      if (key === 'constructor' || key === 'default' || found.has(key) || !METHOD_NAME.test(key))
+        continue;
       const value = object[key];
       if (typeof value === 'function' && !isClass(value)) found.set(key, value);
     }
@@ -142,8 +150,8 @@ class Service extends EventEmitter {
   #state = State.STARTING;
   #waiting = { attached: [], drained: [], closed: [] };
 
-  // {name, env, host, listen, maxConcurrency, drainTimeoutMs}. Without a name: the instance that a host
-  // has started this process as.
+  // {name, env, host, listen, maxConcurrency, drainTimeoutMs}. Without a name: the instance that a
+  // host has started this process as.
   constructor(options = {}) {
     super();
     native.open();
@@ -202,7 +210,8 @@ class Service extends EventEmitter {
     return this.#state === State.ATTACHED ? Promise.resolve() : this.#wait('attached');
   }
 
-  // Out of every route table, and no new calls; what runs is finished. Resolves when nothing is left.
+  // Out of every route table, and no new calls; what runs is finished. Resolves when nothing is
+  // left.
   drain() {
     addon.serviceDrain(this.#token);
     return this.drained();

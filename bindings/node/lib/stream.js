@@ -1,10 +1,10 @@
 'use strict';
 // Streams of messages, the caller's side and the method's side.
 //
-// Writing: what the library does not take now (its queue is full) waits here, encoded, and the promise
-// of write() waits with it. Reading is by credit: the library delivers at most what was granted, and
-// what the program reads is granted again, so that a stream holds a bounded number of messages that
-// nobody has read.
+// Writing: what the library does not take now (its queue is full) waits here, encoded, and the
+// promise of write() waits with it. Reading is by credit: the library delivers at most what was
+// granted, and what the program reads is granted again, so that a stream holds a bounded number of
+// messages that nobody has read.
 
 const encoder = require('./encode');
 const { Status } = require('./codes');
@@ -179,7 +179,8 @@ class MessageStream {
   #used(bytes) {
     this.#usedMessages += 1;
     this.#usedBytes += bytes;
-    const due = this.#usedMessages * 2 >= PREFETCH_MESSAGES || this.#usedBytes * 2 >= PREFETCH_BYTES;
+    const due =
+      this.#usedMessages * 2 >= PREFETCH_MESSAGES || this.#usedBytes * 2 >= PREFETCH_BYTES;
     if (!due || this.#readEnded) return;
     this.grant(this.#usedMessages, this.#usedBytes);
   }

@@ -50,10 +50,7 @@ Napi::Value Binding::Open(const BindingOptions& options, Napi::Function dispatch
     lever_error_destroy(error);
     return env.Undefined();
   }
-  if (!StartHandles()) {
-    Napi::Error::New(env, "the queue's descriptor cannot be watched").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
+  if (!StartHandles()) Napi::Error::Fatal("lever", "the queue's descriptor cannot be watched");
   dispatch_ = Napi::Persistent(dispatch);
   async_context_ = std::make_unique<Napi::AsyncContext>(env_, "lever");
   batch_.resize(options_.capacity);
@@ -107,8 +104,7 @@ bool Binding::Deliver(size_t count) {
   napi_value arguments[2] = {nullptr, events_.large()};
   if (napi_create_uint32(env_, static_cast<uint32_t>(count), &arguments[0]) != napi_ok ||
       (arguments[1] == nullptr && napi_get_undefined(env_, &arguments[1]) != napi_ok) ||
-      napi_get_global(env_, &global) != napi_ok ||
-      (dispatch = dispatch_.Value()) == nullptr) {
+      napi_get_global(env_, &global) != napi_ok || (dispatch = dispatch_.Value()) == nullptr) {
     return Undeliverable();
   }
   const napi_status status =
@@ -116,8 +112,8 @@ bool Binding::Deliver(size_t count) {
   return status == napi_ok || Undeliverable();
 }
 
-// Either something was thrown, and is what the process dies of (the dispatcher catches what programs
-// throw), or the environment is ending, and nobody is there to hear of anything.
+// Either something was thrown, and is what the process dies of (the dispatcher catches what
+// programs throw), or the environment is ending, and nobody is there to hear of anything.
 bool Binding::Undeliverable() {
   bool pending = false;
   napi_value error;

@@ -12,7 +12,7 @@
 // Invariants
 //  1. While anything of ours is in flight, or a service is open, the poll handle keeps the loop
 //     alive; otherwise it does not.
-//  2. What was requested in one tick is flushed before the loop waits: the prepare handle runs then.
+//  2. What was requested in one tick is flushed before the loop waits, by the prepare handle.
 //  3. The environment does not end before the queue is destroyed and both handles are closed.
 #ifndef BINDINGS_NODE_SRC_BINDING_H_
 #define BINDINGS_NODE_SRC_BINDING_H_
@@ -33,9 +33,9 @@
 namespace lever::node {
 
 struct BindingOptions {
-  uint32_t capacity = 256;         // events with one crossing
-  uint32_t events_per_turn = 0;    // 0: the queue's own
-  uint32_t data_bytes = 256 * 1024;  // of what comes with them; larger payloads get their own memory
+  uint32_t capacity = 256;           // events with one crossing
+  uint32_t data_bytes = 256 * 1024;  // of what comes with them; the rest gets memory of its own
+  uint32_t events_per_turn = 0;      // 0: the queue's own
 };
 
 class Binding {

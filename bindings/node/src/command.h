@@ -1,5 +1,5 @@
 // What JavaScript asks for: a block of memory that it fills before it calls one of the addon's
-// functions without arguments. lib/command.js has the same offsets.
+// functions without arguments. lib/native.js has the same offsets.
 #ifndef BINDINGS_NODE_SRC_COMMAND_H_
 #define BINDINGS_NODE_SRC_COMMAND_H_
 

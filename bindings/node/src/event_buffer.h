@@ -1,8 +1,8 @@
 // Events as JavaScript reads them: fixed records, and behind them the bytes that come with them.
 //
-// What belongs to one event (payload, text, caller, metadata) is one run of bytes: in the buffer's data
-// area, or, where that is full or the payload is large, in memory of its own, which JavaScript may
-// keep. lib/events.js has the same offsets.
+// What belongs to one event (payload, text, caller, metadata) is one run of bytes: in the buffer's
+// data area, or, where that is full or the payload is large, in memory of its own, which JavaScript
+// may keep. lib/native.js has the same offsets.
 //
 // Threads: the environment's own.
 #ifndef BINDINGS_NODE_SRC_EVENT_BUFFER_H_
@@ -18,16 +18,16 @@
 namespace lever::node {
 
 struct EventRecord {
-  uint32_t type;       // 0: lever_event_type
-  uint32_t status;     // 1: lever_status
-  uint32_t token;      // 2: of the call, stream, client or service; of the method for INCOMING_*
-  uint32_t id_low;     // 3
-  uint32_t id_high;    // 4
-  uint32_t kind;       // 5: lever_kind
-  uint32_t executed;   // 6: lever_executed
-  uint32_t state;      // 7: lever_service_state
-  uint32_t large;      // 8: 0: the offsets are in the buffer; n: in the n-th memory of its own
-  uint32_t payload;    // 9: offset
+  uint32_t type;      // 0: lever_event_type
+  uint32_t status;    // 1: lever_status
+  uint32_t token;     // 2: of the call, stream, client or service; of the method for INCOMING_*
+  uint32_t id_low;    // 3
+  uint32_t id_high;   // 4
+  uint32_t kind;      // 5: lever_kind
+  uint32_t executed;  // 6: lever_executed
+  uint32_t state;     // 7: lever_service_state
+  uint32_t large;     // 8: 0: the offsets are in the buffer; n: in the n-th memory of its own
+  uint32_t payload;   // 9: offset
   uint32_t payload_bytes;   // 10
   uint32_t message;         // 11: offset of the text of `status`
   uint32_t message_bytes;   // 12

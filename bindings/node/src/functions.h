@@ -1,7 +1,8 @@
-// The functions of the addon, by subject. What they take beside their arguments is the command block
-// (command.h), and those that may be refused return a lever_status; takeError() has its text.
+// The functions of the addon, by subject. What they take beside their arguments is the command
+// block (command.h), and those that may be refused return a lever_status; takeError() has its text.
 //
-// lib/native.js is their only caller, and gives them what they expect: arguments are not checked here.
+// lib/native.js is their only caller, and gives them what they expect: arguments are not checked
+// here.
 #ifndef BINDINGS_NODE_SRC_FUNCTIONS_H_
 #define BINDINGS_NODE_SRC_FUNCTIONS_H_
 

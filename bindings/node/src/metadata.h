@@ -1,6 +1,6 @@
-// Metadata as it crosses the border: for each field the length of its name in 2 bytes, the name, the
-// length of its value in 4 bytes, the value; lengths with the low byte first. lib/metadata.js is the
-// other side.
+// Metadata as it crosses the border: for each field the length of its name in 2 bytes, the name,
+// the length of its value in 4 bytes, the value; lengths with the low byte first. lib/metadata.js
+// is the other side.
 #ifndef BINDINGS_NODE_SRC_METADATA_H_
 #define BINDINGS_NODE_SRC_METADATA_H_
 

@@ -89,8 +89,8 @@ Napi::Value TakeError(const Napi::CallbackInfo& info) {
 Napi::Value Now(const Napi::CallbackInfo& info) {
   timespec now{};
   clock_gettime(CLOCK_BOOTTIME, &now);
-  return Napi::Number::New(info.Env(), static_cast<double>(now.tv_sec) * 1e3 +
-                                           static_cast<double>(now.tv_nsec) / 1e6);
+  return Napi::Number::New(
+      info.Env(), static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
 }
 
 // valueCheck(bytes) -> status
@@ -122,7 +122,8 @@ Napi::Value ValueFromJson(const Napi::CallbackInfo& info) {
   uint8_t* bytes = nullptr;
   size_t size = 0;
   lever_error* error = nullptr;
-  const lever_status status = lever_value_from_json(json.data(), json.size(), &bytes, &size, &error);
+  const lever_status status =
+      lever_value_from_json(json.data(), json.size(), &bytes, &size, &error);
   if (BindingOf(info).Refused(status, error) != LEVER_OK) return info.Env().Undefined();
   Napi::Value copy = Napi::Buffer<uint8_t>::Copy(info.Env(), bytes, size);
   lever_free(bytes);

@@ -48,8 +48,8 @@ Napi::Value ServiceAddMethod(const Napi::CallbackInfo& info) {
   if (service == nullptr) return Status(info, LEVER_INVALID_ARGUMENT);
   const std::string name = info[1].As<Napi::String>().Utf8Value();
   const uintptr_t method = info[2].As<Napi::Number>().Uint32Value();
-  const lever_status status = lever_service_add_method(service, name.data(), name.size(),
-                                                       reinterpret_cast<void*>(method));
+  const lever_status status =
+      lever_service_add_method(service, name.data(), name.size(), reinterpret_cast<void*>(method));
   if (status != LEVER_OK) binding.Refused(status, nullptr);
   return Status(info, status);
 }
@@ -111,9 +111,8 @@ Napi::Value IncomingReply(const Napi::CallbackInfo& info) {
   const Command& command = binding.command();
   lever_slice payload{};
   if (!PayloadOf(info, &payload)) return Status(info, LEVER_INVALID_ARGUMENT);
-  const lever_status status =
-      lever_incoming_reply(binding.queue(), command.id(), static_cast<int32_t>(command.kind),
-                           &payload, 1, nullptr, 0);
+  const lever_status status = lever_incoming_reply(
+      binding.queue(), command.id(), static_cast<int32_t>(command.kind), &payload, 1, nullptr, 0);
   binding.Requested();
   return Status(info, status);
 }

@@ -47,8 +47,8 @@ Napi::Value StreamFail(const Napi::CallbackInfo& info) { return Send(info, lever
 Napi::Value StreamRead(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const Command& command = binding.command();
-  const lever_status status = lever_stream_read(binding.queue(), command.id(),
-                                                command.read_messages, command.read_bytes);
+  const lever_status status =
+      lever_stream_read(binding.queue(), command.id(), command.read_messages, command.read_bytes);
   binding.Requested();
   return Status(info, status);
 }

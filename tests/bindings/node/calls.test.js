@@ -1,13 +1,18 @@
 'use strict';
 const assert = require('node:assert');
+const path = require('node:path');
 const { test } = require('node:test');
-const { lever, inner } = require('./lever');
+const { lever, inner, source } = require('./lever');
 
 const client = new lever.Client({ echo: true });
 const address = '/echo/echo';
 
 test('a call answers with its arguments', async () => {
-  assert.deepStrictEqual(await client.invoke(address, 'Ann', 5, { a: [1] }), ['Ann', 5, { a: [1] }]);
+  assert.deepStrictEqual(await client.invoke(address, 'Ann', 5, { a: [1] }), [
+    'Ann',
+    5,
+    { a: [1] },
+  ]);
   assert.deepStrictEqual(await client.invoke(address), []);
   assert.deepStrictEqual(await client.call(address, ['Ann']), ['Ann']);
   assert.deepStrictEqual(await client.call(address), []);
@@ -20,7 +25,11 @@ test('one argument of bytes goes as it is, and comes back as bytes', async () =>
     assert.ok(Buffer.isBuffer(back));
     assert.ok(back.equals(bytes), `${size} bytes`);
   }
-  assert.ok((await client.invoke(address, new Uint8Array([1, 2, 3]).subarray(1))).equals(Buffer.from([2, 3])));
+  assert.ok(
+    (await client.invoke(address, new Uint8Array([1, 2, 3]).subarray(1))).equals(
+      Buffer.from([2, 3])
+    )
+  );
 });
 
 test('bytes that were received stay as they were', async () => {
@@ -31,7 +40,9 @@ test('bytes that were received stay as they were', async () => {
 
 test('large and small answers in one turn do not disturb each other', async () => {
   const sizes = Array.from({ length: 300 }, (_, i) => (i * 7919) % 40000);
-  const answers = await Promise.all(sizes.map((n) => client.invoke(address, n, Buffer.alloc(n, n % 256))));
+  const answers = await Promise.all(
+    sizes.map((n) => client.invoke(address, n, Buffer.alloc(n, n % 256)))
+  );
   answers.forEach(([n, bytes], i) => {
     assert.strictEqual(n, sizes[i]);
     assert.ok(bytes.equals(Buffer.alloc(n, n % 256)));
@@ -39,7 +50,9 @@ test('large and small answers in one turn do not disturb each other', async () =
 });
 
 test('thousands of calls of one tick are answered, each with its own', async () => {
-  const answers = await Promise.all(Array.from({ length: 5000 }, (_, i) => client.invoke(address, i)));
+  const answers = await Promise.all(
+    Array.from({ length: 5000 }, (_, i) => client.invoke(address, i))
+  );
   answers.forEach(([n], i) => assert.strictEqual(n, i));
 });
 
@@ -77,9 +90,23 @@ test('arguments that are wrong reject the promise', async () => {
   assert.throws(() => new lever.Client({ env: 'No Environment', echo: true }), invalid);
 });
 
+test('addresses are taken and refused as the vectors say', async () => {
+  const vectors = require(path.join(source, 'tests', 'vectors', 'addresses.json'));
+  for (const { text, resource, method, streaming } of vectors.valid) {
+    if (streaming || resource !== null) continue;
+    assert.deepStrictEqual(await client.invoke(text, method), [method], text);
+  }
+  for (const { text } of vectors.invalid) {
+    await assert.rejects(client.invoke(text), { code: 'INVALID_ARGUMENT', executed: 'no' }, text);
+  }
+  assert.ok(vectors.valid.length > 10 && vectors.invalid.length > 10);
+});
+
 test('options that are right are taken', async () => {
   const options = {
-    timeoutMs: 5000, idempotent: true, signal: new AbortController().signal,
+    timeoutMs: 5000,
+    idempotent: true,
+    signal: new AbortController().signal,
     metadata: { Name: 'value', list: ['a', 'b'], 'raw-bin': Buffer.from([0, 255]) },
   };
   assert.deepStrictEqual(await client.call(address, [1], options), [1]);
@@ -89,8 +116,10 @@ test('options that are right are taken', async () => {
 
 test('a signal that is aborted already sends nothing', async () => {
   const reason = new Error('changed my mind');
-  await assert.rejects(client.call(address, [], { signal: AbortSignal.abort(reason) }),
-    (error) => error.code === 'CANCELLED' && error.executed === 'no' && error.cause === reason);
+  await assert.rejects(
+    client.call(address, [], { signal: AbortSignal.abort(reason) }),
+    (error) => error.code === 'CANCELLED' && error.executed === 'no' && error.cause === reason
+  );
 });
 
 test('closing ends what is in flight with CANCELLED, and later calls at once', async () => {
@@ -106,7 +135,12 @@ test('closing ends what is in flight with CANCELLED, and later calls at once', a
 });
 
 test('a method error has the message and the fields of what was thrown', () => {
-  const error = new lever.MethodError({ name: 'RangeError', message: 'too far', distance: 5, stack: 'theirs' });
+  const error = new lever.MethodError({
+    name: 'RangeError',
+    message: 'too far',
+    distance: 5,
+    stack: 'theirs',
+  });
   assert.strictEqual(error.name, 'MethodError');
   assert.strictEqual(error.message, 'too far');
   assert.strictEqual(error.distance, 5);
@@ -123,14 +157,20 @@ test('every status is a LeverError with its name', () => {
   for (const [name, number] of Object.entries(Status)) {
     const error = errorFor(number, '', 0);
     assert.ok(error instanceof lever.LeverError && error instanceof Error);
-    assert.deepStrictEqual([error.code, error.executed, error.message],
-      [name, 'unknown', inner('codes').textOf[number]]);
+    assert.deepStrictEqual(
+      [error.code, error.executed, error.message],
+      [name, 'unknown', inner('codes').textOf[number]]
+    );
     assert.strictEqual(errorFor(number, 'why', 1).executed, 'no');
   }
 });
 
 test('stats count', () => {
   const stats = client.stats();
-  assert.deepStrictEqual(Object.keys(stats),
-    ['callsDirect', 'callsThroughHost', 'retries', 'directConnections']);
+  assert.deepStrictEqual(Object.keys(stats), [
+    'callsDirect',
+    'callsThroughHost',
+    'retries',
+    'directConnections',
+  ]);
 });

@@ -68,8 +68,12 @@ class FakeHost extends EventEmitter {
       env: { PATH, LEVER_FDS: '3,4' },
       stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     });
-    this.child.stdout.on('data', (data) => { this.out += data; });
-    this.child.stderr.on('data', (data) => { this.err += data; });
+    this.child.stdout.on('data', (data) => {
+      this.out += data;
+    });
+    this.child.stderr.on('data', (data) => {
+      this.err += data;
+    });
     for (const socket of this.child.stdio.slice(3)) socket.on('error', () => {});
     this.child.on('close', (code, signal) => {
       this.emit('exit', { code, signal, out: this.out, err: this.err });
@@ -79,8 +83,10 @@ class FakeHost extends EventEmitter {
       if (headers[':path'] === '/lever.v1.Host/Attach') return this.#onAttach(stream);
       // Sessions of clients, and calls: there are no other services here.
       const code = headers[':path'].startsWith('/lever.v1.Lever/') ? '5' : '12';
-      return stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': code },
-        { endStream: true });
+      return stream.respond(
+        { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': code },
+        { endStream: true }
+      );
     });
     server.on('sessionError', () => {});
     server.emit('connection', this.child.stdio[3]);
@@ -108,7 +114,10 @@ class FakeHost extends EventEmitter {
     this.attach = stream;
     let input = Buffer.alloc(0);
     stream.on('error', () => {});
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc' },
+      { waitForTrailers: true }
+    );
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
     stream.on('end', () => stream.end());
     stream.on('data', (data) => {
@@ -124,10 +133,23 @@ class FakeHost extends EventEmitter {
   #onMessage(message) {
     const [[kind, body]] = fields(message);
     if (kind === HELLO) {
-      this.methods = fields(body).filter(([field]) => field === HELLO_METHODS)
-        .map(([, name]) => name.toString()).sort();
-      this.#send(bytes(1, Buffer.concat([number(1, 1), bytes(2, 'dev.lever'), bytes(3, 'hello'), number(4, 3),
-        bytes(5, 'instance-1'), bytes(6, JSON.stringify(this.config))])));
+      this.methods = fields(body)
+        .filter(([field]) => field === HELLO_METHODS)
+        .map(([, name]) => name.toString())
+        .sort();
+      this.#send(
+        bytes(
+          1,
+          Buffer.concat([
+            number(1, 1),
+            bytes(2, 'dev.lever'),
+            bytes(3, 'hello'),
+            number(4, 3),
+            bytes(5, 'instance-1'),
+            bytes(6, JSON.stringify(this.config)),
+          ])
+        )
+      );
     } else if (kind === READY) {
       this.emit('ready', this.methods);
     } else if (kind === DRAINED) {

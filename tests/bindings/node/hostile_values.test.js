@@ -33,19 +33,28 @@ function toBytes(input) {
 
 const vectors = require(path.join(source, 'tests', 'vectors', 'values.json'));
 const seeds = [
-  ...vectors.both.map((v) => toBytes(v.msgpack)), ...vectors.valid_msgpack.map(toBytes),
-  ...vectors.invalid_msgpack.map(toBytes), Buffer.from('ddff000000', 'hex'), Buffer.alloc(10000, 0x91),
-  Buffer.from('dfffffffff', 'hex'), Buffer.from('c6ffffffff00', 'hex'), Buffer.from('d47240', 'hex'),
+  ...vectors.both.map((v) => toBytes(v.msgpack)),
+  ...vectors.valid_msgpack.map(toBytes),
+  ...vectors.invalid_msgpack.map(toBytes),
+  Buffer.from('ddff000000', 'hex'),
+  Buffer.alloc(10000, 0x91),
+  Buffer.from('dfffffffff', 'hex'),
+  Buffer.from('c6ffffffff00', 'hex'),
+  Buffer.from('d47240', 'hex'),
 ];
 
 function mutate(bytes) {
   const copy = Buffer.from(bytes);
   for (let i = random(4); i >= 0 && copy.length > 0; i--) copy[random(copy.length)] = random(256);
   switch (random(4)) {
-    case 0: return copy.subarray(0, random(copy.length + 1));
-    case 1: return Buffer.concat([copy, seeds[random(seeds.length)]]);
-    case 2: return Buffer.concat([Buffer.from([0x91]), copy]);
-    default: return copy;
+    case 0:
+      return copy.subarray(0, random(copy.length + 1));
+    case 1:
+      return Buffer.concat([copy, seeds[random(seeds.length)]]);
+    case 2:
+      return Buffer.concat([Buffer.from([0x91]), copy]);
+    default:
+      return copy;
   }
 }
 

@@ -51,52 +51,76 @@ async function runDrained(files, entry, config) {
 const failing = (files, entry) => next(new FakeHost(bundle(files), entry), 'exit');
 
 test('a CommonJS service: its functions are methods, and it ends with 0 when it is drained', async () => {
-  const { methods, out } = await runDrained({
-    'service.js': `
+  const { methods, out } = await runDrained(
+    {
+      'service.js': `
       exports.sayHello = async (name) => name;
       exports.echoChan = async (stream) => {};
       exports.limit = 5;
       exports.Klass = class {};
       console.log('cwd', process.cwd() === __dirname, 'argv', process.argv.length, process.argv[1] === __filename);
     `,
-  }, 'service.js');
+    },
+    'service.js'
+  );
   assert.deepStrictEqual(methods, ['echoChan', 'sayHello']);
   assert.strictEqual(out, 'cwd true argv 2 true\n');
 });
 
 test('a CommonJS service may export an instance of a class', async () => {
-  const { methods } = await runDrained({
-    'service.js': 'module.exports = new (class Hello { sayHello() {} async echoChan() {} })();',
-  }, 'service.js');
+  const { methods } = await runDrained(
+    {
+      'service.js': 'module.exports = new (class Hello { sayHello() {} async echoChan() {} })();',
+    },
+    'service.js'
+  );
   assert.deepStrictEqual(methods, ['echoChan', 'sayHello']);
 });
 
 test('an ES module, by its name and by its package, with its exports or its default', async () => {
-  const named = await runDrained({
-    'service.mjs': 'import "./part.mjs"; await null; export const a = () => 1; export async function b_chan() {} export default 5;',
-    'part.mjs': '',
-  }, 'service.mjs');
+  const named = await runDrained(
+    {
+      'service.mjs':
+        'import "./part.mjs"; await null; export const a = () => 1; export async function b_chan() {} export default 5;',
+      'part.mjs': '',
+    },
+    'service.mjs'
+  );
   assert.deepStrictEqual(named.methods, ['a', 'b_chan']);
-  const byDefault = await runDrained({
-    'package.json': '{"type": "module"}',
-    'src/service.js': 'export default { one() {}, two() {} };',
-  }, 'src/service.js');
+  const byDefault = await runDrained(
+    {
+      'package.json': '{"type": "module"}',
+      'src/service.js': 'export default { one() {}, two() {} };',
+    },
+    'src/service.js'
+  );
   assert.deepStrictEqual(byDefault.methods, ['one', 'two']);
 });
 
 const SEES = "const own = require.resolve('lever'); console.log(own);";
 
 test('lever comes from the runtime where the bundle has none: require, import, import from CommonJS', async () => {
-  const required = await runDrained({ 'service.js': `${SEES} exports.f = () => {};` }, 'service.js');
+  const required = await runDrained(
+    { 'service.js': `${SEES} exports.f = () => {};` },
+    'service.js'
+  );
   assert.strictEqual(required.out.trim(), path.join(folder, 'index.js'));
-  const imported = await runDrained({
-    'service.mjs': "import { version, Client } from 'lever'; new Client(); console.log(version); export function f() {}",
-  }, 'service.mjs');
+  const imported = await runDrained(
+    {
+      'service.mjs':
+        "import { version, Client } from 'lever'; new Client(); console.log(version); export function f() {}",
+    },
+    'service.mjs'
+  );
   assert.match(imported.out, /^\d+\.\d+\.\d+\n$/);
-  const later = await runDrained({
-    'service.js': "import('./esm/late.mjs').then(({ same }) => console.log(same(require('lever')))); exports.f = () => {};",
-    'esm/late.mjs': "import lever from 'lever'; export const same = (other) => other === lever;",
-  }, 'service.js');
+  const later = await runDrained(
+    {
+      'service.js':
+        "import('./esm/late.mjs').then(({ same }) => console.log(same(require('lever')))); exports.f = () => {};",
+      'esm/late.mjs': "import lever from 'lever'; export const same = (other) => other === lever;",
+    },
+    'service.js'
+  );
   assert.strictEqual(later.out, 'true\n');
 });
 
@@ -116,19 +140,25 @@ test('lever comes from the bundle where it has one', async () => {
   host.drain();
   const { code, out } = await next(host, 'exit');
   assert.strictEqual(code, 0);
-  assert.strictEqual(out.trim(), path.join(fs.realpathSync(directory), 'node_modules', 'lever', 'index.js'));
+  assert.strictEqual(
+    out.trim(),
+    path.join(fs.realpathSync(directory), 'node_modules', 'lever', 'index.js')
+  );
 });
 
 test('a client that the service makes while it loads goes over its attachment', async () => {
   // Nothing listens anywhere: that the call is answered NOT_FOUND shows whom it has reached.
-  const host = new FakeHost(bundle({
-    'service.js': `
+  const host = new FakeHost(
+    bundle({
+      'service.js': `
       const lever = require('lever');
       const client = new lever.Client();
       exports.f = () => {};
       client.invoke('/a/b').catch((error) => console.log(error.code));
     `,
-  }), 'service.js');
+    }),
+    'service.js'
+  );
   const [printed] = await once(host.child.stdout, 'data');
   assert.strictEqual(printed.toString(), 'NOT_FOUND\n');
   host.drain();
@@ -136,9 +166,12 @@ test('a client that the service makes while it loads goes over its attachment', 
 });
 
 test('a service that throws while it loads ends with 1, and says why at the end of stderr', async () => {
-  for (const [entry, text] of [['service.js', "throw new Error('no database');"],
-    ['service.mjs', "await null; throw new Error('no database');"], ['service.js', 'syntax error here'],
-    ['missing.js', '']]) {
+  for (const [entry, text] of [
+    ['service.js', "throw new Error('no database');"],
+    ['service.mjs', "await null; throw new Error('no database');"],
+    ['service.js', 'syntax error here'],
+    ['missing.js', ''],
+  ]) {
     const { code, err } = await failing(entry === 'missing.js' ? {} : { [entry]: text }, entry);
     assert.strictEqual(code, 1);
     assert.match(err, /no database|SyntaxError|Cannot find module/);
@@ -152,10 +185,16 @@ test('a service without functions says so', async () => {
 });
 
 test('an error that nobody handles ends it with 1, and is on stderr', async () => {
-  for (const fails of ["Promise.reject(new Error('lost'))", "setImmediate(() => { throw new Error('lost'); })"]) {
-    const { code, err } = await failing({
-      'service.js': `exports.f = () => {}; setTimeout(() => ${fails}, 50);`,
-    }, 'service.js');
+  for (const fails of [
+    "Promise.reject(new Error('lost'))",
+    "setImmediate(() => { throw new Error('lost'); })",
+  ]) {
+    const { code, err } = await failing(
+      {
+        'service.js': `exports.f = () => {}; setTimeout(() => ${fails}, 50);`,
+      },
+      'service.js'
+    );
     assert.strictEqual(code, 1);
     assert.match(err, /Error: lost/);
   }
@@ -171,7 +210,11 @@ test('an instance whose host has gone ends', async () => {
 });
 
 test('timers and servers of the service do not keep a drained instance', async () => {
-  await runDrained({
-    'service.js': "exports.f = () => {}; setInterval(() => {}, 1000); require('net').createServer().listen(0, '127.0.0.1');",
-  }, 'service.js');
+  await runDrained(
+    {
+      'service.js':
+        "exports.f = () => {}; setInterval(() => {}, 1000); require('net').createServer().listen(0, '127.0.0.1');",
+    },
+    'service.js'
+  );
 });

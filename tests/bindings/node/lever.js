@@ -11,4 +11,9 @@ const inner = (name) => require(path.join(folder, 'lib', name));
 const events = Number(process.env.LEVER_TEST_EVENTS ?? 0);
 if (events > 0) inner('native').configure({ capacity: events, eventsPerTurn: events });
 
-module.exports = { lever: require(folder), inner, folder, source: path.join(__dirname, '..', '..', '..') };
+module.exports = {
+  lever: require(folder),
+  inner,
+  folder,
+  source: path.join(__dirname, '..', '..', '..'),
+};

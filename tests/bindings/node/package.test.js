@@ -17,8 +17,12 @@ function run(program, args, cwd = clean) {
     encoding: 'utf8',
     timeout: LIMIT_MS,
     env: {
-      PATH: process.env.PATH, HOME: clean, npm_config_cache: path.join(clean, '.cache'),
-      npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false',
+      PATH: process.env.PATH,
+      HOME: clean,
+      npm_config_cache: path.join(clean, '.cache'),
+      npm_config_audit: 'false',
+      npm_config_fund: 'false',
+      npm_config_update_notifier: 'false',
     },
   });
 }
@@ -37,14 +41,21 @@ test('the packed package has what it needs, and nothing of the machine that made
   for (const file of ['index.js', 'index.mjs', 'index.d.ts', 'launcher.js', 'native/lever.node']) {
     assert.ok(fs.existsSync(path.join(installed, file)), file);
   }
-  assert.ok(fs.readdirSync(path.join(installed, 'native')).some((name) => name.startsWith('liblever.so')));
+  assert.ok(
+    fs.readdirSync(path.join(installed, 'native')).some((name) => name.startsWith('liblever.so'))
+  );
   const dynamic = run('readelf', ['-d', path.join(installed, 'native', 'lever.node')]);
   assert.deepStrictEqual(dynamic.match(/R(?:UN)?PATH.*\[(.*)\]/)[1], '$ORIGIN');
-  assert.deepStrictEqual(fs.readdirSync(path.join(clean, 'node_modules')).filter((n) => !n.startsWith('.')), ['lever']);
+  assert.deepStrictEqual(
+    fs.readdirSync(path.join(clean, 'node_modules')).filter((n) => !n.startsWith('.')),
+    ['lever']
+  );
 });
 
 test('require and import give the same package, from where it was installed', () => {
-  fs.writeFileSync(path.join(clean, 'both.mjs'), `
+  fs.writeFileSync(
+    path.join(clean, 'both.mjs'),
+    `
     import { createRequire } from 'node:module';
     import fs from 'node:fs';
     import lever, { Client, LeverError, MethodError, Timestamp, Ext, Service, serve, context, version } from 'lever';
@@ -57,15 +68,21 @@ test('require and import give the same package, from where it was installed', ()
     const library = maps.split('\\n').find((line) => line.includes('liblever.so')).split(/\\s+/).at(-1);
     const client = new Client({ echo: true });
     console.log(JSON.stringify([library, await client.invoke('/a/b', 'Ann'), version]));
-  `);
+  `
+  );
   const [library, answer, version] = JSON.parse(run(process.execPath, ['both.mjs']));
-  assert.strictEqual(path.dirname(library), fs.realpathSync(path.join(clean, 'node_modules', 'lever', 'native')));
+  assert.strictEqual(
+    path.dirname(library),
+    fs.realpathSync(path.join(clean, 'node_modules', 'lever', 'native'))
+  );
   assert.deepStrictEqual(answer, ['Ann']);
   assert.strictEqual(version, require(path.join(folder, 'package.json')).version);
 });
 
 test('TypeScript programs are checked against its types', () => {
-  fs.writeFileSync(path.join(clean, 'good.ts'), `
+  fs.writeFileSync(
+    path.join(clean, 'good.ts'),
+    `
     import lever, { Client, MethodError, LeverError, context, serve } from 'lever';
     async function main(): Promise<void> {
       const client = new Client({ env: 'dev.lever' });
@@ -84,22 +101,41 @@ test('TypeScript programs are checked against its types', () => {
       if (error instanceof LeverError && error.code === 'UNAVAILABLE') console.log(error.executed === 'no');
       new lever.Client();
     });
-  `);
-  fs.writeFileSync(path.join(clean, 'bad.ts'), `
+  `
+  );
+  fs.writeFileSync(
+    path.join(clean, 'bad.ts'),
+    `
     import { Client, LeverError } from 'lever';
     new Client({ hots: 'typo' });
     new Client().call('/a/b', 'no array');
     declare const error: LeverError;
     if (error.code === 'NO_SUCH_CODE') throw error;
-  `);
+  `
+  );
   const modules = path.join(source, 'bindings', 'node', 'node_modules');
-  const tsc = (file) => run(process.execPath, [
-    path.join(modules, 'typescript', 'bin', 'tsc'), '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022',
-    '--types', 'node', '--typeRoots', path.join(modules, '@types'), file]);
+  const tsc = (file) =>
+    run(process.execPath, [
+      path.join(modules, 'typescript', 'bin', 'tsc'),
+      '--noEmit',
+      '--strict',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--types',
+      'node',
+      '--typeRoots',
+      path.join(modules, '@types'),
+      file,
+    ]);
   assert.strictEqual(tsc('good.ts'), '');
-  assert.throws(() => tsc('bad.ts'), (error) => {
-    const found = error.stdout.match(/bad\.ts\(\d+/g);
-    assert.deepStrictEqual(found, ['bad.ts(3', 'bad.ts(4', 'bad.ts(6']);
-    return true;
-  });
+  assert.throws(
+    () => tsc('bad.ts'),
+    (error) => {
+      const found = error.stdout.match(/bad\.ts\(\d+/g);
+      assert.deepStrictEqual(found, ['bad.ts(3', 'bad.ts(4', 'bad.ts(6']);
+      return true;
+    }
+  );
 });

@@ -18,12 +18,18 @@ const PRELUDE = `
 // Runs a program with the package; its exit code and output.
 function run(program, { env = {}, limitMs = 20000 } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['-e', PRELUDE + program],
-      { env: { ...process.env, NODE_TEST_CONTEXT: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['-e', PRELUDE + program], {
+      env: { ...process.env, NODE_TEST_CONTEXT: '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let out = '';
     let err = '';
-    child.stdout.on('data', (data) => { out += data; });
-    child.stderr.on('data', (data) => { err += data; });
+    child.stdout.on('data', (data) => {
+      out += data;
+    });
+    child.stderr.on('data', (data) => {
+      err += data;
+    });
     const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
     child.on('close', (code, signal) => {
       clearTimeout(limit);
@@ -39,67 +45,88 @@ async function check(program, expected) {
 }
 
 test('an idle client lets the process end', async () => {
-  await check(`
+  await check(
+    `
     const client = echo();
     client.invoke('/e/e', 1).then(([n]) => console.log('answer', n));
-  `, { out: 'answer 1' });
+  `,
+    { out: 'answer 1' }
+  );
   await check('echo(); new lever.Client({ host: "127.0.0.1:1" });', { out: '' });
 });
 
 test('an idle client with an open connection lets the process end', async () => {
-  await check(`
+  await check(
+    `
     const service = away();
     const client = to(service);
     client.invoke('/away/hi').then((answer) => {
       console.log(answer);
       return service.close();
     });
-  `, { out: 'hi' });
+  `,
+    { out: 'hi' }
+  );
 });
 
 test('a call in flight keeps the process alive until it is answered', async () => {
   // Nobody is at that port: the call ends by its deadline, and not before.
-  await check(`
+  await check(
+    `
     const began = Date.now();
     new lever.Client({ host: '127.0.0.1:1' }).call('/a/b', [], { timeoutMs: 300 }).catch((error) => {
       console.log(error.code === 'DEADLINE_EXCEEDED' || error.code === 'UNAVAILABLE');
     });
-  `, { out: 'true' });
+  `,
+    { out: 'true' }
+  );
 });
 
 test('an open stream keeps the process alive', async () => {
-  await check(`
+  await check(
+    `
     const stream = echo().stream('/e/eChan');
     setTimeout(() => stream.end(), 100).unref();
     setTimeout(() => {}, 150);
     (async () => { for await (const m of stream); console.log('ended'); })();
-  `, { out: 'ended' });
+  `,
+    { out: 'ended' }
+  );
 });
 
 test('a service keeps the process alive until it is drained', async () => {
-  await check(`
+  await check(
+    `
     const service = away();
     to(service).invoke('/away/hi').then((answer) => {
       console.log(answer);
       service.drain().then(() => console.log('drained'));
     });
-  `, { out: 'hi\ndrained' });
+  `,
+    { out: 'hi\ndrained' }
+  );
 });
 
 test('process.exit in the middle of calls and of a method is clean', async () => {
-  await check(`
+  await check(
+    `
     const client = echo();
     for (let i = 0; i < 1000; i++) client.invoke('/e/e', i);
     client.stream('/e/eChan').write(1);
     process.exit(0);
-  `, { out: '' });
-  await check(`
+  `,
+    { out: '' }
+  );
+  await check(
+    `
     const service = away();
     const client = to(service);
     client.invoke('/away/hang').catch(() => {});
     client.stream('/away/hang').next().catch(() => {});
     client.invoke('/away/die').catch(() => {});
-  `, { code: 7, out: '' });
+  `,
+    { code: 7, out: '' }
+  );
 });
 
 test('what a program throws within a callback ends it as it would without us', async () => {
@@ -115,7 +142,8 @@ test('what a program throws within a callback ends it as it would without us', a
 
 test('an idle queue does not turn: a silent connection, a paused stream, a writer that waits', async () => {
   // A descriptor that is readable without a reason would keep one processor busy.
-  await check(`
+  await check(
+    `
     const service = lever.serve({
       async floodChan(stream) { for (;;) await stream.write(Buffer.alloc(50000)); },
     }, { name: 'away', host: '127.0.0.1:1', listen: '127.0.0.1:0' });
@@ -128,14 +156,18 @@ test('an idle queue does not turn: a silent connection, a paused stream, a write
         process.exit();
       }, 500);
     }, 300));
-  `, { out: 'idle' });
+  `,
+    { out: 'idle' }
+  );
 });
 
 function inWorker(program) {
   return new Promise((resolve, reject) => {
     const messages = [];
-    const worker = new Worker(`const { parentPort } = require('node:worker_threads'); ${PRELUDE} ${program}`,
-      { eval: true });
+    const worker = new Worker(
+      `const { parentPort } = require('node:worker_threads'); ${PRELUDE} ${program}`,
+      { eval: true }
+    );
     worker.on('message', (message) => messages.push(message));
     worker.on('error', reject);
     worker.on('exit', (code) => resolve({ code, messages }));
@@ -143,7 +175,8 @@ function inWorker(program) {
 }
 
 test('worker threads have clients and services of their own, and end', async () => {
-  const workers = Array.from({ length: 4 }, (_, n) => inWorker(`
+  const workers = Array.from({ length: 4 }, (_, n) =>
+    inWorker(`
     const service = away();
     (async () => {
       const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => echo().invoke('/e/e', ${n}, i)));
@@ -151,7 +184,8 @@ test('worker threads have clients and services of their own, and end', async () 
       parentPort.postMessage(await to(service).invoke('/away/hi'));
       await service.close();
     })();
-  `));
+  `)
+  );
   for (const { code, messages } of await Promise.all(workers)) {
     assert.strictEqual(code, 0);
     assert.deepStrictEqual(messages, [true, 'hi']);
@@ -160,21 +194,27 @@ test('worker threads have clients and services of their own, and end', async () 
 
 test('worker threads that are terminated in the middle of calls are gone', async () => {
   for (let round = 0; round < 5; round++) {
-    const worker = new Worker(`${PRELUDE}
+    const worker = new Worker(
+      `${PRELUDE}
       const service = away();
       const client = echo();
       const other = to(service);
       (async () => { for (;;) await Promise.all([client.invoke('/e/e', 1), other.invoke('/away/hi')]); })();
       other.invoke('/away/hang').catch(() => {});
       require('node:worker_threads').parentPort.postMessage('runs');
-    `, { eval: true });
-    await new Promise((resolve) => { worker.once('message', resolve); });
+    `,
+      { eval: true }
+    );
+    await new Promise((resolve) => {
+      worker.once('message', resolve);
+    });
     assert.strictEqual(await worker.terminate(), 1);
   }
 });
 
 test('memory does not grow with calls and streams', async () => {
-  await check(`
+  await check(
+    `
     (async () => {
       const client = echo();
       const round = async () => {
@@ -192,5 +232,7 @@ test('memory does not grow with calls and streams', async () => {
       const grown = process.memoryUsage().rss - before;
       console.log(grown < 32 * 1024 * 1024 ? 'bounded' : grown);
     })();
-  `, { out: 'bounded' });
+  `,
+    { out: 'bounded' }
+  );
 });

@@ -12,7 +12,9 @@ const signals = new Map(); // what the methods below saw, by name
 // A promise together with what settles it.
 function gate() {
   const made = {};
-  made.opened = new Promise((resolve) => { made.open = resolve; });
+  made.opened = new Promise((resolve) => {
+    made.open = resolve;
+  });
   return made;
 }
 
@@ -21,15 +23,37 @@ const hanging = gate(); // methods that hang end when this opens
 class Methods {
   #greeting = 'Hello';
 
-  sayHello(name) { return `${this.#greeting}, ${name}!`; }
-  async add(a, b) { await turn(); return a + b; }
-  echo(...args) { return args; }
-  bytes(data) { return Buffer.concat([data, data]); }
+  sayHello(name) {
+    return `${this.#greeting}, ${name}!`;
+  }
+  async add(a, b) {
+    await turn();
+    return a + b;
+  }
+  echo(...args) {
+    return args;
+  }
+  bytes(data) {
+    return Buffer.concat([data, data]);
+  }
   nothing() {}
-  throws(what) { throw what; }
-  throwsError() { throw Object.assign(new RangeError('too far'), { distance: 5n ** 25n, cause: 'hidden', f() {} }); }
-  async rejects() { await turn(); throw Object.assign(new Error('later'), { code: 'E_LATER', at: [1, 2] }); }
-  returnsFunction() { return () => 1; }
+  throws(what) {
+    throw what;
+  }
+  throwsError() {
+    throw Object.assign(new RangeError('too far'), {
+      distance: 5n ** 25n,
+      cause: 'hidden',
+      f() {},
+    });
+  }
+  async rejects() {
+    await turn();
+    throw Object.assign(new Error('later'), { code: 'E_LATER', at: [1, 2] });
+  }
+  returnsFunction() {
+    return () => 1;
+  }
   async seen() {
     await turn();
     const { deadline, metadata, caller, config, service } = lever.context();
@@ -53,14 +77,20 @@ class Methods {
   }
 
   // Holds the whole process up.
-  block(ms) { for (const end = Date.now() + ms; Date.now() < end;); }
-  ran(name) { signals.set(name, true); }
+  block(ms) {
+    for (const end = Date.now() + ms; Date.now() < end;);
+  }
+  ran(name) {
+    signals.set(name, true);
+  }
 
   async echoChan(stream, greeting) {
     if (greeting !== undefined) await stream.write(greeting);
     for await (const message of stream) await stream.write(message);
   }
-  async countChan(stream, n) { for (let i = 0; i < n; i++) await stream.write(i); }
+  async countChan(stream, n) {
+    for (let i = 0; i < n; i++) await stream.write(i);
+  }
   async sum_chan(stream) {
     let sum = 0;
     for await (const n of stream) sum += n;
@@ -109,23 +139,34 @@ async function until(condition, what) {
 test('methods answer, with `this` as it was given', async () => {
   assert.strictEqual(await client.invoke('/direct/sayHello', 'Ann'), 'Hello, Ann!');
   assert.strictEqual(await client.invoke('/direct/add', 2, 3), 5);
-  assert.deepStrictEqual(await client.invoke('/direct/echo', 1, 'a', null, { b: [2] }), [1, 'a', null, { b: [2] }]);
+  assert.deepStrictEqual(await client.invoke('/direct/echo', 1, 'a', null, { b: [2] }), [
+    1,
+    'a',
+    null,
+    { b: [2] },
+  ]);
   assert.strictEqual(await client.invoke('/direct/nothing'), null);
 });
 
 test('bytes come as they were sent', async () => {
-  assert.deepStrictEqual(await client.invoke('/direct/bytes', Buffer.from('ab')), Buffer.from('abab'));
+  assert.deepStrictEqual(
+    await client.invoke('/direct/bytes', Buffer.from('ab')),
+    Buffer.from('abab')
+  );
   const large = Buffer.alloc(1000000, 9);
   assert.ok((await client.invoke('/direct/bytes', large)).equals(Buffer.concat([large, large])));
 });
 
 test('a thousand calls at a time are answered, each with its own', async () => {
-  const answers = await Promise.all(Array.from({ length: 1000 }, (_, i) => client.invoke('/direct/add', i, 1)));
+  const answers = await Promise.all(
+    Array.from({ length: 1000 }, (_, i) => client.invoke('/direct/add', i, 1))
+  );
   answers.forEach((answer, i) => assert.strictEqual(answer, i + 1));
 });
 
 test('what a method throws arrives as a MethodError with its value', async () => {
-  const thrown = async (...args) => client.invoke('/direct/throws', ...args).then(assert.fail, (error) => error);
+  const thrown = async (...args) =>
+    client.invoke('/direct/throws', ...args).then(assert.fail, (error) => error);
   for (const value of ['text', 5, null, { a: 1 }, [1, 2], Buffer.from('bytes')]) {
     const error = await client.call('/direct/throws', [value, 0]).then(assert.fail, (e) => e);
     assert.ok(error instanceof lever.MethodError);
@@ -133,9 +174,16 @@ test('what a method throws arrives as a MethodError with its value', async () =>
   }
   assert.strictEqual((await thrown('text')).message, 'text');
   const later = await client.invoke('/direct/rejects').then(assert.fail, (e) => e);
-  assert.deepStrictEqual([later.name, later.message, later.code, later.at],
-    ['MethodError', 'later', 'E_LATER', [1, 2]]);
-  assert.deepStrictEqual(later.value, { name: 'Error', message: 'later', code: 'E_LATER', at: [1, 2] });
+  assert.deepStrictEqual(
+    [later.name, later.message, later.code, later.at],
+    ['MethodError', 'later', 'E_LATER', [1, 2]]
+  );
+  assert.deepStrictEqual(later.value, {
+    name: 'Error',
+    message: 'later',
+    code: 'E_LATER',
+    at: [1, 2],
+  });
 });
 
 test('an error with fields that cannot be sent arrives with its name and message', async () => {
@@ -143,9 +191,11 @@ test('an error with fields that cannot be sent arrives with its name and message
   assert.deepStrictEqual(error.value, { name: 'RangeError', message: 'too far' });
 });
 
-test('an answer that cannot be sent is the method\'s error', async () => {
-  await assert.rejects(client.invoke('/direct/returnsFunction'),
-    (error) => error instanceof lever.MethodError && /function/.test(error.message));
+test("an answer that cannot be sent is the method's error", async () => {
+  await assert.rejects(
+    client.invoke('/direct/returnsFunction'),
+    (error) => error instanceof lever.MethodError && /function/.test(error.message)
+  );
 });
 
 test('a method that is not there, and the wrong kind of call', async () => {
@@ -155,16 +205,27 @@ test('a method that is not there, and the wrong kind of call', async () => {
   await assert.rejects(client.invoke('/other/sayHello'), no);
   await assert.rejects(client.invoke('/direct/echoChan'), { ...no, code: 'UNIMPLEMENTED' });
   await assert.rejects(client.stream('/direct/sayHello').next(), { ...no, code: 'UNIMPLEMENTED' });
-  await assert.rejects(client.invoke('/direct/resource/sayHello'), { ...no, code: 'UNIMPLEMENTED' });
+  await assert.rejects(client.invoke('/direct/resource/sayHello'), {
+    ...no,
+    code: 'UNIMPLEMENTED',
+  });
 });
 
-test('the context has the caller\'s metadata and deadline, after an await too', async () => {
+test("the context has the caller's metadata and deadline, after an await too", async () => {
   const before_ms = Date.now();
   const seen = await client.call('/direct/seen', [], {
     timeoutMs: 20000,
-    metadata: { 'x-name': 'Ann', 'x-list': ['1', '2'], 'x-raw-bin': Buffer.from([0, 1, 255]), 'lever-x': 'no' },
+    metadata: {
+      'x-name': 'Ann',
+      'x-list': ['1', '2'],
+      'x-raw-bin': Buffer.from([0, 1, 255]),
+      'lever-x': 'no',
+    },
   });
-  assert.ok(seen.deadline >= before_ms + 15000 && seen.deadline <= Date.now() + 20001, `${seen.deadline}`);
+  assert.ok(
+    seen.deadline >= before_ms + 15000 && seen.deadline <= Date.now() + 20001,
+    `${seen.deadline}`
+  );
   assert.strictEqual(seen.metadata['x-name'], 'Ann');
   assert.deepStrictEqual(seen.metadata['x-list'], ['1', '2']);
   assert.deepStrictEqual(seen.metadata['x-raw-bin'], Buffer.from([0, 1, 255]));
@@ -176,8 +237,11 @@ test('the context has the caller\'s metadata and deadline, after an await too', 
 });
 
 test('a deadline ends the call, and the method learns of it', async () => {
-  await assert.rejects(client.call('/direct/hang', ['deadline'], { timeoutMs: 60 }),
-    { name: 'LeverError', code: 'DEADLINE_EXCEEDED', executed: 'unknown' });
+  await assert.rejects(client.call('/direct/hang', ['deadline'], { timeoutMs: 60 }), {
+    name: 'LeverError',
+    code: 'DEADLINE_EXCEEDED',
+    executed: 'unknown',
+  });
   await until(() => signals.get('deadline').aborted, 'the method learns of the deadline');
 });
 
@@ -187,7 +251,10 @@ test('a signal ends the call, and the method learns of it', async () => {
   await until(() => signals.has('cancel'), 'the method runs');
   assert.strictEqual(signals.get('cancel').aborted, false);
   controller.abort(new Error('enough'));
-  await assert.rejects(call, (error) => error.code === 'CANCELLED' && error.cause.message === 'enough');
+  await assert.rejects(
+    call,
+    (error) => error.code === 'CANCELLED' && error.cause.message === 'enough'
+  );
   await until(() => signals.get('cancel').aborted, 'the method learns of it');
 });
 
@@ -213,8 +280,9 @@ test('a method whose deadline has passed before it could begin does not run', as
   await client.invoke('/direct/nothing');
   // Both arrive together; the second waits for the first.
   const blocks = client.invoke('/direct/block', 200);
-  await assert.rejects(client.call('/direct/ran', ['too late'], { timeoutMs: 50 }),
-    { code: 'DEADLINE_EXCEEDED' });
+  await assert.rejects(client.call('/direct/ran', ['too late'], { timeoutMs: 50 }), {
+    code: 'DEADLINE_EXCEEDED',
+  });
   await blocks;
   await client.invoke('/direct/ran', 'in time');
   assert.deepStrictEqual([signals.has('too late'), signals.has('in time')], [false, true]);
@@ -263,15 +331,19 @@ test('a fast writer and a slow reader: 30 MB arrive, and the writer is held', as
   assert.ok(ahead * chunk.length < 4 * 1024 * 1024, `${ahead} messages ahead`);
 });
 
-test('a streaming method\'s error comes after what it wrote', async () => {
+test("a streaming method's error comes after what it wrote", async () => {
   let got = 0;
-  await assert.rejects(async () => {
-    for await (const message of client.stream('/direct/failChan')) got += message.length;
-  }, (error) => error instanceof lever.MethodError && error.message === 'broken off' && error.after === 100);
+  await assert.rejects(
+    async () => {
+      for await (const message of client.stream('/direct/failChan')) got += message.length;
+    },
+    (error) =>
+      error instanceof lever.MethodError && error.message === 'broken off' && error.after === 100
+  );
   assert.strictEqual(got, 100 * 10000);
 });
 
-test('cancelling a stream ends its method\'s reading, and aborts its signal', async () => {
+test("cancelling a stream ends its method's reading, and aborts its signal", async () => {
   const stream = client.stream('/direct/watchChan', 'watch');
   await stream.write(1);
   assert.strictEqual((await stream.next()).value, 1);
@@ -288,7 +360,9 @@ test('an argument is checked: names twice, names that are none', async () => {
   assert.strictEqual(second.methodCount, 1);
   assert.throws(() => second.add({ one() {} }), { code: 'ALREADY_EXISTS' });
   await second.close();
-  assert.throws(() => new lever.Service({ name: 'No Name', host: NO_HOST }), { code: 'INVALID_ARGUMENT' });
+  assert.throws(() => new lever.Service({ name: 'No Name', host: NO_HOST }), {
+    code: 'INVALID_ARGUMENT',
+  });
 });
 
 test('without a host the service says so, and goes on', async () => {
@@ -302,10 +376,19 @@ test('without a host the service says so, and goes on', async () => {
 test('draining: what runs is finished, what comes later is refused as not run', async () => {
   const held = gate();
   let began = 0;
-  const draining = lever.serve({
-    async slow() { began += 1; await held.opened; return 'finished'; },
-    async slowChan(stream) { for await (const m of stream) await stream.write(m); },
-  }, { name: 'draining', host: NO_HOST, listen: '127.0.0.1:0' });
+  const draining = lever.serve(
+    {
+      async slow() {
+        began += 1;
+        await held.opened;
+        return 'finished';
+      },
+      async slowChan(stream) {
+        for await (const m of stream) await stream.write(m);
+      },
+    },
+    { name: 'draining', host: NO_HOST, listen: '127.0.0.1:0' }
+  );
   const caller = new lever.Client({ host: draining.details.listening, onlyThroughHost: true });
   const slow = caller.invoke('/draining/slow');
   const stream = caller.stream('/draining/slowChan');
@@ -314,11 +397,15 @@ test('draining: what runs is finished, what comes later is refused as not run', 
   await until(() => began === 1, 'the method runs');
 
   let drained = false;
-  const draining_ended = draining.drain().then(() => { drained = true; });
+  const draining_ended = draining.drain().then(() => {
+    drained = true;
+  });
   // Calls are still taken for a moment; from then on they are refused.
   let refused;
   await until(() => {
-    caller.call('/draining/slow', [], { timeoutMs: 3000 }).catch((error) => { refused ??= error; });
+    caller.call('/draining/slow', [], { timeoutMs: 3000 }).catch((error) => {
+      refused ??= error;
+    });
     return refused !== undefined;
   }, 'a call is refused');
   assert.strictEqual(refused.executed, 'no');
@@ -338,7 +425,10 @@ test('closing cancels what runs, and callers learn of it', async () => {
     began += 1;
     return hanging.opened;
   };
-  const closing = lever.serve({ hang, hangChan: hang }, { name: 'closing', host: NO_HOST, listen: '127.0.0.1:0' });
+  const closing = lever.serve(
+    { hang, hangChan: hang },
+    { name: 'closing', host: NO_HOST, listen: '127.0.0.1:0' }
+  );
   const caller = new lever.Client({ host: closing.details.listening, onlyThroughHost: true });
   const call = caller.invoke('/closing/hang');
   const stream = caller.stream('/closing/hangChan');

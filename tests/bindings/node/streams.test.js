@@ -10,7 +10,14 @@ const open = () => client.stream('/echo/echoChan');
 // Whether a promise has settled after the loop has turned often enough for it to.
 async function settles(promise) {
   let settled = false;
-  promise.then(() => { settled = true; }, () => { settled = true; });
+  promise.then(
+    () => {
+      settled = true;
+    },
+    () => {
+      settled = true;
+    }
+  );
   for (let i = 0; i < 200 && !settled; i++) await turn();
   return settled;
 }
@@ -21,7 +28,10 @@ test('messages come back in order, and the end after the last', async () => {
   stream.end();
   const got = [];
   for await (const message of stream) got.push(message.i);
-  assert.deepStrictEqual(got, Array.from({ length: 100 }, (_, i) => i));
+  assert.deepStrictEqual(
+    got,
+    Array.from({ length: 100 }, (_, i) => i)
+  );
   assert.deepStrictEqual(await stream.next(), { value: undefined, done: true });
 });
 
@@ -76,7 +86,10 @@ test('writes that nobody waits for are kept in order', async () => {
   stream.end();
   const got = [];
   for await (const [i] of stream) got.push(i);
-  assert.deepStrictEqual(got, Array.from({ length: 200 }, (_, i) => i));
+  assert.deepStrictEqual(
+    got,
+    Array.from({ length: 200 }, (_, i) => i)
+  );
   await Promise.all(writes);
 });
 
@@ -111,7 +124,10 @@ test('after end() nothing more can be written', async () => {
 
 test('a message that cannot be sent is refused, and the stream goes on', async () => {
   const stream = open();
-  await assert.rejects(stream.write(() => 1), { code: 'INVALID_ARGUMENT', executed: 'no' });
+  await assert.rejects(
+    stream.write(() => 1),
+    { code: 'INVALID_ARGUMENT', executed: 'no' }
+  );
   await stream.write('good');
   assert.deepStrictEqual(await stream.next(), { value: 'good', done: false });
   stream.cancel();
@@ -143,7 +159,8 @@ test('leaving the iteration cancels the stream', async () => {
     assert.strictEqual(message, 1);
     break;
   }
-  for (let i = 0; i < 200 && !(await stream.next().catch(() => ({ done: true }))).done; i++) await turn();
+  for (let i = 0; i < 200 && !(await stream.next().catch(() => ({ done: true }))).done; i++)
+    await turn();
   await assert.rejects(stream.write(3), { code: 'CANCELLED' });
 });
 
@@ -158,19 +175,23 @@ test('a signal cancels a stream, and says why', async () => {
 
 test('a stream to what is no address is refused', () => {
   assert.throws(() => client.stream('nowhere'), { code: 'INVALID_ARGUMENT', executed: 'no' });
-  assert.throws(() => client.openStream('/echo/echoChan', [], { timeoutMs: -1 }), { code: 'INVALID_ARGUMENT' });
+  assert.throws(() => client.openStream('/echo/echoChan', [], { timeoutMs: -1 }), {
+    code: 'INVALID_ARGUMENT',
+  });
 });
 
 test('many streams at a time do not mix', async () => {
-  await Promise.all(Array.from({ length: 100 }, async (_, n) => {
-    const stream = open();
-    for (let i = 0; i < 20; i++) await stream.write([n, i]);
-    stream.end();
-    let next = 0;
-    for await (const [from, i] of stream) {
-      assert.deepStrictEqual([from, i], [n, next]);
-      next += 1;
-    }
-    assert.strictEqual(next, 20);
-  }));
+  await Promise.all(
+    Array.from({ length: 100 }, async (_, n) => {
+      const stream = open();
+      for (let i = 0; i < 20; i++) await stream.write([n, i]);
+      stream.end();
+      let next = 0;
+      for await (const [from, i] of stream) {
+        assert.deepStrictEqual([from, i], [n, next]);
+        next += 1;
+      }
+      assert.strictEqual(next, 20);
+    })
+  );
 });

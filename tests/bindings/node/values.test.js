@@ -51,7 +51,10 @@ test('every vector comes back as the same bytes, but for what JavaScript does no
 });
 
 test('valid inputs decode to what means the same', () => {
-  for (const input of [...vectors.valid_msgpack, ...vectors.msgpack_to_json.map((v) => v.msgpack)]) {
+  for (const input of [
+    ...vectors.valid_msgpack,
+    ...vectors.msgpack_to_json.map((v) => v.msgpack),
+  ]) {
     const bytes = toBytes(input);
     assert.strictEqual(addon.valueCheck(bytes), 0);
     const value = decoded(bytes);
@@ -69,18 +72,82 @@ test('invalid inputs are refused before anything decodes them', () => {
 
 test('native types go there and come back', async () => {
   const values = [
-    null, true, false, 0, -0, 1, 127, 128, 255, 256, 65535, 65536, 2 ** 32 - 1, 2 ** 32, 2 ** 52,
-    Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, -1, -32, -33, -128, -129, -32769, -(2 ** 31),
-    -(2 ** 31) - 1, 1.5, -1e300, 5e-324, NaN, Infinity, -Infinity, 2n ** 53n, -(2n ** 53n), 2n ** 63n,
-    2n ** 64n - 1n, -(2n ** 63n), '', 'Ann', 'grüß € 😀', 'x'.repeat(31), 'x'.repeat(32),
-    'ü'.repeat(20), 'x'.repeat(255), 'x'.repeat(256), 'é'.repeat(40000), 'x'.repeat(70000),
-    Buffer.alloc(0), Buffer.from('hello'), Buffer.alloc(300, 7), Buffer.alloc(70000, 8),
-    [], [1, [2, [3]]], new Array(16).fill(1), new Array(70000).fill(2), {}, { a: 1, b: { c: 'd' } },
+    null,
+    true,
+    false,
+    0,
+    -0,
+    1,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    65536,
+    2 ** 32 - 1,
+    2 ** 32,
+    2 ** 52,
+    Number.MAX_SAFE_INTEGER,
+    Number.MIN_SAFE_INTEGER,
+    -1,
+    -32,
+    -33,
+    -128,
+    -129,
+    -32769,
+    -(2 ** 31),
+    -(2 ** 31) - 1,
+    1.5,
+    -1e300,
+    5e-324,
+    NaN,
+    Infinity,
+    -Infinity,
+    2n ** 53n,
+    -(2n ** 53n),
+    2n ** 63n,
+    2n ** 64n - 1n,
+    -(2n ** 63n),
+    '',
+    'Ann',
+    'grüß € 😀',
+    'x'.repeat(31),
+    'x'.repeat(32),
+    'ü'.repeat(20),
+    'x'.repeat(255),
+    'x'.repeat(256),
+    'é'.repeat(40000),
+    'x'.repeat(70000),
+    Buffer.alloc(0),
+    Buffer.from('hello'),
+    Buffer.alloc(300, 7),
+    Buffer.alloc(70000, 8),
+    [],
+    [1, [2, [3]]],
+    new Array(16).fill(1),
+    new Array(70000).fill(2),
+    {},
+    { a: 1, b: { c: 'd' } },
     Object.fromEntries(Array.from({ length: 70000 }, (_, i) => [`k${i}`, i])),
-    new Map([[1, 'a'], ['b', 2]]), new Map([[[1], 'a'], [null, 2]]),
-    new Date(0), new Date(-1), new Date(1.7e12), new Date(-8.64e15), new Date(8.64e15),
-    new lever.Timestamp(5, 1), new lever.Timestamp(-5, 999999999), new lever.Timestamp(2 ** 40, 5),
-    new lever.Timestamp(2n ** 62n, 0), new lever.Ext(7, Buffer.from([0])), new lever.Ext(-2, Buffer.alloc(3)),
+    new Map([
+      [1, 'a'],
+      ['b', 2],
+    ]),
+    new Map([
+      [[1], 'a'],
+      [null, 2],
+    ]),
+    new Date(0),
+    new Date(-1),
+    new Date(1.7e12),
+    new Date(-8.64e15),
+    new Date(8.64e15),
+    new lever.Timestamp(5, 1),
+    new lever.Timestamp(-5, 999999999),
+    new lever.Timestamp(2 ** 40, 5),
+    new lever.Timestamp(2n ** 62n, 0),
+    new lever.Ext(7, Buffer.from([0])),
+    new lever.Ext(-2, Buffer.alloc(3)),
     ...[1, 2, 4, 8, 16, 17, 300, 70000].map((n) => new lever.Ext(0x72, Buffer.alloc(n, n))),
   ];
   for (const value of values) assert.deepStrictEqual(await echo(value), value);
@@ -88,8 +155,12 @@ test('native types go there and come back', async () => {
 
 test('what has no type of its own is sent as the nearest', async () => {
   class Point {
-    constructor(x) { this.x = x; }
-    get double() { return this.x * 2; }
+    constructor(x) {
+      this.x = x;
+    }
+    get double() {
+      return this.x * 2;
+    }
   }
   assert.strictEqual(await echo(undefined), null);
   assert.deepStrictEqual(await echo({ a: undefined, b: 1 }), { b: 1 });
@@ -99,8 +170,11 @@ test('what has no type of its own is sent as the nearest', async () => {
   assert.deepStrictEqual(await echo(new Float32Array([1])), Buffer.from([0, 0, 0x80, 0x3f]));
   assert.deepStrictEqual(await echo(new Uint8Array([1, 2]).subarray(1)), Buffer.from([2]));
   assert.deepStrictEqual(await echo(new Uint8Array([1, 2]).buffer), Buffer.from([1, 2]));
-  assert.deepStrictEqual(await echo(Object.assign(new TypeError('no'), { at: 5 })),
-    { name: 'TypeError', message: 'no', at: 5 });
+  assert.deepStrictEqual(await echo(Object.assign(new TypeError('no'), { at: 5 })), {
+    name: 'TypeError',
+    message: 'no',
+    at: 5,
+  });
   assert.strictEqual(await echo(5n), 5);
   assert.deepStrictEqual(await echo([1, , 3]), [1, null, 3]); // eslint-disable-line no-sparse-arrays
 });
@@ -110,10 +184,25 @@ test('what cannot be sent is refused, and nothing of it is', async () => {
   circle.push(circle);
   let deep = 1;
   for (let i = 0; i < 130; i++) deep = [deep];
-  const refused = [2n ** 64n, -(2n ** 63n) - 1n, () => 1, Symbol('s'), { f() {} }, 'a\ud800b', circle,
-    'x'.repeat(100) + '\udc00', deep, new Date(NaN), { '\ud800': 1 }];
+  const refused = [
+    2n ** 64n,
+    -(2n ** 63n) - 1n,
+    () => 1,
+    Symbol('s'),
+    { f() {} },
+    'a\ud800b',
+    circle,
+    'x'.repeat(100) + '\udc00',
+    deep,
+    new Date(NaN),
+    { '\ud800': 1 },
+  ];
   for (const value of refused) {
-    await assert.rejects(echo(value), { name: 'LeverError', code: 'INVALID_ARGUMENT', executed: 'no' });
+    await assert.rejects(echo(value), {
+      name: 'LeverError',
+      code: 'INVALID_ARGUMENT',
+      executed: 'no',
+    });
   }
   assert.strictEqual(await echo(1), 1);
 });
@@ -127,7 +216,7 @@ test('a key named __proto__ is a key like any other', async () => {
   assert.strictEqual({}.polluted, undefined);
 });
 
-test('bytes that were received are the program\'s own', async () => {
+test("bytes that were received are the program's own", async () => {
   const one = await echo(Buffer.from('first'));
   await echo(Buffer.from('other'));
   assert.strictEqual(one.toString(), 'first');
@@ -150,8 +239,22 @@ test('a getter that calls while a value is encoded disturbs neither', async () =
 test('values are those of another implementation, where that has them', () => {
   const { Packr } = require(path.join(source, 'bindings', 'node', 'node_modules', 'msgpackr'));
   const peer = new Packr({ useRecords: false, int64AsType: 'auto', variableMapSize: true });
-  const values = [null, true, 'text', 'ü'.repeat(100), 1, -1, 300, -70000, 1.25, [1, 'a', [null]],
-    { a: { b: [1, 2, { c: 'd' }] } }, new Date(1234567890123), Buffer.from('bytes'), 2n ** 60n];
+  const values = [
+    null,
+    true,
+    'text',
+    'ü'.repeat(100),
+    1,
+    -1,
+    300,
+    -70000,
+    1.25,
+    [1, 'a', [null]],
+    { a: { b: [1, 2, { c: 'd' }] } },
+    new Date(1234567890123),
+    Buffer.from('bytes'),
+    2n ** 60n,
+  ];
   for (const value of values) {
     assert.deepStrictEqual(peer.unpack(encoded(value)), value);
     assert.deepStrictEqual(decoded(peer.pack(value)), value);
