@@ -34,24 +34,39 @@ class PendingCall {
   }
 }
 
-// An AbortSignal that cancels something of ours until that has settled.
+// What is in flight under each AbortSignal: one listener serves all of it, since many calls may share
+// a signal.
+const aborters = new WeakMap();
+
+// Cancels something of ours when a signal is aborted, until it has settled.
 class Abortion {
   #signal;
-  #listener;
   #reason;
 
   constructor(signal, cancel) {
     this.#signal = signal;
-    this.#listener = () => {
+    this.abort = () => {
       this.#reason = signal.reason;
       cancel();
     };
-    signal.addEventListener('abort', this.#listener, { once: true });
+    let aborter = aborters.get(signal);
+    if (aborter === undefined) {
+      const live = new Set();
+      aborter = { live, listener: () => live.forEach((abortion) => abortion.abort()) };
+      aborters.set(signal, aborter);
+      signal.addEventListener('abort', aborter.listener, { once: true });
+    }
+    aborter.live.add(this);
   }
 
   // Returns why it was aborted, if it was.
   settle() {
-    this.#signal.removeEventListener('abort', this.#listener);
+    const aborter = aborters.get(this.#signal);
+    aborter.live.delete(this);
+    if (aborter.live.size === 0) {
+      this.#signal.removeEventListener('abort', aborter.listener);
+      aborters.delete(this.#signal);
+    }
     return this.#reason;
   }
 }

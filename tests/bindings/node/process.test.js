@@ -82,6 +82,25 @@ test('a call in flight keeps the process alive until it is answered', async () =
   );
 });
 
+test('many calls may share a signal, without a warning, and end with it', async () => {
+  await check(
+    `
+    const service = away();
+    const controller = new AbortController();
+    const options = { signal: controller.signal };
+    const hanging = Array.from({ length: 50 }, () => to(service).call('/away/hang', [], options));
+    (async () => {
+      for (let i = 0; i < 3; i++) await echo().call('/e/e', [], options);
+      controller.abort();
+      const ends = await Promise.allSettled(hanging);
+      console.log(ends.filter((end) => end.reason?.code === 'CANCELLED').length);
+      await service.close();
+    })();
+  `,
+    { out: '50' }
+  );
+});
+
 test('an open stream keeps the process alive', async () => {
   await check(
     `
