@@ -115,6 +115,7 @@ class Host:
         if self.data_dir is None:
             self.own_dir = open_directory()
             self.data_dir = os.path.join(self.own_dir, "data")
+        self.open_runtime()
         self.start()
         return self
 
@@ -125,6 +126,18 @@ class Host:
             print("".join(self.log[-200:]))
         if self.own_dir is not None:
             shutil.rmtree(self.own_dir, ignore_errors=True)
+
+    def open_runtime(self):
+        """Services of a host that root runs have to reach the runtimes: where the checkout is closed to
+        their users, the host gets a copy."""
+        folders = [self.build, *self.build.parents]
+        if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in folders):
+            return
+        (runtime,) = [folder for folder in (self.build / "runtime", self.build / "lib/lever/runtime")
+                      if folder.exists()]
+        copy = os.path.join(self.own_dir or open_directory(), "runtime")
+        shutil.copytree(runtime, copy)
+        self.flags += ["--runtime-dir", copy]
 
     # ---- The process ----
 

@@ -2,18 +2,21 @@
 
 import json
 import os
+import pathlib
+import shutil
 import subprocess
 
 import pytest
-from lever_testing import BUILD, ROOT, Host
+from lever_testing import BUILD, ROOT, Host, open_directory
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory):
-    path = tmp_path_factory.mktemp("installed")
+def prefix():
+    path = pathlib.Path(open_directory())
     subprocess.run(["cmake", "--install", str(BUILD), "--prefix", str(path)], check=True,
                    capture_output=True)
-    return path
+    yield path
+    shutil.rmtree(path)
 
 
 def run(*words, **more):

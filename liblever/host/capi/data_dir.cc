@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "liblever/host/capi/reachable.h"
+
 namespace lever::host {
 namespace {
 
@@ -22,25 +24,6 @@ Status Make(const std::string& folder, mode_t mode) {
     return Status::Ok();
   }
   return FailedPrecondition("data directory " + folder + ": " + std::strerror(errno));
-}
-
-// Whether a user who owns nothing of it can pass through every folder on the way.
-Status CheckReachable(const std::string& data_dir) {
-  std::filesystem::path path;
-  for (const auto& part : std::filesystem::path(data_dir)) {
-    path /= part;
-    struct stat info{};
-    if (::stat(path.c_str(), &info) != 0) {
-      return FailedPrecondition("data directory " + path.string() + ": " + std::strerror(errno));
-    }
-    if ((info.st_mode & S_IXOTH) == 0) {
-      return FailedPrecondition(
-          "the users that services run under cannot reach the data directory " + data_dir + ": " +
-          path.string() + " is closed to them; choose another directory, or chmod o+x " +
-          path.string());
-    }
-  }
-  return Status::Ok();
 }
 
 }  // namespace

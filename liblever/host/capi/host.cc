@@ -49,11 +49,15 @@ StatusOr<std::unique_ptr<Host>> Host::Start(HostOptions options, lever_host* han
 }
 
 Host::Host(HostOptions options, lever_host* handle)
-    : options_(std::move(options)), handle_(handle), id_(Id128::Random().ToHex()) {}
+    : options_(std::move(options)),
+      handle_(handle),
+      id_(Id128::Random().ToHex()),
+      users_(::geteuid() == 0 && !options_.allow_root_services ? ServiceUsers::kSeparate
+                                                               : ServiceUsers::kSame) {}
 
 Status Host::Init() {
   LEVER_ASSIGN_OR_RETURN(runtimes_, FindRuntimes(options_.node_path, options_.python_path,
-                                                 options_.runtime_dir));
+                                                 options_.runtime_dir, users_));
   LEVER_RETURN_IF_ERROR(OpenLoops());
   LEVER_RETURN_IF_ERROR(OpenStores());
   LEVER_RETURN_IF_ERROR(OpenDriver());
@@ -90,9 +94,7 @@ Status Host::OpenLoops() {
 }
 
 Status Host::OpenStores() {
-  const bool separate = ::geteuid() == 0 && !options_.allow_root_services;
-  LEVER_RETURN_IF_ERROR(PrepareDataDir(
-      options_.data_dir, separate ? ServiceUsers::kSeparate : ServiceUsers::kSame));
+  LEVER_RETURN_IF_ERROR(PrepareDataDir(options_.data_dir, users_));
   registry_executor_ = std::make_unique<RegistryExecutor>(control_thread_->loop());
   registry::SqliteRegistryOptions registry;
   registry.directory = options_.data_dir + "/registry";
@@ -103,7 +105,7 @@ Status Host::OpenStores() {
   pool_ = std::make_unique<WorkerPool>(kPoolThreads);
 
   std::optional<UserIdRange> range;
-  if (separate) {
+  if (users_ == ServiceUsers::kSeparate) {
     LEVER_ASSIGN_OR_RETURN(range, ParseUserIdRange(options_.service_uids));
   }
   planner_ = std::make_unique<BundlePlanner>(

@@ -27,6 +27,7 @@
 #include "lever/v1/admin.pb.h"
 #include "liblever/base/status.h"
 #include "liblever/host/admin/admin_service.h"
+#include "liblever/host/capi/data_dir.h"
 #include "liblever/host/capi/data_loop.h"
 #include "liblever/host/capi/instance_logs.h"
 #include "liblever/host/capi/launch_planner.h"
@@ -80,6 +81,7 @@ class Host {
   const HostOptions options_;
   lever_host* const handle_;
   const std::string id_;
+  const ServiceUsers users_;
   Runtimes runtimes_;
   std::string driver_description_;
 

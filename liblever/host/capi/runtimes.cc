@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "liblever/base/fd.h"
+#include "liblever/host/capi/reachable.h"
 
 namespace lever::host {
 namespace {
@@ -80,7 +81,7 @@ std::string VersionIn(const std::string& answer) {
   return answer.substr(begin, answer.find_first_not_of("0123456789.", begin) - begin);
 }
 
-void Try(const RuntimeKind& kind, Runtime& runtime) {
+void Try(const RuntimeKind& kind, ServiceUsers users, Runtime& runtime) {
   const StatusOr<std::string> answer = AskVersion(runtime.path);
   if (!answer.ok()) {
     runtime.error = answer.status().message();
@@ -100,11 +101,18 @@ void Try(const RuntimeKind& kind, Runtime& runtime) {
                     runtime.launcher;
     return;
   }
+  for (const std::string& path : {runtime.path, runtime.launcher}) {
+    if (users == ServiceUsers::kSame) break;
+    const Status reachable = CheckReachable(path);
+    if (reachable.ok()) continue;
+    runtime.error = reachable.message();
+    return;
+  }
   runtime.version = version;
 }
 
 StatusOr<Runtime> Find(const RuntimeKind& kind, const std::string& given,
-                       const std::string& runtime_dir) {
+                       const std::string& runtime_dir, ServiceUsers users) {
   Runtime runtime;
   runtime.name = kind.name;
   runtime.launcher = runtime_dir + "/" + kind.launcher;
@@ -116,7 +124,7 @@ StatusOr<Runtime> Find(const RuntimeKind& kind, const std::string& given,
   std::error_code error;
   const auto absolute = std::filesystem::absolute(runtime.path, error);
   if (!error) runtime.path = absolute.lexically_normal().string();
-  Try(kind, runtime);
+  Try(kind, users, runtime);
   if (!given.empty() && runtime.version.empty()) return FailedPrecondition(runtime.error);
   return runtime;
 }
@@ -136,10 +144,10 @@ std::string FindOnPath(const std::string& name) {
 }
 
 StatusOr<Runtimes> FindRuntimes(const std::string& node_path, const std::string& python_path,
-                                const std::string& runtime_dir) {
+                                const std::string& runtime_dir, ServiceUsers users) {
   Runtimes runtimes;
-  LEVER_ASSIGN_OR_RETURN(runtimes.node, Find(kNode, node_path, runtime_dir));
-  LEVER_ASSIGN_OR_RETURN(runtimes.python, Find(kPython, python_path, runtime_dir));
+  LEVER_ASSIGN_OR_RETURN(runtimes.node, Find(kNode, node_path, runtime_dir, users));
+  LEVER_ASSIGN_OR_RETURN(runtimes.python, Find(kPython, python_path, runtime_dir, users));
   return runtimes;
 }
 

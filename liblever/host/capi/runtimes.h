@@ -10,6 +10,7 @@
 
 #include "liblever/base/clock.h"
 #include "liblever/base/status.h"
+#include "liblever/host/capi/data_dir.h"
 
 namespace lever::host {
 
@@ -33,9 +34,10 @@ struct Runtimes {
 };
 
 // A path that was given and does not work is FAILED_PRECONDITION; one that was only looked for on PATH
-// is noted in Runtime::error, and told to whoever deploys something that needs it.
+// is noted in Runtime::error, and told to whoever deploys something that needs it. With users of their
+// own, services must be able to reach interpreter and package.
 StatusOr<Runtimes> FindRuntimes(const std::string& node_path, const std::string& python_path,
-                                const std::string& runtime_dir);
+                                const std::string& runtime_dir, ServiceUsers users);
 
 // The first "name" on $PATH that may be executed; "" without.
 std::string FindOnPath(const std::string& name);

@@ -36,7 +36,7 @@ class RuntimesTest : public testing::Test {
 };
 
 TEST_F(RuntimesTest, AreAskedForTheirVersion) {
-  const auto runtimes = FindRuntimes(Program("n", "echo v20.11.1"), "", RuntimeDir());
+  const auto runtimes = FindRuntimes(Program("n", "echo v20.11.1"), "", RuntimeDir(), ServiceUsers::kSame);
   ASSERT_TRUE(runtimes.ok()) << runtimes.status().ToString();
   EXPECT_EQ(runtimes->node.version, "20.11.1");
   EXPECT_EQ(runtimes->node.launcher, RuntimeDir() + "/node/node_modules/lever/launcher.js");
@@ -47,7 +47,7 @@ TEST_F(RuntimesTest, ThatWereGivenAndDoNotWorkFailTheStart) {
        {std::pair(directory_.path() + "/missing", "missing"),
         std::pair(Program("old", "echo v18.0.0"), "20 or later"),
         std::pair(Program("mute", "exit 0"), "20 or later")}) {
-    const auto runtimes = FindRuntimes(program, "", RuntimeDir());
+    const auto runtimes = FindRuntimes(program, "", RuntimeDir(), ServiceUsers::kSame);
     ASSERT_FALSE(runtimes.ok()) << program;
     EXPECT_EQ(runtimes.status().code(), LEVER_FAILED_PRECONDITION);
     EXPECT_THAT(runtimes.status().message(), HasSubstr(why));
@@ -57,15 +57,25 @@ TEST_F(RuntimesTest, ThatWereGivenAndDoNotWorkFailTheStart) {
 TEST_F(RuntimesTest, ThatAreNotThereAreNamedAndNotNeeded) {
   const std::string path = ::getenv("PATH");
   ::setenv("PATH", directory_.path().c_str(), 1);
-  const auto runtimes = FindRuntimes("", "", RuntimeDir());
+  const auto runtimes = FindRuntimes("", "", RuntimeDir(), ServiceUsers::kSame);
   ::setenv("PATH", path.c_str(), 1);
   ASSERT_TRUE(runtimes.ok());
   EXPECT_EQ(runtimes->node.version, "");
   EXPECT_THAT(runtimes->node.error, HasSubstr("no node on this host's PATH"));
 }
 
+TEST_F(RuntimesTest, ThatServicesCannotReachSayWhatIsClosed) {
+  const std::string program = Program("n", "echo v20.11.1");
+  const std::string runtime_dir = RuntimeDir();
+  const auto closed = FindRuntimes(program, "", runtime_dir, ServiceUsers::kSeparate);
+  ASSERT_FALSE(closed.ok());
+  EXPECT_THAT(closed.status().message(), HasSubstr("chmod o+x " + directory_.path()));
+  ::chmod(directory_.path().c_str(), 0755);
+  EXPECT_TRUE(FindRuntimes(program, "", runtime_dir, ServiceUsers::kSeparate).ok());
+}
+
 TEST_F(RuntimesTest, WithoutTheirPackageSayWhatIsMissing) {
-  const auto runtimes = FindRuntimes("", Program("p", "echo Python 3.11.2"), RuntimeDir());
+  const auto runtimes = FindRuntimes("", Program("p", "echo Python 3.11.2"), RuntimeDir(), ServiceUsers::kSame);
   ASSERT_FALSE(runtimes.ok());
   EXPECT_THAT(runtimes.status().message(), HasSubstr("launcher.py"));
 }
