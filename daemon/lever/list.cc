@@ -86,8 +86,9 @@ std::vector<std::string> ServiceCells(const lever::v1::ServiceRow& row) {
   if (!row.last_error().empty()) {
     notes += (notes.empty() ? "" : "; ") + ("last error: " + Plain(row.last_error()));
   }
-  if (row.backoff_ns() > 0)
-    notes += "; next start in " + Age(static_cast<int64_t>(row.backoff_ns()));
+  if (row.backoff_ns() > 0) {
+    notes += "; next start in " + std::to_string(row.backoff_ns() / 1'000'000) + " ms";
+  }
   return {AddressOf(row.environment(), row.service()),
           row.version() == 0 ? "-" : std::to_string(row.version()), std::to_string(row.instances()),
           row.private_() ? "yes" : "no", notes};
