@@ -3,12 +3,17 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import time
 
 import pytest
-from lever_testing import BUILD, wait_until, write_service
+from lever_testing import BUILD, process_exists, wait_until, write_service
 
-CALLEE = "exports.echo = async (value) => value;"
+CALLEE = """
+exports.echo = async (value) => value;
+exports.slow = async (ms) => { await new Promise((done) => setTimeout(done, ms)); return ms; };
+"""
 CALLER = """
 const {context} = require('lever');
 exports.callMany = async (count) => {
@@ -26,6 +31,37 @@ require('readline').createInterface({input: process.stdin}).on('line', async (li
   for (let i = 0; i < Number(line); ++i) sum += await client.invoke('/callee/echo', 1);
   console.log(JSON.stringify(sum));
 });
+"""
+
+
+# Sends a call each millisecond until its input ends, then tells of all that failed.
+SENDER = """
+const lever = require('lever');
+const client = new lever.Client();
+const failed = [], pending = [];
+let sent = 0;
+async function call() {
+  ++sent;
+  const sent_ns = process.hrtime.bigint();
+  try {
+    await client.invoke('/callee/slow', 5);
+  } catch (error) {
+    failed.push({sent_s: Number(sent_ns) / 1e9, code: error.code, executed: error.executed,
+                 message: error.message});
+  }
+}
+(async () => {
+  for (let i = 0; i < 300; ++i) await client.invoke('/callee/echo', 1);
+  console.log('warm');
+  const timer = setInterval(() => pending.push(call()), 1);
+  process.stdin.on('end', async () => {
+    clearInterval(timer);
+    await Promise.all(pending);
+    console.log(JSON.stringify({sent, failed}));
+    process.exit(0);
+  });
+  process.stdin.resume();
+})();
 """
 
 
@@ -99,6 +135,34 @@ def test_without_introductions_all_goes_through_the_host(callee):
     os.unlink(os.path.join(host.data_dir, "introduction.sock"))
     with Client(host) as client:
         assert relayed_by(host, lambda: client.call_many(300)) == 300
+
+
+def test_killing_an_instance_fails_only_what_a_direct_caller_had_in_flight(callee):
+    host = callee
+    modules = BUILD / "runtime" / "node" / "node_modules"
+    with subprocess.Popen(["node", "-e", SENDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True, env={**host.environment(), "NODE_PATH": str(modules)}) as client:
+        assert client.stdout.readline() == "warm\n"
+        time.sleep(1)
+        (instance,) = host.instances("callee")
+        relayed = host.counters().calls_relayed
+        os.kill(instance["pid"], signal.SIGKILL)
+        wait_until(lambda: not process_exists(instance["pid"]))
+        gone_s = time.monotonic()
+        wait_until(lambda: [row for row in host.instances("callee") if row["phase"] == "ready"],
+                   what="another instance")
+        time.sleep(1)
+        client.stdin.close()
+        result = json.loads(client.stdout.readline())
+        assert client.wait(20) == 0
+    print(f"{result['sent']} calls, {len(result['failed'])} failed, "
+          f"{host.counters().calls_relayed - relayed} through the host after the kill")
+    assert result["sent"] > 1000
+    assert result["failed"], "nothing was in flight"
+    for failure in result["failed"]:
+        assert failure["executed"] == "unknown" and failure["code"] == "UNAVAILABLE", failure
+        # Sent before its sockets had closed, and been read as closed.
+        assert failure["sent_s"] <= gone_s + 0.02, failure
 
 
 def shut_streams(pid):
