@@ -3,7 +3,8 @@
 // Threads: as each part says.
 //
 // Invariants
-//  1. LEVER_EVENT_CLOSED is its last event: it waits for the layer below, and for every request that
+//  1. LEVER_EVENT_CLOSED is its last event: it waits for the layer below, and for every request
+//  that
 //     another thread was about to post when the client was closed (`starting`).
 #ifndef LIBLEVER_CAPI_CLIENT_H_
 #define LIBLEVER_CAPI_CLIENT_H_

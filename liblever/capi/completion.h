@@ -1,6 +1,7 @@
 // A completion: one event that a program has not fetched yet, or that it looks at now.
 //
-// Completions are pooled by their queue and keep their memory, so that a warm one costs no allocation.
+// Completions are pooled by their queue and keep their memory, so that a warm one costs no
+// allocation.
 //
 // Threads: those of the queue; what a program looks at is not changed until it asks for the next.
 #ifndef LIBLEVER_CAPI_COMPLETION_H_

@@ -31,7 +31,8 @@ lever_status lever_error_status(const lever_error* error) {
 }
 
 const char* lever_error_message(const lever_error* error) {
-  return IsOurs(error, ObjectKind::kError) ? error->message.c_str() : "not an error of this library";
+  return IsOurs(error, ObjectKind::kError) ? error->message.c_str()
+                                           : "not an error of this library";
 }
 
 void lever_error_destroy(lever_error* error) {

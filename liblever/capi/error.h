@@ -7,7 +7,8 @@
 
 namespace lever::capi {
 
-// Returns the code of `status`; if `error` is not null, sets it to NULL or to what the caller frees.
+// Returns the code of `status`; if `error` is not null, sets it to NULL or to what the caller
+// frees.
 lever_status Return(const Status& status, lever_error** error);
 
 }  // namespace lever::capi

@@ -116,9 +116,9 @@ lever_status BeginNow(Slot* slot, uint64_t id) {
   const uint64_t word = slot->word.load();
   if (!slot->IsLive(id)) return LEVER_INVALID_ARGUMENT;
   if ((word & kBegun) != 0) return LEVER_FAILED_PRECONDITION;
-  const bool begun = (word & kOver) == 0 && (slot->incoming != nullptr
-                                                 ? slot->incoming->Begin()
-                                                 : slot->incoming_stream->Begin());
+  const bool begun =
+      (word & kOver) == 0 &&
+      (slot->incoming != nullptr ? slot->incoming->Begin() : slot->incoming_stream->Begin());
   if (begun) {
     slot->word.fetch_or(kBegun);
     return LEVER_OK;
@@ -281,8 +281,7 @@ lever_status lever_incoming_fail(lever_queue* queue, lever_incoming incoming, le
     return lever_stream_cancel(queue, incoming, status, message, message_size);
   }
   lever::Status failure;
-  const lever::Status valid =
-      lever::capi::ReadFailure(status, message, message_size, &failure);
+  const lever::Status valid = lever::capi::ReadFailure(status, message, message_size, &failure);
   if (!valid.ok()) return valid.code();
   return lever::capi::FailCall(queue, slot, incoming, failure);
 }

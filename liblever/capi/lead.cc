@@ -29,8 +29,8 @@ bool Lead::TakeForNext(const std::function<void()>& wake) {
 
 void Lead::Release() {
   holder_.store(kNobody);
-  // Whoever wants it has said so before he looked at the holder, and we look after we have let go: one
-  // of the two sees the other.
+  // Whoever wants it has said so before he looked at the holder, and we look after we have let go:
+  // one of the two sees the other.
   if (wanted_.load() == 0) return;
   const std::lock_guard lock(mutex_);
   if (next_waits_.load()) {
@@ -50,8 +50,7 @@ bool Lead::IsAbandoned(CallWaiter* waiter) {
   return waiter->abandoned;
 }
 
-bool Lead::Wait(CallWaiter* waiter, int64_t timeout_ns,
-                const std::function<void(int64_t)>& drive) {
+bool Lead::Wait(CallWaiter* waiter, int64_t timeout_ns, const std::function<void(int64_t)>& drive) {
   const Clock& clock = Clock::System();
   const int64_t until_ns = DeadlineAfter(clock.NowNs(), timeout_ns);
   std::unique_lock lock(mutex_);

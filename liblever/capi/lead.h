@@ -1,9 +1,10 @@
-// Who drives a queue: the thread inside lever_queue_next(), or one of those inside lever_call_wait().
+// Who drives a queue: the thread inside lever_queue_next(), or one of those inside
+// lever_call_wait().
 //
-// Driving is more than holding the loop's word: the word is taken for moments by whoever has a request,
-// the lead is kept by who waits for what comes. Of the threads that wait for calls one leads and hands
-// the others their completions; when its own has come it passes the lead on. lever_queue_next() goes
-// before them: a leader who is waiting for a call steps aside for it.
+// Driving is more than holding the loop's word: the word is taken for moments by whoever has a
+// request, the lead is kept by who waits for what comes. Of the threads that wait for calls one
+// leads and hands the others their completions; when its own has come it passes the lead on.
+// lever_queue_next() goes before them: a leader who is waiting for a call steps aside for it.
 //
 // Threads: any.
 //
@@ -56,21 +57,22 @@ class CallWaiter : public boost::intrusive::list_base_hook<
 
 class Lead {
  public:
-  // For lever_queue_next(). False: another thread is inside it. `wake` makes a leader's turn return.
+  // For lever_queue_next(). False: another thread is inside it. `wake` makes a leader's turn
+  // return.
   bool TakeForNext(const std::function<void()>& wake);
   // Gives the lead up, by whoever has it.
   void Release();
 
   // For lever_call_wait(): calls `drive` whenever the caller has the lead, until the waiter is done
-  // or `timeout_ns` (negative: none) is over; the waiter is abandoned then. `drive` waits for at most
-  // as long as it is told, and returns early when WantedByNext(). Returns whether it is done.
+  // or `timeout_ns` (negative: none) is over; the waiter is abandoned then. `drive` waits for at
+  // most as long as it is told, and returns early when WantedByNext(). Returns whether it is done.
   bool Wait(CallWaiter* waiter, int64_t timeout_ns, const std::function<void(int64_t)>& drive);
   bool WantedByNext() const { return next_waits_.load(); }
   bool IsDone(CallWaiter* waiter);
   bool IsAbandoned(CallWaiter* waiter);
 
-  // On the loop: ends the waiting. False: it was abandoned, and nothing was done. `hand_over` is called
-  // before the waiter knows, to whom the completion belongs from then on.
+  // On the loop: ends the waiting. False: it was abandoned, and nothing was done. `hand_over` is
+  // called before the waiter knows, to whom the completion belongs from then on.
   bool Finish(CallWaiter* waiter, Completion* completion, const std::function<void()>& hand_over);
   // The same for one that gets none.
   void Refuse(CallWaiter* waiter, lever_status why);

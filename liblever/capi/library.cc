@@ -7,7 +7,8 @@
 
 namespace {
 
-// A program's sink. Replaced whole, so that nobody sees the function of one and the context of another.
+// A program's sink. Replaced whole, so that nobody sees the function of one and the context of
+// another.
 struct Sink {
   lever_log_sink function;
   void* context;

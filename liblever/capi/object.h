@@ -1,7 +1,9 @@
-// What every opaque object of the C ABI begins with: which copy of the library made it, and what it is.
+// What every opaque object of the C ABI begins with: which copy of the library made it, and what it
+// is.
 //
-// Two copies of Lever may be in one process (liblever and liblever-host, or two versions). An object
-// of the other copy is refused by its first eight bytes, which stay where they are in every version.
+// Two copies of Lever may be in one process (liblever and liblever-host, or two versions). An
+// object of the other copy is refused by its first eight bytes, which stay where they are in every
+// version.
 //
 // Any thread.
 #ifndef LIBLEVER_CAPI_OBJECT_H_
@@ -16,7 +18,8 @@ uint64_t BuildId();
 
 enum class ObjectKind : uint32_t { kError = 1, kQueue = 2, kClient = 3, kService = 4, kHost = 5 };
 
-// The first base of the handles, which have no virtual functions, so that it is what they begin with.
+// The first base of the handles, which have no virtual functions, so that it is what they begin
+// with.
 struct Object {
   explicit Object(ObjectKind object_kind) : build_id(BuildId()), kind(object_kind) {}
   Object(const Object&) = delete;

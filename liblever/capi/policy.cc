@@ -100,12 +100,11 @@ Status Retry(const lever_attempt_failure* given, int64_t now_ns, int64_t deadlin
   if (!(random >= 0 && random < 1)) return InvalidArgument("random: not in [0, 1)");
   lever_retry_decision ours{};
   LEVER_RETURN_IF_ERROR(ReadSized(out, "lever_retry_decision", &ours));
-  const policy::AttemptFailure failure{
-      .status = static_cast<lever_status>(raw.status),
-      .executed = static_cast<lever_executed>(raw.executed),
-      .never_written = raw.never_written != 0,
-      .redirected = raw.redirected != 0,
-      .idempotent = raw.idempotent != 0};
+  const policy::AttemptFailure failure{.status = static_cast<lever_status>(raw.status),
+                                       .executed = static_cast<lever_executed>(raw.executed),
+                                       .never_written = raw.never_written != 0,
+                                       .redirected = raw.redirected != 0,
+                                       .idempotent = raw.idempotent != 0};
   policy::RetryState used{.redirects = raw_state.redirects, .retries = raw_state.retries};
   policy::RetryBudget tokens(raw_budget.tokens);
   const policy::RetryDecision decision =

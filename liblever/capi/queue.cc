@@ -35,8 +35,8 @@ LoopOptions ToLoopOptions(const lever_queue_options& options) {
   LoopOptions loop;
   loop.spin_ns = std::max<int64_t>(options.spin_ns, 0);
   if (options.events_per_turn != 0) {
-    loop.events_per_turn = static_cast<int>(
-        std::min<uint32_t>(options.events_per_turn, Loop::kEventsPerTurn));
+    loop.events_per_turn =
+        static_cast<int>(std::min<uint32_t>(options.events_per_turn, Loop::kEventsPerTurn));
   }
   return loop;
 }
@@ -199,7 +199,8 @@ lever_status lever_queue::Next(lever_event* events, size_t event_size, size_t ca
     loop->Leave();
   }
   lead_.Release();
-  // Somebody has held the word for a request of his all the time. He leaves an edge with what is left.
+  // Somebody has held the word for a request of his all the time. He leaves an edge with what is
+  // left.
   return status == LEVER_BUSY ? LEVER_OK : status;
 }
 
@@ -236,8 +237,7 @@ size_t lever_queue::Deliver(lever_event* events, size_t event_size, size_t capac
     lever_event event;
     completion->Describe(&event);
     delivered_.push_back(completion);
-    event.retained =
-        reinterpret_cast<void*>(delivery_ << capi::kDeliveryShift | delivered_.size());
+    event.retained = reinterpret_cast<void*>(delivery_ << capi::kDeliveryShift | delivered_.size());
     std::memcpy(to, &event, written);
     if (event_size > written) std::memset(to + written, 0, event_size - written);
     to += event_size;
@@ -309,8 +309,8 @@ const Completion* lever_queue::Delivered(const lever_event& event) const {
 Status lever_queue::WaitFor(lever_call call, int64_t timeout_ns, CallWaiter* waiter) {
   waiter->Ref();  // of the loop's side
   capi::Perform(this, [this, call, waiter] { Attach(call, waiter); });
-  const bool done = lead_.Wait(waiter, timeout_ns,
-                               [this, waiter](int64_t left_ns) { Drive(waiter, left_ns); });
+  const bool done =
+      lead_.Wait(waiter, timeout_ns, [this, waiter](int64_t left_ns) { Drive(waiter, left_ns); });
   if (!done) return lever::DeadlineExceeded("the call goes on");
   return waiter->refused == LEVER_OK ? Status::Ok() : Status(waiter->refused, "");
 }

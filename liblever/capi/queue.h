@@ -4,7 +4,8 @@
 // and acts; otherwise he posts the request, and whoever drives carries it out.
 //
 // Invariants
-//  1. A thread's requests are carried out in the order in which it made them: who takes the word runs
+//  1. A thread's requests are carried out in the order in which it made them: who takes the word
+//  runs
 //     what was posted before he acts.
 //  2. Completions are delivered in the order in which they came about. Those of an id that is over
 //     are dropped.
@@ -165,8 +166,8 @@ void Perform(lever_queue* queue, Function function) {
   }
 }
 
-// Calls `function` on the loop and waits until it has been called: for what is asked seldom and has to
-// be answered at once. Whoever drives is woken, so that it waits for moments.
+// Calls `function` on the loop and waits until it has been called: for what is asked seldom and has
+// to be answered at once. Whoever drives is woken, so that it waits for moments.
 void PerformAndWait(lever_queue* queue, const std::function<void()>& function);
 
 }  // namespace lever::capi

@@ -101,8 +101,7 @@ lever_status lever_queue_flush(lever_queue* queue) {
   return LEVER_OK;
 }
 
-lever_status lever_event_retain(lever_queue* queue, const lever_event* event,
-                                lever_retained* out) {
+lever_status lever_event_retain(lever_queue* queue, const lever_event* event, lever_retained* out) {
   if (const lever_status status = CheckQueue(queue); status != LEVER_OK) return status;
   if (event == nullptr || out == nullptr) return LEVER_INVALID_ARGUMENT;
   const lever::capi::Completion* completion = queue->Delivered(*event);

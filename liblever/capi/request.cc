@@ -73,8 +73,7 @@ Status Begin(lever_client* client, Slot* slot, Request& request) {
   }
   slot->bare.store(request.request.grpc);
   if (request.kind == RequestKind::kCall) {
-    LEVER_ASSIGN_OR_RETURN(slot->call,
-                           client->client->StartCall(std::move(request.request), slot));
+    LEVER_ASSIGN_OR_RETURN(slot->call, client->client->StartCall(std::move(request.request), slot));
   } else {
     LEVER_ASSIGN_OR_RETURN(slot->stream,
                            client->client->OpenStream(std::move(request.request), slot));

@@ -20,8 +20,7 @@ std::string FromEnvironment(const char* variable, std::string_view otherwise) {
 
 std::string TextOr(const char* text, size_t size, const char* variable,
                    std::string_view otherwise) {
-  return text != nullptr ? std::string(ReadText(text, size))
-                         : FromEnvironment(variable, otherwise);
+  return text != nullptr ? std::string(ReadText(text, size)) : FromEnvironment(variable, otherwise);
 }
 
 Status ToServiceOptions(const lever_service_options& options, service::ServiceOptions* to) {
@@ -75,7 +74,8 @@ Status AddMethod(lever_service* service, std::string_view name, void* user_data)
   if (service->methods.size() >= service::MethodTable::kMethodsMax) {
     return ResourceExhausted("too many methods");
   }
-  if (!service->methods.emplace(name).second) return AlreadyExists("there is such a method already");
+  if (!service->methods.emplace(name).second)
+    return AlreadyExists("there is such a method already");
   Perform(service->queue, [service, name = std::string(name), user_data] {
     [[maybe_unused]] const Status added = service->service->AddMethod(name, user_data);
     assert(added.ok());

@@ -3,7 +3,8 @@
 // Threads: as each part says.
 //
 // Invariants
-//  1. Requests that were offered and are not over are in `requests`; when the service is closed, the
+//  1. Requests that were offered and are not over are in `requests`; when the service is closed,
+//  the
 //     ids of those that nobody has answered are over before LEVER_EVENT_CLOSED.
 //  2. What lever_service_get_details() has given out lives as long as the service.
 #ifndef LIBLEVER_CAPI_SERVICE_H_

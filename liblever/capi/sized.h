@@ -1,5 +1,5 @@
-// Structs of the C ABI that begin with their size, read and written by the rule of lever.h: what the
-// caller's struct lacks is zero, and what it has beyond ours must be.
+// Structs of the C ABI that begin with their size, read and written by the rule of lever.h: what
+// the caller's struct lacks is zero, and what it has beyond ours must be.
 //
 // Functions without state; any thread.
 #ifndef LIBLEVER_CAPI_SIZED_H_
@@ -13,11 +13,11 @@
 
 namespace lever::capi {
 
-// Copies `given`, which begins with its size, to the `known` zeroed bytes at `copy`. `what` names it
-// in errors. INVALID_ARGUMENT: NULL, without a size, or with fields that are not known here.
+// Copies `given`, which begins with its size, to the `known` zeroed bytes at `copy`. `what` names
+// it in errors. INVALID_ARGUMENT: NULL, without a size, or with fields that are not known here.
 Status CopySized(const void* given, const char* what, void* copy, size_t known);
-// The same backwards: writes at most as many bytes as `out`, which begins with its size, has; zeroes
-// what it has beyond ours, and leaves its size as it is.
+// The same backwards: writes at most as many bytes as `out`, which begins with its size, has;
+// zeroes what it has beyond ours, and leaves its size as it is.
 Status WriteSized(const void* ours, size_t known, const char* what, void* out);
 
 // All fields of a struct whose first member is `size_t size`.

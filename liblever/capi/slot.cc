@@ -39,8 +39,8 @@ Slot::Admission Slot::Admit(uint64_t its_id, uint64_t units) {
 }
 
 void Slot::Recount() {
-  const uint64_t queued = stream == nullptr ? 0 : std::min(UnitsOf(stream->queued_bytes()),
-                                                           kUnitsMask / 2);
+  const uint64_t queued =
+      stream == nullptr ? 0 : std::min(UnitsOf(stream->queued_bytes()), kUnitsMask / 2);
   // Modulo 2^64: what is taken off was put on.
   word.fetch_add((queued - counted_units) << kUnitsShift);
   counted_units = queued;

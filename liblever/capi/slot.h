@@ -73,8 +73,8 @@ struct ChildTag;
 struct OfServiceTag;
 template <typename Tag>
 using SlotHook =
-    boost::intrusive::list_base_hook<boost::intrusive::tag<Tag>, boost::intrusive::link_mode<
-                                                                     boost::intrusive::auto_unlink>>;
+    boost::intrusive::list_base_hook<boost::intrusive::tag<Tag>,
+                                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 struct Slot;
 template <typename Tag>
 using SlotList = boost::intrusive::list<Slot, boost::intrusive::base_hook<SlotHook<Tag>>,

@@ -1,4 +1,5 @@
-// The slots of a queue: ids are handed out and looked up by any thread, without waiting for the loop.
+// The slots of a queue: ids are handed out and looked up by any thread, without waiting for the
+// loop.
 //
 // Threads: Allocate() and Find() by any thread, Release() by who holds the loop's word, or who has
 // given the id to nobody.

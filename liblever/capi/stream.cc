@@ -80,10 +80,14 @@ lever_status WriteLater(lever_queue* queue, Slot* slot, uint64_t id, const Messa
   // A message counts at least as one unit while it is posted, so that empty ones are bounded, too.
   const uint64_t units = std::max<uint64_t>(UnitsOf(message.bytes), 1);
   switch (slot->Admit(id, units)) {
-    case Slot::Admission::kGone: return LEVER_INVALID_ARGUMENT;
-    case Slot::Admission::kClosed: return LEVER_FAILED_PRECONDITION;
-    case Slot::Admission::kFull: return Refuse(slot, id);
-    case Slot::Admission::kAdmitted: break;
+    case Slot::Admission::kGone:
+      return LEVER_INVALID_ARGUMENT;
+    case Slot::Admission::kClosed:
+      return LEVER_FAILED_PRECONDITION;
+    case Slot::Admission::kFull:
+      return Refuse(slot, id);
+    case Slot::Admission::kAdmitted:
+      break;
   }
   queue->Post([queue, slot, id, units, kind = message.kind,
                payload = CopyPayload(message.pieces, message.bytes)]() mutable {
@@ -99,8 +103,8 @@ lever_status WriteLater(lever_queue* queue, Slot* slot, uint64_t id, const Messa
   return LEVER_OK;
 }
 
-lever_status Write(lever_queue* queue, lever_stream stream, int32_t kind,
-                   const lever_slice* slices, size_t count) {
+lever_status Write(lever_queue* queue, lever_stream stream, int32_t kind, const lever_slice* slices,
+                   size_t count) {
   Slot* slot = nullptr;
   if (const lever_status found = FindStream(queue, stream, &slot); found != LEVER_OK) return found;
   Message message;
@@ -188,8 +192,7 @@ lever_status lever_stream_cancel(lever_queue* queue, lever_stream stream, lever_
   Slot* slot = nullptr;
   if (const lever_status found = FindStream(queue, stream, &slot); found != LEVER_OK) return found;
   lever::Status failure;
-  const lever::Status valid =
-      lever::capi::ReadFailure(status, message, message_size, &failure);
+  const lever::Status valid = lever::capi::ReadFailure(status, message, message_size, &failure);
   if (!valid.ok()) return valid.code();
   lever::capi::Perform(queue, [slot, stream, failure] {
     if (slot->IsSame(stream) && slot->stream != nullptr) slot->stream->Cancel(failure);

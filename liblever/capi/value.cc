@@ -1,6 +1,4 @@
 // lever_value_*: the check of a MessagePack value, and JSON.
-#include "liblever/value/check.h"
-
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -8,6 +6,7 @@
 #include "lever/lever.h"
 #include "liblever/capi/error.h"
 #include "liblever/capi/inputs.h"
+#include "liblever/value/check.h"
 #include "liblever/value/json.h"
 
 namespace lever::capi {

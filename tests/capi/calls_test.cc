@@ -19,8 +19,7 @@ lever_metadata Field(std::string_view name, std::string_view value) {
 TEST_F(CapiTest, ACallCarriesItsPayloadAndItsUserDataBothWays) {
   int mine = 0;
   const std::string arguments("\x92\x01\xa1x", 4);
-  const uint64_t call =
-      client_->Call("/test/echo", {.payload = arguments, .user_data = &mine});
+  const uint64_t call = client_->Call("/test/echo", {.payload = arguments, .user_data = &mine});
   const Event incoming = AwaitCall();
   EXPECT_EQ(incoming.payload, arguments);
   EXPECT_EQ(incoming.kind, LEVER_KIND_VALUE);
@@ -65,9 +64,9 @@ TEST_F(CapiTest, AFailureIsUnexecutedOnlyBeforeTheCallBegan) {
     if (begin) {
       ASSERT_EQ(lever_incoming_begin(queue(), incoming), LEVER_OK);
     }
-    ASSERT_EQ(lever_incoming_fail(queue(), incoming, LEVER_ABORTED, "no luck",
-                                  LEVER_NUL_TERMINATED),
-              LEVER_OK);
+    ASSERT_EQ(
+        lever_incoming_fail(queue(), incoming, LEVER_ABORTED, "no luck", LEVER_NUL_TERMINATED),
+        LEVER_OK);
     const Event done = events_.Await(LEVER_EVENT_CALL_DONE, call);
     EXPECT_EQ(done.status, LEVER_ABORTED);
     EXPECT_EQ(done.message, "no luck");
@@ -88,9 +87,8 @@ TEST_F(CapiTest, MetadataAndTrailingMetadataTravelWithoutWhatIsReserved) {
   ASSERT_EQ(lever_incoming_begin(queue(), incoming.id), LEVER_OK);
   const lever_slice slice = SliceOf("\xc0");
   const lever_metadata trailing[] = {Field("x-took", "3 ms"), Field("lever-executed", "no")};
-  ASSERT_EQ(
-      lever_incoming_reply(queue(), incoming.id, LEVER_KIND_VALUE, &slice, 1, trailing, 2),
-      LEVER_OK);
+  ASSERT_EQ(lever_incoming_reply(queue(), incoming.id, LEVER_KIND_VALUE, &slice, 1, trailing, 2),
+            LEVER_OK);
   const Event done = events_.Await(LEVER_EVENT_CALL_DONE, call);
   EXPECT_EQ(done.status, LEVER_OK);
   EXPECT_EQ(done.executed, LEVER_EXECUTED_YES);

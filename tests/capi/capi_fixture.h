@@ -107,9 +107,9 @@ class Events {
   size_t Fetch(int64_t timeout_ns, size_t capacity = 16) {
     std::vector<lever_event> events(capacity);
     size_t count = 0;
-    EXPECT_EQ(lever_queue_next(queue_, events.data(), sizeof(lever_event), capacity, timeout_ns,
-                               &count),
-              LEVER_OK);
+    EXPECT_EQ(
+        lever_queue_next(queue_, events.data(), sizeof(lever_event), capacity, timeout_ns, &count),
+        LEVER_OK);
     for (size_t i = 0; i < count; ++i) seen_.push_back(CopyOf(events[i]));
     return count;
   }
@@ -163,9 +163,9 @@ class Service {
   Service(Events* events, const lever_service_options& options) : events_(events) {
     EXPECT_EQ(lever_service_create(events->get(), &options, &service_, nullptr), LEVER_OK);
     for (const char* name : {"echo", "other", "echoChan"}) {
-      EXPECT_EQ(lever_service_add_method(service_, name, LEVER_NUL_TERMINATED,
-                                         const_cast<char*>(name)),
-                LEVER_OK);
+      EXPECT_EQ(
+          lever_service_add_method(service_, name, LEVER_NUL_TERMINATED, const_cast<char*>(name)),
+          LEVER_OK);
     }
   }
   ~Service() {
@@ -305,8 +305,7 @@ class CapiTest : public testing::Test {
     const lever_slice slice = SliceOf(payload);
     return lever_incoming_reply(queue(), incoming, kind, &slice, 1, nullptr, 0);
   }
-  lever_status Write(uint64_t stream, std::string_view payload,
-                     lever_kind kind = LEVER_KIND_RAW) {
+  lever_status Write(uint64_t stream, std::string_view payload, lever_kind kind = LEVER_KIND_RAW) {
     const lever_slice slice = SliceOf(payload);
     return lever_stream_write(queue(), stream, kind, &slice, 1);
   }

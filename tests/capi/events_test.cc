@@ -123,8 +123,7 @@ TEST_F(EventsTest, OptionsOfALaterVersionAreRefusedUnlessTheyAreZero) {
   larger.later = 1;
   lever_error* error = nullptr;
   EXPECT_EQ(lever_queue_create(&larger.options, &queue, &error), LEVER_INVALID_ARGUMENT);
-  EXPECT_NE(std::string(lever_error_message(error)).find("lever_queue_options"),
-            std::string::npos);
+  EXPECT_NE(std::string(lever_error_message(error)).find("lever_queue_options"), std::string::npos);
   lever_error_destroy(error);
   // Those of an earlier one leave the rest at its default.
   larger.options.size = sizeof(size_t);

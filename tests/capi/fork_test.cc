@@ -17,8 +17,7 @@ struct Ids {
   uint64_t call, stream, incoming, incoming_stream;
 };
 
-int AllAreForked(lever_queue* queue, lever_client* client, lever_service* service,
-                 const Ids& ids) {
+int AllAreForked(lever_queue* queue, lever_client* client, lever_service* service, const Ids& ids) {
   const lever_slice slice = SliceOf("\x90");
   lever_event event;
   size_t count = 7;

@@ -188,8 +188,7 @@ TEST_F(CapiTest, AnErrorSaysWhatIsWrong) {
   lever_service* service = nullptr;
   lever_error* error = nullptr;
   // No name, and no host has started this process.
-  ASSERT_EQ(lever_service_create(queue(), &options, &service, &error),
-            LEVER_FAILED_PRECONDITION);
+  ASSERT_EQ(lever_service_create(queue(), &options, &service, &error), LEVER_FAILED_PRECONDITION);
   ASSERT_NE(error, nullptr);
   EXPECT_EQ(lever_error_status(error), LEVER_FAILED_PRECONDITION);
   EXPECT_NE(std::string(lever_error_message(error)).find("name"), std::string::npos);

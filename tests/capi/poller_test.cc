@@ -1,5 +1,6 @@
-// The queue's descriptor under the pollers that event loops use: whenever no function of the queue is
-// running, it is readable if and only if lever_queue_next() with a timeout of 0 would do something.
+// The queue's descriptor under the pollers that event loops use: whenever no function of the queue
+// is running, it is readable if and only if lever_queue_next() with a timeout of 0 would do
+// something.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -68,22 +69,26 @@ void RunCalls(Client& client, int count, const std::function<size_t()>& done, Wa
 }
 
 TEST_F(PollerTest, PollWakesForEachEvent) {
-  RunCalls(*client_, 100, [this] { return Done(); }, [this] {
-    ASSERT_TRUE(Readable(queue(), 20'000));
-    events_.Fetch(0, 1);
-    Serve();
-  });
+  RunCalls(
+      *client_, 100, [this] { return Done(); },
+      [this] {
+        ASSERT_TRUE(Readable(queue(), 20'000));
+        events_.Fetch(0, 1);
+        Serve();
+      });
 }
 
 TEST_F(PollerTest, LevelTriggeredEpollWakesForEachEvent) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{.events = EPOLLIN, .data = {}};
   ASSERT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, lever_queue_fd(queue()), &event), 0);
-  RunCalls(*client_, 100, [this] { return Done(); }, [&] {
-    ASSERT_EQ(epoll_wait(epoll, &event, 1, 20'000), 1);
-    events_.Fetch(0, 1);
-    Serve();
-  });
+  RunCalls(
+      *client_, 100, [this] { return Done(); },
+      [&] {
+        ASSERT_EQ(epoll_wait(epoll, &event, 1, 20'000), 1);
+        events_.Fetch(0, 1);
+        Serve();
+      });
   Quiet();
   close(epoll);
 }
@@ -93,12 +98,14 @@ TEST_F(PollerTest, EdgeTriggeredEpollWakesWhenSomethingNewIsThere) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
   ASSERT_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, lever_queue_fd(queue()), &event), 0);
-  RunCalls(*client_, 100, [this] { return Done(); }, [&] {
-    ASSERT_EQ(epoll_wait(epoll, &event, 1, 20'000), 1);
-    // With one descriptor a turn a turn without an event does not mean that nothing is left: the
-    // descriptor is readable still, and tells so with a new edge.
-    while (events_.Fetch(0, 1) > 0) Serve();
-  });
+  RunCalls(
+      *client_, 100, [this] { return Done(); },
+      [&] {
+        ASSERT_EQ(epoll_wait(epoll, &event, 1, 20'000), 1);
+        // With one descriptor a turn a turn without an event does not mean that nothing is left:
+        // the descriptor is readable still, and tells so with a new edge.
+        while (events_.Fetch(0, 1) > 0) Serve();
+      });
   close(epoll);
 }
 

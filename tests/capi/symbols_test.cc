@@ -1,5 +1,5 @@
-// What the shared libraries export: the functions of the headers, all of them and nothing else, under
-// a version node.
+// What the shared libraries export: the functions of the headers, all of them and nothing else,
+// under a version node.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -74,7 +74,8 @@ TEST(SymbolsTest, LibleverNeedsNothingThatAProgramMayHaveItsOwnCopyOf) {
   EXPECT_NE(needed.find("SYMBOLIC"), std::string::npos);
   std::istringstream lines(needed);
   const std::regex library("^ +NEEDED +(.*)$");
-  const std::regex usual("(libstdc\\+\\+|libgcc_s|libc|libm|libpthread|ld-linux[a-z0-9_-]*)\\.so.*");
+  const std::regex usual(
+      "(libstdc\\+\\+|libgcc_s|libc|libm|libpthread|ld-linux[a-z0-9_-]*)\\.so.*");
   for (std::string line; std::getline(lines, line);) {
     std::smatch match;
     if (!std::regex_match(line, match, library)) continue;

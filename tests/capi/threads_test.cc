@@ -1,5 +1,5 @@
-// Requests from threads that do not drive: each is carried out once, in its order, and is refused for
-// the same reasons as on the thread that drives.
+// Requests from threads that do not drive: each is carried out once, in its order, and is refused
+// for the same reasons as on the thread that drives.
 #include <atomic>
 #include <thread>
 
@@ -8,8 +8,8 @@
 namespace lever_test {
 namespace {
 
-// Client and service on one queue that a thread drives all the time, so that the test's own requests
-// are posted mostly. Events are handed to a function of the test's on that thread.
+// Client and service on one queue that a thread drives all the time, so that the test's own
+// requests are posted mostly. Events are handed to a function of the test's on that thread.
 class DrivenTest : public testing::Test {
  protected:
   using OnEvent = std::function<void(const Event&)>;
@@ -117,9 +117,14 @@ TEST_F(DrivenTest, MessagesFromAnotherThreadKeepTheirOrderAndAreSlowedByTheReade
       case LEVER_EVENT_STREAM_HALF_CLOSED:
         ASSERT_EQ(lever_stream_close_send(queue(), event.id), LEVER_OK);
         break;
-      case LEVER_EVENT_WRITABLE: ++writable; break;
-      case LEVER_EVENT_STREAM_END: ended = true; break;
-      default: break;
+      case LEVER_EVENT_WRITABLE:
+        ++writable;
+        break;
+      case LEVER_EVENT_STREAM_END:
+        ended = true;
+        break;
+      default:
+        break;
     }
   });
   const uint64_t stream = client_->Open("/test/echoChan");

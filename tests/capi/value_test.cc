@@ -1,5 +1,5 @@
-// Broken values through lever_value_*: whatever comes in, each is refused with a clear error or stands
-// up to every decoder.
+// Broken values through lever_value_*: whatever comes in, each is refused with a clear error or
+// stands up to every decoder.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -104,7 +104,8 @@ TEST(ValueAbiTest, TheCutOfAValueIntoPiecesDoesNotMatter) {
   }
 }
 
-// A value that passes the check converts to JSON, and that converts back to a value which reads alike.
+// A value that passes the check converts to JSON, and that converts back to a value which reads
+// alike.
 TEST(ValueAbiTest, MutatedValuesAreRefusedOrSurviveTheWayThroughJson) {
   const std::string original = Everything();
   const unsigned seed = std::random_device()();
@@ -117,10 +118,18 @@ TEST(ValueAbiTest, MutatedValuesAreRefusedOrSurviveTheWayThroughJson) {
     for (unsigned n = 1 + random() % 4; n > 0; --n) {
       const size_t at = random() % value.size();
       switch (random() % 4) {
-        case 0: value[at] = static_cast<char>(random()); break;
-        case 1: value[at] ^= static_cast<char>(1 << random() % 8); break;
-        case 2: value.erase(at, 1 + random() % 3); break;
-        default: value.insert(at, 1, static_cast<char>(random())); break;
+        case 0:
+          value[at] = static_cast<char>(random());
+          break;
+        case 1:
+          value[at] ^= static_cast<char>(1 << random() % 8);
+          break;
+        case 2:
+          value.erase(at, 1 + random() % 3);
+          break;
+        default:
+          value.insert(at, 1, static_cast<char>(random()));
+          break;
       }
       if (value.empty()) value = "\xc0";
     }
@@ -167,7 +176,8 @@ TEST(ValueAbiTest, PointersThatAreNullAreRefused) {
   size_t size = 0;
   EXPECT_EQ(lever_value_check(nullptr, 1, nullptr), LEVER_INVALID_ARGUMENT);
   EXPECT_EQ(lever_value_check(&null, 1, nullptr), LEVER_INVALID_ARGUMENT);
-  EXPECT_EQ(lever_value_check(nullptr, 0, nullptr), LEVER_INVALID_ARGUMENT) << "nothing is no value";
+  EXPECT_EQ(lever_value_check(nullptr, 0, nullptr), LEVER_INVALID_ARGUMENT)
+      << "nothing is no value";
   EXPECT_EQ(lever_value_to_json(&null, 1, &json, &size, nullptr), LEVER_INVALID_ARGUMENT);
   EXPECT_EQ(lever_value_from_json(nullptr, 3, &value, &size, nullptr), LEVER_INVALID_ARGUMENT);
   EXPECT_EQ(lever_value_from_json("1", 1, nullptr, &size, nullptr), LEVER_INVALID_ARGUMENT);
