@@ -50,10 +50,11 @@ function putError(thrown) {
     aside = encoder.encode(errorValue(thrown));
   } catch (error) {
     // It has a field that cannot be sent.
-    const name = String(thrown?.name ?? 'Error').toWellFormed();
+    const text = (value, otherwise) =>
+      (typeof value === 'string' ? value : otherwise).toWellFormed();
     aside = encoder.encode({
-      name,
-      message: String(thrown?.message ?? error.message).toWellFormed(),
+      name: text(thrown?.name, 'Error'),
+      message: text(thrown?.message, error.message),
     });
   }
   return put(Kind.ERROR_VALUE, aside);

@@ -100,13 +100,15 @@ class Method {
 
 function runCall(method, context, args) {
   let result;
+  let later;
   try {
     result = method.run.apply(method.self, args);
+    later = isThenable(result);
   } catch (error) {
     return replyError(context, error);
   }
-  if (!isThenable(result)) return reply(context, result);
-  result.then(
+  if (!later) return reply(context, result);
+  Promise.resolve(result).then(
     (value) => reply(context, value),
     (error) => replyError(context, error)
   );

@@ -47,6 +47,16 @@ class Methods {
       f() {},
     });
   }
+  throwsNoText() {
+    throw { message: Object.create(null), f() {} };
+  }
+  thenFails() {
+    return {
+      then() {
+        throw new Error('then');
+      },
+    };
+  }
   async rejects() {
     await turn();
     throw Object.assign(new Error('later'), { code: 'E_LATER', at: [1, 2] });
@@ -189,6 +199,12 @@ test('what a method throws arrives as a MethodError with its value', async () =>
 test('an error with fields that cannot be sent arrives with its name and message', async () => {
   const error = await client.invoke('/direct/throwsError').then(assert.fail, (e) => e);
   assert.deepStrictEqual(error.value, { name: 'RangeError', message: 'too far' });
+});
+
+test('whatever a method throws or gives is an answer, and the process goes on', async () => {
+  const error = await client.invoke('/direct/throwsNoText').then(assert.fail, (e) => e);
+  assert.deepStrictEqual(error.value, { name: 'Error', message: 'a function cannot be sent' });
+  await assert.rejects(client.invoke('/direct/thenFails'), { name: 'MethodError', message: 'then' });
 });
 
 test("an answer that cannot be sent is the method's error", async () => {
