@@ -5,6 +5,7 @@
 
 #include "liblever/host/gateway/grpc_reply.h"
 #include "liblever/policy/address.h"
+#include "liblever/policy/retry.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/grpc_timeout.h"
@@ -12,7 +13,9 @@
 namespace lever::gateway {
 namespace {
 
-constexpr uint32_t kHttp2Cancel = 8;  // RFC 9113 section 7
+// Codes that pass, as grpc-status has them.
+constexpr std::string_view kGrpcResourceExhausted = "8";
+constexpr std::string_view kGrpcUnavailable = "14";
 
 // Fields that the host sets itself, or that belong to one hop only.
 bool ForOneHop(std::string_view name) {
@@ -32,7 +35,7 @@ void Relay::Start(Loop* loop, Router* router, RelayCounters* counters, const fle
     relay->EndCaller(status.WithExecuted(LEVER_EXECUTED_NO));
     return;
   }
-  router->Route(relay, {relay->environment_, relay->service_}, relay->deadline_ns_);
+  relay->Route();
 }
 
 Relay::Relay(Loop* loop, Router* router, RelayCounters* counters, const fleet::Caller& caller,
@@ -43,7 +46,11 @@ Relay::Relay(Loop* loop, Router* router, RelayCounters* counters, const fleet::C
       down_handler_(this),
       up_handler_(this),
       down_(&stream),
-      caller_(caller.identity) {}
+      caller_(caller.identity),
+      deadline_timer_([this] { OnDeadline(); }),
+      again_timer_([this] { Route(); }) {}
+
+void Relay::Route() { router_->Route(this, {environment_, service_}, deadline_ns_); }
 
 Status Relay::ReadRequest(const fleet::Caller& caller) {
   const rpc::HeaderList& request = down_->headers();
@@ -104,6 +111,7 @@ void Relay::OnRouted(const std::shared_ptr<Backend>& backend) {
   began_ns_ = loop_->now_ns();
   up_ = backend_->connection()->StartStream(headers_, rpc::Stream::End::kNo, &up_handler_);
   if (up_ == nullptr) {
+    if (TryAgain()) return;
     LeaveInstance();
     EndCaller(Unavailable("the connection to the instance takes no more streams")
                   .WithExecuted(LEVER_EXECUTED_NO));
@@ -116,6 +124,7 @@ void Relay::OnRouted(const std::shared_ptr<Backend>& backend) {
     kept_.clear();
   }
   if (request_ended_) up_->EndWrite();
+  loop_->Arm(&deadline_timer_, deadline_ns_);
   ConsumeRequest();
 }
 
@@ -157,8 +166,9 @@ void Relay::OnCallerClosed() {
   down_ = nullptr;
   ended_ = true;
   router_->Cancel(this);
+  loop_->Disarm(&again_timer_);
   if (up_ != nullptr) {
-    up_->Reset(kHttp2Cancel);  // OnInstanceClosed() follows
+    up_->Reset(rpc::kHttp2Cancel);  // OnInstanceClosed() follows
     return;
   }
   DeleteIfDone();
@@ -190,8 +200,12 @@ void Relay::OnReplyData(Slice data) {
 void Relay::OnReplyEnd() {
   if (down_ == nullptr || ended_) return;
   if (reply_headers_) {
-    const bool not_run = up_->headers().Find(rpc::kExecutedTrailer) == rpc::kExecutedNo;
-    if (not_run && TryAgain(true)) return;
+    const rpc::HeaderList& headers = up_->headers();
+    const bool not_run = headers.Find(rpc::kExecutedTrailer) == rpc::kExecutedNo;
+    // Another attempt would be refused for any other reason just so.
+    const std::string_view code = headers.Find("grpc-status").value_or("");
+    const bool passing = code == kGrpcUnavailable || code == kGrpcResourceExhausted;
+    if (not_run && passing && TryAgain()) return;
     ForwardHeaders(rpc::Stream::End::kYes);
   } else if (up_->trailers().empty()) {
     down_->EndWrite();
@@ -201,20 +215,26 @@ void Relay::OnReplyEnd() {
   ended_ = true;
 }
 
-bool Relay::TryAgain(bool surely_not_run) {
-  if (!surely_not_run || !host_retries_ || !keeping_ || down_ == nullptr ||
-      attempt_ >= kAttemptsMax) {
+bool Relay::TryAgain() {
+  // The first time at once, for a connection that was about to end; then with a little patience.
+  const int64_t wait_ns = attempt_ <= 1 ? 0 : policy::kRetryFirstNs << attempt_;
+  if (!host_retries_ || !keeping_ || down_ == nullptr || attempt_ >= kAttemptsMax ||
+      deadline_ns_ - loop_->now_ns() <= wait_ns) {
     return false;
   }
   rpc::Stream* const old = std::exchange(up_, nullptr);
   if (old != nullptr) {
     // Its end is told to nobody: this attempt is over.
     old->set_handler(nullptr);
-    old->Reset(kHttp2Cancel);
+    old->Reset(rpc::kHttp2Cancel);
   }
   LeaveInstance();
   reply_headers_ = false;
-  router_->Route(this, {environment_, service_}, deadline_ns_);
+  if (wait_ns == 0) {
+    Route();
+  } else {
+    loop_->Arm(&again_timer_, loop_->now_ns() + wait_ns);
+  }
   return true;
 }
 
@@ -223,19 +243,33 @@ void Relay::OnInstanceClosed(const rpc::StreamClose& close) {
   LeaveInstance();
   if (!ended_) {
     const bool not_run = close.unprocessed || close.never_written;
-    if (TryAgain(not_run)) return;
-    const std::string what = close.connection_status.ok()
-                                 ? "the instance broke the call off"
-                                 : "the connection to the instance ended: " +
-                                       close.connection_status.message();
-    EndCaller(Unavailable(what).WithExecuted(not_run ? LEVER_EXECUTED_NO
-                                                     : LEVER_EXECUTED_UNKNOWN));
+    if (not_run && TryAgain()) return;
+    EndCaller(StatusOfClose(close, not_run));
     return;
   }
   DeleteIfDone();
 }
 
+Status Relay::StatusOfClose(const rpc::StreamClose& close, bool not_run) const {
+  const lever_executed executed = not_run ? LEVER_EXECUTED_NO : LEVER_EXECUTED_UNKNOWN;
+  if (!close.connection_status.ok()) {
+    return Unavailable("the connection to the instance ended: " + close.connection_status.message())
+        .WithExecuted(executed);
+  }
+  if (deadline_ns_ <= loop_->now_ns()) return DeadlineExceeded("the deadline has passed");
+  return Unavailable("the instance broke the call off").WithExecuted(executed);
+}
+
+void Relay::OnDeadline() {
+  if (ended_) return;
+  router_->Cancel(this);
+  EndCaller(DeadlineExceeded("the deadline has passed"));
+  // OnInstanceClosed() follows.
+  if (up_ != nullptr) up_->Reset(rpc::kHttp2Cancel);
+}
+
 void Relay::EndCaller(const Status& status) {
+  loop_->Disarm(&again_timer_);
   if (down_ != nullptr && !ended_) {
     ended_ = true;
     SendGrpcStatus(*down_, status, headers_forwarded_ ? HeadersSent::kYes : HeadersSent::kNo);

@@ -9,7 +9,8 @@
 //  2. A caller that does not retry by itself (no lever-attempt) has the host retry for it: its request,
 //     up to one stream window, is kept until the first byte of the reply, and sent again if it surely
 //     did not run. The host never resends for a caller that does.
-//  3. The caller gets exactly one end: the instance's own, or a status of the host's.
+//  3. The caller gets exactly one end: the instance's own, or a status of the host's. The host ends a
+//     call at its deadline, whatever the instance does.
 #ifndef LIBLEVER_HOST_GATEWAY_RELAY_H_
 #define LIBLEVER_HOST_GATEWAY_RELAY_H_
 
@@ -93,7 +94,11 @@ class Relay final : public RoutedCall {
   void ConsumeReply();
 
   void ForwardHeaders(rpc::Stream::End end);
-  bool TryAgain(bool surely_not_run);
+  // After an attempt that surely did not run.
+  bool TryAgain();
+  void Route();
+  void OnDeadline();
+  Status StatusOfClose(const rpc::StreamClose& close, bool not_run) const;
   void EndCaller(const Status& status);
   void LeaveInstance();
   void DeleteIfDone();
@@ -112,6 +117,8 @@ class Relay final : public RoutedCall {
   std::string service_;
   std::string caller_;
   int64_t deadline_ns_ = kNever;
+  FunctionTimer deadline_timer_;
+  FunctionTimer again_timer_;
   uint32_t attempt_ = 0;
   bool host_retries_ = false;
   rpc::HeaderList headers_;  // to the instance

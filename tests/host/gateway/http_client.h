@@ -159,7 +159,12 @@ class H2Request final : public rpc::StreamHandler {
       unread += data.size();
     }
   }
-  void OnRemoteEnd(rpc::Stream& stream) override { response.whole = true; }
+  void OnRemoteEnd(rpc::Stream& stream) override {
+    response.whole = true;
+    for (size_t i = 0; i < stream.trailers().size(); ++i) {
+      response.fields[std::string(stream.trailers()[i].name)] = stream.trailers()[i].value;
+    }
+  }
   void OnClosed(rpc::Stream&, const rpc::StreamClose& close) override {
     stream = nullptr;
     error_code = close.error_code;

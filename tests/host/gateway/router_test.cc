@@ -1,0 +1,181 @@
+// Which instance gets a call, and what becomes of calls while there is none.
+#include <gmock/gmock.h>
+
+#include "tests/host/gateway/gateway_fixture.h"
+
+namespace lever::gateway {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Waiting final : public RoutedCall {
+ public:
+  void OnRouted(const std::shared_ptr<Backend>& to) override {
+    ++routed;
+    backend = to;
+  }
+  void OnRefused(const Status& why) override {
+    ++refused;
+    status = why;
+  }
+
+  int routed = 0;
+  int refused = 0;
+  Status status;
+  std::shared_ptr<Backend> backend;
+};
+
+class RouterTest : public GatewayTest {
+ protected:
+  ~RouterTest() override {
+    Do([&] { calls.clear(); });
+  }
+  Waiting& Route(int64_t deadline_ns = kNever) {
+    Waiting& call = calls.emplace_back();
+    Do([&] { router->Route(&call, {"dev.lever", "hello"}, deadline_ns); });
+    return call;
+  }
+  std::deque<Waiting> calls;
+};
+
+TEST_F(RouterTest, CallsAreHeldAndReleasedTogether) {
+  Publish({});
+  for (int i = 0; i < 300; ++i) Route();
+  EXPECT_EQ(router->held(), 300u);
+  // They share one start.
+  EXPECT_EQ(control.demands, std::vector<std::string>{"lever://dev.lever/hello"});
+  TestInstance& instance = NewInstance();
+  Publish({&instance});
+  ASSERT_TRUE(Until([&] { return calls.back().routed == 1; }));
+  for (const Waiting& call : calls) EXPECT_EQ(call.routed + call.refused, 1);
+  EXPECT_EQ(router->held(), 0u);
+  EXPECT_EQ(control.connects, 1) << "and one connection";
+}
+
+TEST_F(RouterTest, AFailedStartFailsAllWithItsWords) {
+  Publish({});
+  for (int i = 0; i < 10; ++i) Route();
+  Do([&] { directory.StartFailed({"dev.lever", "other"}, Unavailable("not this one")); });
+  EXPECT_EQ(router->held(), 10u);
+  Do([&] { directory.StartFailed({"dev.lever", "hello"}, Unavailable("exit 1: no module x")); });
+  for (const Waiting& call : calls) {
+    EXPECT_EQ(call.refused, 1);
+    EXPECT_EQ(call.status.code(), LEVER_UNAVAILABLE);
+    EXPECT_EQ(call.status.message(), "exit 1: no module x");
+    EXPECT_EQ(call.status.executed(), LEVER_EXECUTED_NO);
+  }
+  // The next one asks anew.
+  Route();
+  EXPECT_EQ(control.demands.size(), 2u);
+}
+
+TEST_F(RouterTest, ACallIsHeldUntilItsDeadlineAndNoLongerThanAMinute) {
+  Publish({});
+  Waiting& short_one = Route(clock.NowNs() + kNanosPerSecond);
+  Waiting& long_one = Route();
+  Advance(kNanosPerSecond);
+  EXPECT_EQ(short_one.status.code(), LEVER_DEADLINE_EXCEEDED);
+  EXPECT_EQ(short_one.status.executed(), LEVER_EXECUTED_NO);
+  EXPECT_EQ(long_one.refused, 0);
+  Advance(Router::kHoldMaxNs - kNanosPerSecond);
+  EXPECT_EQ(long_one.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(router->held(), 0u);
+}
+
+TEST_F(RouterTest, TooManyAreRefused) {
+  Publish({});
+  for (uint32_t i = 0; i < Router::kHeldPerServiceMax; ++i) Route();
+  EXPECT_EQ(Route().status.code(), LEVER_RESOURCE_EXHAUSTED);
+  EXPECT_EQ(calls.back().status.executed(), LEVER_EXECUTED_NO);
+  EXPECT_EQ(router->held(), Router::kHeldPerServiceMax);
+}
+
+TEST_F(RouterTest, ACancelledCallHearsNothing) {
+  Publish({});
+  Waiting& call = Route();
+  Do([&] { router->Cancel(&call); });
+  EXPECT_EQ(router->held(), 0u);
+  Serve();
+  Settle();
+  EXPECT_EQ(call.routed + call.refused, 0);
+  // Nor does one that waits for a connection.
+  Waiting& connecting = calls.emplace_back();
+  Do([&] {
+    router->Route(&connecting, {"dev.lever", "hello"}, kNever);
+    router->Cancel(&connecting);
+  });
+  Settle();
+  EXPECT_EQ(connecting.routed + connecting.refused, 0);
+}
+
+TEST_F(RouterTest, ARemovedServiceRefusesWhatWasHeld) {
+  Publish({});
+  Waiting& call = Route();
+  Do([&] { directory.Remove({"dev.lever", "hello"}, 100); });
+  EXPECT_EQ(call.status.code(), LEVER_NOT_FOUND);
+  EXPECT_EQ(Route().status.code(), LEVER_NOT_FOUND);
+}
+
+TEST_F(RouterTest, AnInstanceThatCannotBeReachedIsGivenUpAfterThree) {
+  TestInstance& instance = NewInstance();
+  control.instances_by_key.clear();
+  Publish({&instance});
+  Waiting& call = Route();
+  ASSERT_TRUE(Until([&] { return call.refused == 1; }));
+  EXPECT_EQ(call.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_THAT(call.status.message(), HasSubstr("no such instance"));
+  EXPECT_EQ(control.connects, static_cast<int>(Router::kConnectFailuresMax));
+}
+
+TEST_F(RouterTest, AnInstanceThatFailedIsPassedOverWhileThereIsAnother) {
+  TestInstance& broken = NewInstance();
+  TestInstance& good = NewInstance();
+  control.instances_by_key.erase(broken.key());
+  Publish({&broken, &good});
+  for (int i = 0; i < 20; ++i) {
+    Waiting& call = Route();
+    ASSERT_TRUE(Until([&] { return call.routed + call.refused == 1; }));
+    ASSERT_EQ(call.routed, 1) << call.status.ToString();
+    EXPECT_EQ(call.backend->instance().key, good.key());
+  }
+  EXPECT_LE(control.connects, 4);
+}
+
+TEST_F(RouterTest, OfTwoInstancesTheOneWithLessInFlightIsTaken) {
+  TestInstance& a = NewInstance();
+  TestInstance& b = NewInstance();
+  Publish({&a, &b});
+  std::map<uint64_t, int> taken;
+  for (int i = 0; i < 100; ++i) {
+    Waiting& call = Route();
+    ASSERT_TRUE(Until([&] { return call.routed == 1; }));
+    Do([&] { call.backend->Begin(); });
+    ++taken[call.backend->instance().key];
+  }
+  EXPECT_EQ(taken[a.key()], 50);
+  EXPECT_EQ(taken[b.key()], 50);
+  for (Waiting& call : calls) Do([&] { call.backend->End(0); });
+}
+
+TEST_F(RouterTest, NamesAndPermissionsAreChecked) {
+  TestInstance& instance = NewInstance();
+  Publish({&instance}, Private::kYes);
+  const fleet::Caller outside;
+  const fleet::Caller inside{"lever://dev.lever/shop", "dev.lever", "shop", 77};
+  const fleet::Caller elsewhere{"lever://staging/shop", "staging", "shop", 78};
+  Do([&] {
+    EXPECT_EQ(router->Check({"dev.lever", "hello"}, outside).code(), LEVER_PERMISSION_DENIED);
+    EXPECT_EQ(router->Check({"dev.lever", "hello"}, elsewhere).code(), LEVER_PERMISSION_DENIED);
+    EXPECT_TRUE(router->Check({"dev.lever", "hello"}, inside).ok());
+    EXPECT_EQ(router->Check({"dev.lever", "nobody"}, inside).code(), LEVER_NOT_FOUND);
+    EXPECT_THAT(router->Check({"nowhere", "hello"}, inside).message(), HasSubstr("environment"));
+    EXPECT_EQ(router->Check({"dev.lever", "nobody"}, inside).executed(), LEVER_EXECUTED_NO);
+    const policy::Address resource{.environment = "dev.lever", .service = "hello",
+                                   .has_resource = true, .resource = "r", .method = "echo"};
+    EXPECT_EQ(router->CheckCall(resource, inside).code(), LEVER_UNIMPLEMENTED);
+    EXPECT_EQ(router->CheckCall(resource, inside).executed(), LEVER_EXECUTED_NO);
+  });
+}
+
+}  // namespace
+}  // namespace lever::gateway
