@@ -120,7 +120,8 @@ LEVER_API const char* lever_host_address(const lever_host* host, size_t index);
 LEVER_API lever_status lever_host_close(lever_host* host);
 /* Waits until it has ended. DEADLINE_EXCEEDED: not within `timeout_ns` (negative: for ever). */
 LEVER_API lever_status lever_host_wait(lever_host* host, int64_t timeout_ns);
-/* LEVER_BUSY before it has ended. */
+/* LEVER_BUSY before it has ended. No other function of the host may be running, reports of a driver
+ * included, or be called from then on. */
 LEVER_API lever_status lever_host_destroy(lever_host* host);
 
 #ifdef __cplusplus
