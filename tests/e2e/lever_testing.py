@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,19 @@ def process_exists(pid):
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def kill_and_wait(pid, timeout_s=20):
+    """kill -9, and waits until all of its threads have ended, which is when its sockets are closed; a
+    process whose first thread is a zombie may have others that hold them still. Gives that time."""
+    process = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        ended, _, _ = select.select([process], [], [], timeout_s)
+        assert ended, f"process {pid} did not end"
+        return time.monotonic()
+    finally:
+        os.close(process)
 
 
 def descendants(pid):
