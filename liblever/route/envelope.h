@@ -6,8 +6,9 @@
 //
 // Invariants
 //  1. ParseEnvelope() accepts what a protobuf parser accepts of this message (the last arm of the
-//     oneof wins, unknown fields are skipped), except groups, which proto3 does not have, and more than
-//     kEnvelopeFieldsMax fields. The rest is refused with INVALID_ARGUMENT.
+//     oneof wins, unknown fields are skipped), except groups, which proto3 does not have, tags of more
+//     than 32 bits, of which some parsers drop the upper ones, and more than kEnvelopeFieldsMax fields.
+//     The rest is refused with INVALID_ARGUMENT.
 //  2. It looks only at tags and lengths, never inside the payload: its time is bounded by the number
 //     of fields, which is limited.
 //  3. A payload is made of at most as many slices as the message was.
