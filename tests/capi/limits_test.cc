@@ -1,5 +1,6 @@
 // Limits: what is beyond one is refused at once, and what was accepted is not touched by it.
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "tests/capi/capi_fixture.h"
@@ -64,48 +65,107 @@ TEST(LimitsTest, AnInstanceRefusesWhatIsBeyondItsMaximumUnexecuted) {
   EXPECT_EQ(service_events.Count(LEVER_EVENT_INCOMING_STREAM), 1u);
 }
 
-// The driver is held up inside the library, so that requests of other threads wait.
-TEST(LimitsTest, MoreRequestsThanTheMailboxHoldsAreRefused) {
-  lever_queue_options options{};
-  options.mailbox_max = 4;
-  Events events(options);
-  // The sink is called by whoever drives, when a drain cuts a call off.
-  struct Gate {
-    std::atomic<bool> entered{false};
-    std::atomic<bool> open{false};
-  } gate;
-  lever_set_log_sink(
-      [](void* context, lever_log_level, const char*, size_t) {
-        auto* gate = static_cast<Gate*>(context);
-        gate->entered = true;
-        while (!gate->open) std::this_thread::yield();
-      },
-      &gate, LEVER_LOG_WARNING);
-  lever_service_options service_options = Service::Options();
-  service_options.drain_timeout_ns = 1;
-  Service service(&events, service_options);
-  service.Start();
-  Client echo(&events, "");
-  Client client(&events, service.listening());
-  const uint64_t call = client.Call("/test/echo");
-  const uint64_t incoming = events.Await(LEVER_EVENT_INCOMING_CALL).id;
-  ASSERT_EQ(lever_incoming_begin(events.get(), incoming), LEVER_OK);
-  ASSERT_EQ(lever_service_drain(service.get()), LEVER_OK);
-  std::thread driver([&] { events.Await(LEVER_EVENT_CALL_DONE, call); });
-  while (!gate.entered) std::this_thread::yield();
+// A queue whose driver is held up inside the library, in the sink that is told of a call which a
+// drain cuts off, so that requests of the test's thread wait until Open().
+class HeldUpTest : public testing::Test {
+ protected:
+  explicit HeldUpTest(uint32_t mailbox_max = 0)
+      : events_(MailboxMax(mailbox_max)), service_(&events_, CutsOff()), echo_(&events_, "") {
+    service_.Start();
+    client_.emplace(&events_, service_.listening());
+  }
+  ~HeldUpTest() override { Open(); }
+  void HoldUp() {
+    lever_set_log_sink(
+        [](void* context, lever_log_level, const char*, size_t) {
+          auto* self = static_cast<HeldUpTest*>(context);
+          self->inside_ = true;
+          while (!self->open_) std::this_thread::yield();
+        },
+        this, LEVER_LOG_WARNING);
+    const uint64_t call = client_->Call("/test/echo");
+    const uint64_t incoming = events_.Await(LEVER_EVENT_INCOMING_CALL).id;
+    ASSERT_EQ(lever_incoming_begin(events_.get(), incoming), LEVER_OK);
+    ASSERT_EQ(lever_service_drain(service_.get()), LEVER_OK);
+    driver_ = std::thread([this, call] { events_.Await(LEVER_EVENT_CALL_DONE, call); });
+    while (!inside_) std::this_thread::yield();
+  }
+  void Open() {
+    open_ = true;
+    if (driver_.joinable()) driver_.join();
+    lever_set_log_sink(nullptr, nullptr, LEVER_LOG_DEBUG);
+  }
+
+  Events events_;
+  Service service_;
+  Client echo_;
+  std::optional<Client> client_;
+
+ private:
+  static lever_queue_options MailboxMax(uint32_t max) {
+    lever_queue_options options{};
+    options.mailbox_max = max;
+    return options;
+  }
+  static lever_service_options CutsOff() {
+    lever_service_options options = Service::Options();
+    options.drain_timeout_ns = 1;
+    return options;
+  }
+
+  std::atomic<bool> inside_{false};
+  std::atomic<bool> open_{false};
+  std::thread driver_;
+};
+
+class SmallMailboxTest : public HeldUpTest {
+ protected:
+  SmallMailboxTest() : HeldUpTest(4) {}
+};
+
+TEST_F(SmallMailboxTest, MoreRequestsThanTheMailboxHoldsAreRefused) {
+  HoldUp();
   std::vector<uint64_t> accepted;
   uint64_t id = 0;
   lever_status status;
-  while ((status = echo.TryCall("/any/thing", {}, &id)) == LEVER_OK) accepted.push_back(id);
+  while ((status = echo_.TryCall("/any/thing", {}, &id)) == LEVER_OK) accepted.push_back(id);
   EXPECT_EQ(status, LEVER_RESOURCE_EXHAUSTED);
   EXPECT_EQ(accepted.size(), 4u);
   // What must not fail does not.
-  EXPECT_EQ(lever_call_cancel(events.get(), accepted.front()), LEVER_OK);
-  gate.open = true;
-  driver.join();
-  lever_set_log_sink(nullptr, nullptr, LEVER_LOG_DEBUG);
-  for (const uint64_t done : accepted) events.Await(LEVER_EVENT_CALL_DONE, done);
-  EXPECT_EQ(echo.TryCall("/any/thing", {}, &id), LEVER_OK);
+  EXPECT_EQ(lever_call_cancel(events_.get(), accepted.front()), LEVER_OK);
+  Open();
+  for (const uint64_t done : accepted) events_.Await(LEVER_EVENT_CALL_DONE, done);
+  EXPECT_EQ(echo_.TryCall("/any/thing", {}, &id), LEVER_OK);
+}
+
+TEST_F(HeldUpTest, WhatOtherThreadsHavePostedForAStreamCountsAsQueued) {
+  const uint64_t streams[] = {echo_.Open("/any/chan"), echo_.Open("/any/chan")};
+  HoldUp();
+  const std::string messages[] = {std::string(16 * 1024, 'a'), ""};
+  // 256 KiB; an empty message counts as 64 bytes.
+  const int expected[] = {16, 4096};
+  for (int i = 0; i < 2; ++i) {
+    const lever_slice slice = SliceOf(messages[i]);
+    int written = 0;
+    lever_status status;
+    while ((status = lever_stream_write(events_.get(), streams[i], LEVER_KIND_RAW, &slice, 1)) ==
+               LEVER_OK &&
+           written < 10'000) {
+      ++written;
+    }
+    EXPECT_EQ(status, LEVER_WOULD_BLOCK);
+    EXPECT_EQ(written, expected[i]);
+  }
+  Open();
+  // Nothing is lost of what was accepted; once it is read there is room, which is told once.
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(lever_stream_read(events_.get(), streams[i], 10'000, 0), LEVER_OK);
+    for (int n = 0; n < expected[i]; ++n) {
+      ASSERT_EQ(events_.Await(LEVER_EVENT_STREAM_MESSAGE, streams[i]).payload, messages[i]);
+    }
+    events_.Await(LEVER_EVENT_WRITABLE, streams[i]);
+  }
+  EXPECT_EQ(events_.Count(LEVER_EVENT_WRITABLE), 0u);
 }
 
 TEST(LimitsTest, AMessageAboveTheClientsLimitEndsTheCallThatGetsIt) {

@@ -147,6 +147,42 @@ TEST_F(DrivenTest, MessagesFromAnotherThreadKeepTheirOrderAndAreSlowedByTheReade
   EXPECT_GT(refused, 0);
 }
 
+// A thread whose request was posted finds the queue free at the next one: the posted one goes
+// first.
+TEST(OrderTest, RequestsOfOneThreadKeepTheirOrderWhoeverCarriesThemOut) {
+  Events events;
+  Client echo(&events, "");
+  constexpr int kMessages = 30'000;
+  const uint64_t stream = echo.Open("/any/chan", {.read_messages = kMessages});
+  std::atomic<bool> stop{false};
+  int received = 0;
+  bool in_order = true;
+  // Takes and lets go of the queue as often as it can.
+  std::thread driver([&] {
+    lever_event batch[64];
+    while (!stop) {
+      size_t count = 0;
+      ASSERT_EQ(lever_queue_next(events.get(), batch, sizeof(batch[0]), 64, 0, &count), LEVER_OK);
+      for (size_t i = 0; i < count; ++i) {
+        if (batch[i].type != LEVER_EVENT_STREAM_MESSAGE) continue;
+        in_order &= Join(batch[i].slices, batch[i].slice_count) == std::to_string(received++);
+        if (received == kMessages) stop = true;
+      }
+    }
+  });
+  for (int i = 0; i < kMessages;) {
+    const std::string text = std::to_string(i);
+    const lever_slice slice = SliceOf(text);
+    const lever_status status = lever_stream_write(events.get(), stream, LEVER_KIND_RAW, &slice, 1);
+    ASSERT_TRUE(status == LEVER_OK || status == LEVER_WOULD_BLOCK);
+    if (status == LEVER_OK) ++i;
+  }
+  driver.join();
+  EXPECT_TRUE(in_order);
+  ASSERT_EQ(lever_stream_cancel(events.get(), stream, LEVER_CANCELLED, nullptr, 0), LEVER_OK);
+  events.Await(LEVER_EVENT_STREAM_END, stream);
+}
+
 // Requests are begun and answered by threads that do not drive, while callers cancel them and their
 // deadlines pass: whoever was told OK may answer, whoever was told REFUSED may not.
 TEST_F(DrivenTest, RequestsAreBegunAndAnsweredByOtherThreadsWhileTheirCallersLeave) {
