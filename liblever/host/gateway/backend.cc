@@ -23,7 +23,7 @@ Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instan
 Backend::~Backend() = default;
 
 rpc::Connection* Backend::connection() const {
-  if (connection_ == nullptr || connection_->draining() || retired_) return nullptr;
+  if (connection_ == nullptr || !connection_->TakesStreams() || retired_) return nullptr;
   return connection_.get();
 }
 
@@ -71,6 +71,8 @@ void Backend::OnSocket(StatusOr<UniqueFd> socket) {
     StatusOr<std::unique_ptr<rpc::Connection>> opened =
         rpc::Connection::Open(loop_, std::move(*socket), options, this);
     if (opened.ok()) {
+      // One that has ended already, and is still to say so, ends its calls by itself.
+      if (connection_ != nullptr) old_connections_.push_back(std::move(connection_));
       connection_ = std::move(*opened);
     } else {
       status = opened.status();

@@ -36,8 +36,8 @@ void Refuse(rpc::Stream& stream, std::string_view http_status) {
   stream.SendHeaders(headers, rpc::Stream::End::kYes);
 }
 
-// How a connection came, which its own end of the socket tells: a host that listens on all addresses is
-// reached over loopback, too.
+// How a connection came, which its own end of the socket tells: a host that listens on all
+// addresses is reached over loopback, too.
 CameOver CameOverOf(int socket) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
@@ -79,7 +79,8 @@ class Front::Listener final : public IoSource, public Timer {
       }
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) return 0;
-      // Out of descriptors or memory: what waits is looked at again a little later, without spinning.
+      // Out of descriptors or memory: what waits is looked at again a little later, without
+      // spinning.
       front_->loop_->Arm(this, front_->loop_->now_ns() + kRetryNs);
       return 0;
     }

@@ -4,12 +4,13 @@
 // Threads: those of its loop.
 //
 // Invariants
-//  1. One request at a time: what follows in a pipeline waits, up to kHttp1InputBytesMax here and the
-//     rest in the kernel, and is begun only when less than half of the output queue's bound is unread.
+//  1. One request at a time: what follows in a pipeline waits, up to kHttp1InputBytesMax here and
+//     the rest in the kernel, and is begun only when less than half of the output queue's bound is
+//     unread.
 //  2. Input is read while there is room for it; a handler that does not consume stops it.
-//  3. The end of the client's input while a request is served means that the client has gone: its call
-//     is cancelled. (No client that waits for a reply closes its side; half-closed connections cannot
-//     be told from closed ones.)
+//  3. The end of the client's input while a request is served means that the client has gone: its
+//     call is cancelled. (No client that waits for a reply closes its side; half-closed connections
+//     cannot be told from closed ones.)
 //  4. Before the socket is closed after a reply, what the client still sends is read for
 //     kHttp1LingerTimeoutNs, so that the kernel does not throw the reply away.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP1_CONNECTION_H_

@@ -28,8 +28,8 @@ std::string Lower(std::string_view text) {
   return lower;
 }
 
-// Whether all lines of `head` end in CRLF, and none continues the one before. What is before `from` was
-// looked at already.
+// Whether all lines of `head` end in CRLF, and none continues the one before. What is before `from`
+// was looked at already.
 bool LinesAreClean(std::string_view head, size_t from) {
   for (size_t i = from; i < head.size(); ++i) {
     if (head[i] == '\r' && i + 1 < head.size() && head[i + 1] != '\n') return false;

@@ -1,10 +1,10 @@
-// Reads one HTTP/1.1 request out of bytes as they come. Boost.Beast's parser does the reading; here are
-// the rules that keep two readers of one connection from seeing two different requests (RFC 9112
-// sections 5, 6 and 11.2), and the bounds.
+// Reads one HTTP/1.1 request out of bytes as they come. Boost.Beast's parser does the reading; here
+// are the rules that keep two readers of one connection from seeing two different requests (RFC
+// 9112 sections 5, 6 and 11.2), and the bounds.
 //
-// What is refused beside what Beast refuses: a line that ends in a bare CR or LF, folded fields, more
-// than one Content-Length, Host or Transfer-Encoding, a Transfer-Encoding other than `chunked` or
-// together with Content-Length, a request of HTTP/1.1 without Host, one of HTTP/1.0 with
+// What is refused beside what Beast refuses: a line that ends in a bare CR or LF, folded fields,
+// more than one Content-Length, Host or Transfer-Encoding, a Transfer-Encoding other than `chunked`
+// or together with Content-Length, a request of HTTP/1.1 without Host, one of HTTP/1.0 with
 // Transfer-Encoding, and a target that is not a path.
 //
 // Not thread-safe.

@@ -129,8 +129,8 @@ bool HttpApi::CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
   }
   if (!HostAllowed(*authority, peer.came_over, options_)) {
     Refuse(exchange, 0,
-           PermissionDenied("over loopback the host is called by an IP address, as localhost, or by "
-                            "a name in --http-hosts"),
+           PermissionDenied("over loopback the host is called by an IP address, as localhost, or "
+                            "by a name in --http-hosts"),
            *extra);
     return false;
   }

@@ -1,5 +1,5 @@
-// The HTTP API of a host on one loop: decides which requests are served, and serves them. Over HTTP/1.1
-// and HTTP/2 alike; http1_connection.h and h2_exchange.h carry the bytes.
+// The HTTP API of a host on one loop: decides which requests are served, and serves them. Over
+// HTTP/1.1 and HTTP/2 alike; http1_connection.h and h2_exchange.h carry the bytes.
 //
 //   POST /<service>[/<resource>]/<method>   calls it: http_unary.h, http_stream.h
 //   OPTIONS                                 what CORS asks first
@@ -37,7 +37,8 @@ class HttpApi final : public HttpFront {
   void Drain() override;
   void Close() override;
 
-  // For the transports: serves a request whose head has come. The exchange has its handler after it.
+  // For the transports: serves a request whose head has come. The exchange has its handler after
+  // it.
   void Serve(HttpExchange& exchange, const HttpPeer& peer);
   bool draining() const { return draining_; }
   Loop* loop() const { return context_->loop; }

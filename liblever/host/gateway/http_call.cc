@@ -108,7 +108,7 @@ void HttpCall::OnMessage(rpc::Call& call, SliceList message) {
   if (cancelled_) return;
   StatusOr<route::Envelope> envelope = route::ParseEnvelope(std::move(message));
   if (!envelope.ok() || envelope->moved) {
-    call.Cancel(Internal(envelope.ok() ? "the instance sent `moved` to a caller that does not follow"
+    call.Cancel(Internal(envelope.ok() ? "the instance sent `moved` to one who does not follow"
                                        : "the instance's answer is broken: " +
                                              envelope.status().message()));
     return;

@@ -7,8 +7,8 @@
 //  1. Start() is followed by exactly one OnCallEnd(), last, which may come before Start() returns.
 //     Cancel() does not call it from inside; it then comes only where Cancel() returned kLater.
 //  2. What was written is kept until the reply begins, up to kept_bytes_max, and sent again if the
-//     attempt surely did not run (or may have run, and the caller said that it is idempotent): at most
-//     Relay::kAttemptsMax attempts within the deadline.
+//     attempt surely did not run (or may have run, and the caller said that it is idempotent): at
+//     most Relay::kAttemptsMax attempts within the deadline.
 //  3. Nothing but OnCallReady() is told of an attempt that is made again.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
 #define LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_

@@ -1,11 +1,12 @@
-// One HTTP request and its reply, whatever version carries them: what a transport (HTTP/1.1, HTTP/2)
-// and what serves the request know of each other.
+// One HTTP request and its reply, whatever version carries them: what a transport (HTTP/1.1,
+// HTTP/2) and what serves the request know of each other.
 //
 // Threads: those of its loop.
 //
 // Invariants
-//  1. An exchange has one HttpHandler, set before Serve() returns, which gets exactly one OnClosed(),
-//     last: when the reply is out of its hands, or the client is gone. Neither touches the other after it.
+//  1. An exchange has one HttpHandler, set before Serve() returns, which gets exactly one
+//     OnClosed(), last: when the reply is out of its hands, or the client is gone. Neither touches
+//     the other after it.
 //  2. No function of HttpExchange calls the handler; it is called later in the turn.
 //  3. The transport gives no more of the body while kHttpWindowBytes of it are not consumed.
 //  4. The handler ends the reply once, or hears before that the client is gone.

@@ -11,7 +11,8 @@
 
 namespace lever::gateway {
 
-// The body of a unary request, and one line of a stream. What it becomes must fit in a message, too.
+// The body of a unary request, and one line of a stream. What it becomes must fit in a message,
+// too.
 inline constexpr size_t kHttpBodyBytesMax = rpc::kMessageBytesMax;
 // The text of one reply: a message, as large as JSON can make it.
 inline constexpr size_t kHttpReplyBytesMax =

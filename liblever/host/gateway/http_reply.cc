@@ -80,7 +80,8 @@ void SendWhole(HttpExchange& exchange, int status, std::string_view content_type
   // 204 has no body, and says nothing of its size (RFC 9110 section 8.6).
   if (status != 204) head.content_length = body.size();
   exchange.SendHead(head);
-  if (!body.empty() && exchange.request().Find(":method") != "HEAD") exchange.Write(std::move(body));
+  const bool head_only = exchange.request().Find(":method") == "HEAD";
+  if (!body.empty() && !head_only) exchange.Write(std::move(body));
   exchange.End();
 }
 

@@ -1,8 +1,8 @@
 // Replies of the HTTP API: whole ones, and the words for what went wrong.
 //
-//   {"error":{"code":"NOT_FOUND","message":"...","executed":"no"}}     platform trouble, a reply's body
-//   {"$error":{"code":...,"message":...,"executed":...}}               the same, a stream's last line
-//   {"$error":{"value":...}}                                           a method's own error, likewise
+//   {"error":{"code":"NOT_FOUND","message":"...","executed":"no"}}  platform trouble, a reply's body
+//   {"$error":{"code":...,"message":...,"executed":...}}            the same, a stream's last line
+//   {"$error":{"value":...}}                                        a method's own error, likewise
 //
 // Functions without state; any thread, but for those that use an exchange.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_REPLY_H_
@@ -21,8 +21,8 @@ inline constexpr std::string_view kTypeJson = "application/json";
 inline constexpr std::string_view kTypeLines = "application/x-ndjson";
 inline constexpr std::string_view kTypeBytes = "application/octet-stream";
 
-// The list of codes has it, but for UNAVAILABLE: 503 only where the method surely did not run, which
-// invites the client to send again; else 502.
+// The list of codes has it, but for UNAVAILABLE: 503 only where the method surely did not run,
+// which invites the client to send again; else 502.
 int HttpStatusOf(const Status& status);
 std::string ErrorBody(const Status& status);
 // With its line feed. `value_json` is the method's own error.

@@ -89,12 +89,12 @@ std::string WrongBody(const rpc::HeaderList& request, BodyType type, bool stream
   if (type == BodyType::kNone || type == BodyType::kForm) return {};
   if (streams) {
     if (type == BodyType::kLines) return {};
-    return "a streaming method takes application/x-ndjson: one JSON value a line, the first one the "
-           "array of arguments";
+    return "a streaming method takes application/x-ndjson: one JSON value a line, the first one "
+           "the array of arguments";
   }
   if (type == BodyType::kJson || type == BodyType::kBytes) return {};
-  return "a method takes application/json, the array of arguments, or application/octet-stream, one "
-         "argument of bytes";
+  return "a method takes application/json, the array of arguments, or application/octet-stream, "
+         "one argument of bytes";
 }
 
 bool IsArray(std::string_view message_pack) {

@@ -1,10 +1,10 @@
 // Who may use the HTTP API from where: the rules for Host and Origin, CORS, and content types.
 //
-// A host listens where a browser on the same machine can reach it, and any page can make a browser send
-// requests. So a request that says which page sent it (Origin) is served only for pages of the host
-// itself and of the listed origins; and a request that came over loopback must name the host by an IP
-// address, as localhost, or by a listed name (Host), so that a page whose name was made to point at
-// 127.0.0.1 is not the host's own.
+// A host listens where a browser on the same machine can reach it, and any page can make a browser
+// send requests. So a request that says which page sent it (Origin) is served only for pages of the
+// host itself and of the listed origins; and a request that came over loopback must name the host
+// by an IP address, as localhost, or by a listed name (Host), so that a page whose name was made to
+// point at 127.0.0.1 is not the host's own.
 //
 // Pure functions; any thread.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_RULES_H_
@@ -65,12 +65,12 @@ BodyType ClassifyBody(std::optional<std::string_view> content_type);
 // Whether an Accept field asks for application/octet-stream by name.
 bool AcceptsBytes(std::optional<std::string_view> accept);
 
-// Whether a field of an HTTP request is passed on as metadata of the call: what is about the request
-// itself, its connection or its browser is not.
+// Whether a field of an HTTP request is passed on as metadata of the call: what is about the
+// request itself, its connection or its browser is not.
 bool IsMetadataField(std::string_view name);
 
-// The value of a parameter of a query, decoded; nothing if it is not there, INVALID_ARGUMENT if it is
-// malformed or there twice.
+// The value of a parameter of a query, decoded; nothing if it is not there, INVALID_ARGUMENT if it
+// is malformed or there twice.
 StatusOr<std::optional<std::string>> QueryParameter(std::string_view query, std::string_view name);
 
 }  // namespace lever::gateway

@@ -3,11 +3,11 @@
 // Threads: those of its loop. It owns itself until its exchange has closed and its call has ended.
 //
 // Invariants
-//  1. The first line is the array of arguments; the method is called when it is whole. A line of white
-//     space is no message, and a body without a line means no arguments.
-//  2. Back-pressure is passed on both ways: the body is consumed only while the instance takes what it
-//     says (a line that is coming in counts as taken, up to kHttpBodyBytesMax), and the instance gets
-//     credit for a message only while the reply's queue has room.
+//  1. The first line is the array of arguments; the method is called when it is whole. A line of
+//     white space is no message, and a body without a line means no arguments.
+//  2. Back-pressure is passed on both ways: the body is consumed only while the instance takes what
+//     it says (a line that is coming in counts as taken, up to kHttpBodyBytesMax), and the instance
+//     gets credit for a message only while the reply's queue has room.
 //  3. Once the reply's head is out (the method has begun), trouble is the last line of the body.
 //  4. A client that goes cancels the call.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_STREAM_H_
@@ -28,7 +28,8 @@ namespace lever::gateway {
 class HttpStream final : private HttpHandler, private HttpCallHandler, private Timer {
  public:
   // Takes over the exchange.
-  static void Serve(std::shared_ptr<HttpContext> context, HttpExchange& exchange, MethodRequest request);
+  static void Serve(std::shared_ptr<HttpContext> context, HttpExchange& exchange,
+                    MethodRequest request);
 
  private:
   HttpStream(std::shared_ptr<HttpContext> context, HttpExchange& exchange, MethodRequest request);
@@ -51,8 +52,8 @@ class HttpStream final : private HttpHandler, private HttpCallHandler, private T
   void OnLine(std::string_view line);
   void StartCall(std::string arguments);
   void SendHead();
-  // Ends the reply, with trouble unless OK; the call is left to end by itself. `http_status` is that of
-  // the code where it is 0, and counts only before the head.
+  // Ends the reply, with trouble unless OK; the call is left to end by itself. `http_status` is
+  // that of the code where it is 0, and counts only before the head.
   void EndReply(const Status& status, int http_status = 0);
   // What the client sent cannot be passed on.
   void Fail(const Status& status, int http_status = 0);

@@ -3,8 +3,8 @@
 // Threads: those of its loop. It owns itself until its exchange has closed and its call has ended.
 //
 // Invariants
-//  1. The method is called once the whole body has come and was found good: whatever is refused before
-//     that surely did not run.
+//  1. The method is called once the whole body has come and was found good: whatever is refused
+//     before that surely did not run.
 //  2. The deadline counts from the request's head, the time that the body takes included.
 //  3. A client that goes cancels the call.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_UNARY_H_
@@ -25,7 +25,8 @@ namespace lever::gateway {
 class HttpUnary final : private HttpHandler, private HttpCallHandler, private Timer {
  public:
   // Takes over the exchange.
-  static void Serve(std::shared_ptr<HttpContext> context, HttpExchange& exchange, MethodRequest request);
+  static void Serve(std::shared_ptr<HttpContext> context, HttpExchange& exchange,
+                    MethodRequest request);
 
  private:
   HttpUnary(std::shared_ptr<HttpContext> context, HttpExchange& exchange, MethodRequest request);

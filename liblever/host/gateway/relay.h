@@ -1,16 +1,17 @@
-// One call that goes through the host: a request stream from the caller, a stream to an instance, and
-// bytes passed between them without being decoded.
+// One call that goes through the host: a request stream from the caller, a stream to an instance,
+// and bytes passed between them without being decoded.
 //
-// Threads: those of its loop. A Relay owns itself, from Start() until both of its streams have closed.
+// Threads: those of its loop. A Relay owns itself, from Start() until both of its streams have
+// closed.
 //
 // Invariants
-//  1. Back-pressure is HTTP/2's own: bytes are given back to the sender's window only when the other
-//     side's queue has room, so that a relay holds at most one window and one queue each way.
-//  2. A caller that does not retry by itself (no lever-attempt) has the host retry for it: its request,
-//     up to one stream window, is kept until the first byte of the reply, and sent again if it surely
-//     did not run. The host never resends for a caller that does.
-//  3. The caller gets exactly one end: the instance's own, or a status of the host's. The host ends a
-//     call at its deadline, whatever the instance does.
+//  1. Back-pressure is HTTP/2's own: bytes are given back to the sender's window only when the
+//     other side's queue has room, so that a relay holds at most one window and one queue each way.
+//  2. A caller that does not retry by itself (no lever-attempt) has the host retry for it: its
+//     request, up to one stream window, is kept until the first byte of the reply, and sent again
+//     if it surely did not run. The host never resends for a caller that does.
+//  3. The caller gets exactly one end: the instance's own, or a status of the host's. The host ends
+//     a call at its deadline, whatever the instance does.
 #ifndef LIBLEVER_HOST_GATEWAY_RELAY_H_
 #define LIBLEVER_HOST_GATEWAY_RELAY_H_
 

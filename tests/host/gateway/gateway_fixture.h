@@ -1,5 +1,5 @@
-// The gateway of a host on one loop, with real services behind it, and no host round it: the directory
-// says what the test says, and the control plane records what it is asked for.
+// The gateway of a host on one loop, with real services behind it, and no host round it: the
+// directory says what the test says, and the control plane records what it is asked for.
 #ifndef TESTS_HOST_GATEWAY_GATEWAY_FIXTURE_H_
 #define TESTS_HOST_GATEWAY_GATEWAY_FIXTURE_H_
 

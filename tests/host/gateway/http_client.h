@@ -1,4 +1,5 @@
-// HTTP clients of both versions that a test drives by hand: bytes over a socket, and streams of HTTP/2.
+// HTTP clients of both versions that a test drives by hand: bytes over a socket, and streams of
+// HTTP/2.
 #ifndef TESTS_HOST_GATEWAY_HTTP_CLIENT_H_
 #define TESTS_HOST_GATEWAY_HTTP_CLIENT_H_
 
@@ -74,7 +75,8 @@ class RawClient {
   int fd() const { return socket_.get(); }
   const std::string& received() const { return received_; }
 
-  // The next response, taken off what was received; not whole if it is not there yet. 100 is skipped.
+  // The next response, taken off what was received; not whole if it is not there yet. 100 is
+  // skipped.
   Response Next() {
     Response response;
     size_t begin = 0;
