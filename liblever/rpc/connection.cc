@@ -82,7 +82,7 @@ Connection::~Connection() {
 Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
                                 StreamHandler* handler) {
   assert(role_ == Role::kClient);
-  if (phase_ != Phase::kOpen || draining_) return nullptr;
+  if (!TakesStreams()) return nullptr;
   if (session_->IdsUsedUp()) {
     BeginDraining();
     return nullptr;

@@ -236,6 +236,9 @@ class Connection final : public IoSource, public TurnEnd {
   // Streams that have not had OnClosed(), those included that wait.
   size_t open_streams() const { return open_streams_; }
   bool draining() const { return draining_; }
+  // Client: whether StartStream() may start one. False from the moment at which the end is known here,
+  // which may be before OnDraining() and OnClosed() are delivered.
+  bool TakesStreams() const { return phase_ == Phase::kOpen && !draining_; }
   // GOAWAY in two steps; streams that are open go on; closes by itself when the last has ended.
   void Drain();
   // Ends it now: every stream is closed with `status`, later in the turn.

@@ -162,6 +162,7 @@ Status Host::OpenServices() {
   };
   deployer_ = deploy::Deployer::Make(std::move(deploying));
   const gateway::HttpOptions http{options_.cors_origins, options_.http_hosts};
+  LEVER_RETURN_IF_ERROR(gateway::CheckHttpOptions(http));
   for (const auto& data : data_loops_) {
     data->Serve(control_.get(), id_, RandomSeed(), http);
     admin::AdminOptions admin;

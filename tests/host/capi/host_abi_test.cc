@@ -85,6 +85,12 @@ TEST_F(HostTest, AStartThatFailsLeavesThePortAndTheDirectory) {
   EXPECT_NE(Start(&host), LEVER_OK);
   EXPECT_THAT(lever_error_message(error_), HasSubstr("/no/such/spawner"));
   options_.spawner_path = LEVER_BINARY_DIR "/bin/lever-spawner";
+  const char* origin = "not an origin";
+  options_.cors_origins = &origin;
+  options_.cors_origin_count = 1;
+  EXPECT_EQ(Start(&host), LEVER_INVALID_ARGUMENT);
+  EXPECT_THAT(lever_error_message(error_), HasSubstr(origin));
+  options_.cors_origin_count = 0;
   options_.service_uids = "5";
   if (::geteuid() == 0) {
     EXPECT_EQ(Start(&host), LEVER_INVALID_ARGUMENT);
