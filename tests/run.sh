@@ -45,26 +45,16 @@ PY
   count "$1" $numbers
 }
 
-# Builds one preset and runs its C and C++ tests.
+# Builds one preset and runs its tests in C, C++ and Node.
 run_preset() {
   local preset=$1 report
-  printf '\n== C and C++ (%s)\n' "$preset"
+  printf '\n== C, C++ and Node (%s)\n' "$preset"
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset"
   report=$PWD/build/$preset/ctest.xml
   rm -f "$report"
   ctest --preset "$preset" -j2 --output-junit "$report" || true
   junit "$preset" "$report"
-}
-
-# The Node package's own tests, against what was just built.
-run_node() {
-  local report=$PWD/build/release/node.xml
-  printf '\n== Node\n'
-  rm -f "$report"
-  LEVER_BUILD_DIR=build/release node --test --test-reporter=spec --test-reporter-destination=stdout \
-    --test-reporter=junit --test-reporter-destination="$report" tests/bindings/node/ || true
-  junit node "$report"
 }
 
 # Real hosts, the real command, and peers that know nothing of Lever.
@@ -79,7 +69,6 @@ run_e2e() {
 
 started=$SECONDS
 run_preset release
-run_node
 run_e2e
 if [ -n "$long" ]; then
   run_preset asan
