@@ -25,8 +25,8 @@ RetryDecision DecideRetry(const AttemptFailure& failure, int64_t now_ns, int64_t
     ++state->redirects;
     return {RetryAction::kRedirect, 0};
   }
-  budget->OnFailure();
   if (!not_run && !failure.idempotent) return {};
+  budget->OnFailure();
   if (state->retries >= kRetriesMax || !budget->AllowsRetry()) return {};
   const int64_t wait_ns = std::min(kRetryFirstNs << state->retries, kRetryMaxNs);
   const double jitter = 1.0 + kRetryJitter * (2.0 * random - 1.0);

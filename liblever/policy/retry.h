@@ -6,9 +6,10 @@
 //              kRedirectsMax a call, outside the budget, at once;
 //   retries    everything else: under the budget, at most kRetriesMax a call, with back-off.
 //
-// The budget is the throttle of gRFC A6 (grpc/proposal, "gRPC Retry Design"): a failure takes one token,
-// a success gives kTokensPerSuccess, and there are retries only while more than half of the tokens are
-// left. So retries add at most 10 % to the load of a backend that fails now and then, and all but
+// The budget is the throttle of gRFC A6 (grpc/proposal, "gRPC Retry Design"): a failure that could be
+// retried takes one token, a success gives kTokensPerSuccess, and there are retries only while more than
+// half of the tokens are left. Outcomes that are not known take none: else one instance that dies under
+// many calls would keep those from being sent again that surely did not run. So retries add at most 10 % to the load of a backend that fails now and then, and all but
 // nothing to one that fails always.
 //
 // Pure: no I/O, no clock. RetryBudget is a value for one thread.

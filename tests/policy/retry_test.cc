@@ -95,6 +95,15 @@ TEST(RetryBudget, ABackendThatFailsOftenCostsAtMostATenthMore) {
   EXPECT_LE(ExtraAttempts(10'000, 5), 1000u);
 }
 
+TEST(RetryBudget, CallsLostWithAnInstanceLeaveTheBudgetToThoseThatDidNotRun) {
+  Fixture f;
+  for (int call = 0; call < 1000; ++call) {
+    RetryState state;
+    DecideRetry({.executed = LEVER_EXECUTED_UNKNOWN}, kNow, kNever, 0.5, &state, &f.budget);
+  }
+  EXPECT_EQ(f.Decide({.executed = LEVER_EXECUTED_NO}).action, RetryAction::kRetry);
+}
+
 TEST(RetryBudget, RareFailuresAreAllRetried) {
   EXPECT_NEAR(ExtraAttempts(10'000, 100), 100, 2);
 }
