@@ -111,7 +111,7 @@ void Relay::OnRouted(const std::shared_ptr<Backend>& backend) {
   began_ns_ = loop_->now_ns();
   up_ = backend_->connection()->StartStream(headers_, rpc::Stream::End::kNo, &up_handler_);
   if (up_ == nullptr) {
-    if (TryAgain()) return;
+    if (TryAgain(Sent::kNothing)) return;
     LeaveInstance();
     EndCaller(Unavailable("the connection to the instance takes no more streams")
                   .WithExecuted(LEVER_EXECUTED_NO));
@@ -119,10 +119,6 @@ void Relay::OnRouted(const std::shared_ptr<Backend>& backend) {
   }
   (attempt_ == 1 ? counters_->calls : counters_->resends).fetch_add(1, std::memory_order_relaxed);
   for (const Slice& slice : kept_) up_->Write(slice);
-  if (!host_retries_) {
-    keeping_ = false;
-    kept_.clear();
-  }
   if (request_ended_) up_->EndWrite();
   loop_->Arm(&deadline_timer_, deadline_ns_);
   ConsumeRequest();
@@ -205,7 +201,7 @@ void Relay::OnReplyEnd() {
     // Another attempt would be refused for any other reason just so.
     const std::string_view code = headers.Find("grpc-status").value_or("");
     const bool passing = code == kGrpcUnavailable || code == kGrpcResourceExhausted;
-    if (not_run && passing && TryAgain()) return;
+    if (not_run && passing && TryAgain(Sent::kRequest)) return;
     ForwardHeaders(rpc::Stream::End::kYes);
   } else if (up_->trailers().empty()) {
     down_->EndWrite();
@@ -215,10 +211,12 @@ void Relay::OnReplyEnd() {
   ended_ = true;
 }
 
-bool Relay::TryAgain() {
+bool Relay::TryAgain(Sent sent) {
+  // Whoever counts his attempts decides himself, once an instance has heard of one.
+  if (!host_retries_ && sent == Sent::kRequest) return false;
   // The first time at once, for a connection that was about to end; then with a little patience.
   const int64_t wait_ns = attempt_ <= 1 ? 0 : policy::kRetryFirstNs << attempt_;
-  if (!host_retries_ || !keeping_ || down_ == nullptr || attempt_ >= kAttemptsMax ||
+  if (!keeping_ || down_ == nullptr || attempt_ >= kAttemptsMax ||
       deadline_ns_ - loop_->now_ns() <= wait_ns) {
     return false;
   }
@@ -243,7 +241,7 @@ void Relay::OnInstanceClosed(const rpc::StreamClose& close) {
   LeaveInstance();
   if (!ended_) {
     const bool not_run = close.unprocessed || close.never_written;
-    if (not_run && TryAgain()) return;
+    if (not_run && TryAgain(close.never_written ? Sent::kNothing : Sent::kRequest)) return;
     EndCaller(StatusOfClose(close, not_run));
     return;
   }

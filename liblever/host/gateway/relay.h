@@ -7,9 +7,10 @@
 // Invariants
 //  1. Back-pressure is HTTP/2's own: bytes are given back to the sender's window only when the
 //     other side's queue has room, so that a relay holds at most one window and one queue each way.
-//  2. A caller that does not retry by itself (no lever-attempt) has the host retry for it: its
-//     request, up to one stream window, is kept until the first byte of the reply, and sent again
-//     if it surely did not run. The host never resends for a caller that does.
+//  2. The request, up to one stream window, is kept until the first byte of the reply. For a caller
+//     that does not retry by itself (no lever-attempt) it is sent again if it surely did not run. For
+//     one that does, the host only looks for another instance while not a byte of the call was
+//     written to one.
 //  3. The caller gets exactly one end: the instance's own, or a status of the host's. The host ends
 //     a call at its deadline, whatever the instance does.
 #ifndef LIBLEVER_HOST_GATEWAY_RELAY_H_
@@ -96,7 +97,10 @@ class Relay final : public RoutedCall {
 
   void ForwardHeaders(rpc::Stream::End end);
   // After an attempt that surely did not run.
-  bool TryAgain();
+  // What an instance may have heard of the attempt that failed.
+  enum class Sent : uint8_t { kNothing, kRequest };
+  // Looks for an instance once more for a call that surely did not run. False: it may not.
+  bool TryAgain(Sent sent);
   void Route();
   void OnDeadline();
   Status StatusOfClose(const rpc::StreamClose& close, bool not_run) const;

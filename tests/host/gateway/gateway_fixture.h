@@ -174,11 +174,13 @@ class GatewayControl final : public FakeControl {
       return;
     }
     auto socket = std::make_shared<UniqueFd>(found->second->host.IntroduceCaller("", true));
+    last_socket = socket->get();
     loop->Post([done = std::move(done), socket] { done(std::move(*socket)); });
   }
 
   std::vector<std::string> demands;
   int connects = 0;
+  int last_socket = -1;  // the host's end of the newest connection
   std::map<uint64_t, TestInstance*> instances_by_key;
 };
 

@@ -214,6 +214,23 @@ TEST_F(RelayTest, ACallerThatRetriesByItselfIsToldAtOnce) {
   EXPECT_EQ(attempts, 1);
 }
 
+TEST_F(RelayTest, ACallOfWhichNothingWasWrittenGoesToAnotherConnection) {
+  TestInstance& instance = Serve();
+  const Ask counted{.path = route::kInvokePath,
+                    .headers = {{"lever-url", "/hello/echo"}, {"lever-attempt", "1"}}};
+  rpc::Channel& client = Client();
+  TestCall& before = Call(client, counted);
+  ASSERT_TRUE(UntilEnd(before));
+  ASSERT_TRUE(before.status.ok()) << before.Text();
+  // Whatever is written from now on fails, and the host does not know yet.
+  ASSERT_EQ(::shutdown(control.last_socket, SHUT_WR), 0);
+  TestCall& call = Call(client, counted);
+  ASSERT_TRUE(UntilEnd(call));
+  EXPECT_TRUE(call.status.ok()) << call.Text();
+  EXPECT_EQ(control.connects, 2);
+  EXPECT_EQ(instance.calls, 2);
+}
+
 TEST_F(RelayTest, WhatWouldBeRefusedAgainIsNotSentAgain) {
   Serve();
   TestCall& call =
