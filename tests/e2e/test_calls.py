@@ -128,6 +128,13 @@ def test_calls_go_on_while_a_new_version_takes_over(host, hello):
                what="the end of version 1")
 
 
+def test_what_the_host_has_no_runtime_for_is_refused_at_its_deploy(host, tmp_path):
+    directory = write_service(tmp_path / "py", {"s.py": ""}, name="py", pyEntry="s.py")
+    result = host.cli("deploy", directory)
+    assert result.code == 6 and "python" in result.err
+    assert host.cli("--json", "ls").json() == []
+
+
 def test_lever_json_is_refused_by_the_field(host, tmp_path):
     directory = write_service(tmp_path / "bad", {"s.js": ""}, name="bad", jsEntry="s.js",
                               idleTimeuot=5)

@@ -160,6 +160,9 @@ Status Host::OpenServices() {
   deploying.execute = [pool = pool_.get()](std::function<void()> task) {
     return pool->Post(std::move(task));
   };
+  deploying.runnable = [this](const scale::ServiceSpec& spec) {
+    return ArgvOf(spec, runtimes_).status();
+  };
   deployer_ = deploy::Deployer::Make(std::move(deploying));
   const gateway::HttpOptions http{options_.cors_origins, options_.http_hosts};
   LEVER_RETURN_IF_ERROR(gateway::CheckHttpOptions(http));

@@ -67,6 +67,13 @@ void Deployer::Begin(std::string environment, std::string manifest_json, Loop* l
     fail(manifest.status());
     return;
   }
+  if (options_.runnable) {
+    Status runnable = options_.runnable(MakeSpec(environment, 0, "", *manifest));
+    if (!runnable.ok()) {
+      fail(std::move(runnable).WithExecuted(LEVER_EXECUTED_NO));
+      return;
+    }
+  }
   auto job = std::make_shared<Job>();
   job->name = {std::move(environment), manifest->name};
   job->manifest = std::move(manifest).value();

@@ -47,6 +47,9 @@ struct DeployerOptions {
   registry::Registry* registry = nullptr;
   BundleStore* store = nullptr;
   Execute execute;
+  // Whether this host can run such a version at all, asked before the first byte comes; from any
+  // thread. None: it can run all.
+  std::function<Status(const scale::ServiceSpec&)> runnable;
 };
 
 enum class DeployStep : uint8_t {
@@ -74,6 +77,7 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   Deployer& operator=(const Deployer&) = delete;
 
   // NOT_FOUND: there is no such environment. INVALID_ARGUMENT: what is wrong with the manifest.
+  // What DeployerOptions::runnable says of it.
   // `done` runs on `loop`, which is the upload's from then on.
   void Begin(std::string environment, std::string manifest_json, Loop* loop,
              std::function<void(StatusOr<std::unique_ptr<Upload>>)> done);

@@ -56,7 +56,8 @@ class DeployerTest : public ::testing::Test {
                                   if (pool_full_) return false;
                                   loop_->Post(std::move(task));
                                   return true;
-                                }});
+                                },
+                                .runnable = [this](const scale::ServiceSpec&) { return runnable_; }});
   }
   void CloseHost() {
     Quiet();
@@ -146,6 +147,7 @@ class DeployerTest : public ::testing::Test {
   std::unique_ptr<BundleStore> store_;
   std::shared_ptr<Deployer> deployer_;
   std::vector<DeployStep> steps_;
+  Status runnable_;  // what the host says of a version
   bool pool_full_ = false;
 };
 

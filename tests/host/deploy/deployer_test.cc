@@ -88,6 +88,15 @@ TEST_F(DeployerTest, RefusesBeforeTheFirstByteWhatCannotBe) {
   EXPECT_EQ(Count("uploads"), 0u);
 }
 
+TEST_F(DeployerTest, RefusesBeforeTheFirstByteWhatTheHostCannotRun) {
+  runnable_ = FailedPrecondition("there is no python3");
+  const auto refused = Begin(kHello);
+  EXPECT_EQ(refused.status().code(), LEVER_FAILED_PRECONDITION);
+  EXPECT_EQ(refused.status().message(), "there is no python3");
+  runnable_ = Status::Ok();
+  EXPECT_TRUE(Begin(kHello).ok());
+}
+
 TEST_F(DeployerTest, ASecondDeployOfAServiceIsRefusedWhileOneIsUnderWay) {
   auto first = Begin(kHello);
   ASSERT_TRUE(first.ok());
