@@ -370,6 +370,10 @@ typedef struct lever_service_options {
   uint32_t concurrency_max; /* 0: only the transport's limits */
   int64_t drain_timeout_ns; /* 0: what the host says, else 30 s */
   void* user_data;
+  /* What it runs on beside this library, for people who look at what runs: "node 20.20.2". At most 128
+   * bytes of UTF-8. Default: nothing. */
+  const char* runtime;
+  size_t runtime_size;
 } lever_service_options;
 
 LEVER_API lever_status lever_service_create(lever_queue* queue,

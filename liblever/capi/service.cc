@@ -13,6 +13,8 @@
 namespace lever::capi {
 namespace {
 
+constexpr size_t kRuntimeBytesMax = 128;
+
 std::string FromEnvironment(const char* variable, std::string_view otherwise) {
   const char* value = std::getenv(variable);
   return value != nullptr && value[0] != '\0' ? value : std::string(otherwise);
@@ -29,7 +31,10 @@ Status ToServiceOptions(const lever_service_options& options, service::ServiceOp
                            policy::kDefaultEnvironment);
   to->host = TextOr(options.host, options.host_size, "LEVER_HOST", "127.0.0.1:8080");
   to->listen = ReadText(options.listen, options.listen_size);
-  to->runtime = "lever " LEVER_VERSION;
+  const std::string_view runtime = ReadText(options.runtime, options.runtime_size);
+  if (runtime.size() > kRuntimeBytesMax) return InvalidArgument("runtime: longer than 128 bytes");
+  to->runtime = runtime.empty() ? "" : std::string(runtime) + ", ";
+  to->runtime += "lever " LEVER_VERSION;
   to->concurrency_max = options.concurrency_max;
   if (options.drain_timeout_ns < 0) return InvalidArgument("drain_timeout_ns: negative");
   to->drain_timeout_ns = options.drain_timeout_ns;

@@ -118,6 +118,18 @@ class HeldUpTest : public testing::Test {
   std::thread driver_;
 };
 
+TEST(ServiceOptionsTest, ARuntimeIsOfAtMost128Bytes) {
+  Events events;
+  lever_service_options options = Service::Options();
+  const std::string longer(129, 'x');
+  options.runtime = longer.data();
+  options.runtime_size = longer.size();
+  lever_service* service = nullptr;
+  EXPECT_EQ(lever_service_create(events.get(), &options, &service, nullptr),
+            LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(service, nullptr);
+}
+
 class SmallMailboxTest : public HeldUpTest {
  protected:
   SmallMailboxTest() : HeldUpTest(4) {}

@@ -95,6 +95,7 @@ def test_ps_names_the_running_process(host, hello):
     host.invoke("/hello/sayHello", "Ann")
     (row,) = host.instances("hello")
     assert row["service"] == "hello" and row["version"] == 1 and row["phase"] == "ready"
+    assert row["runtime"].startswith("node 2") and "lever" in row["runtime"]
     with open(f"/proc/{row['pid']}/cmdline", encoding="utf-8") as file:
         assert "service.js" in file.read()
 

@@ -159,7 +159,9 @@ class Service extends EventEmitter {
     native.open();
     this.#token = objects.add(this);
     const { maxConcurrency = 0, drainTimeoutMs = 0, ...rest } = options;
-    const status = addon.serviceCreate(this.#token, { ...rest, maxConcurrency, drainTimeoutMs });
+    const runtime = `node ${process.versions.node}`;
+    const status = addon.serviceCreate(this.#token,
+      { ...rest, runtime, maxConcurrency, drainTimeoutMs });
     if (status === Status.OK) return;
     objects.remove(this.#token);
     throw refusal(status, addon.takeError());

@@ -13,12 +13,12 @@ bool Text(const Napi::Object& options, const char* name, std::string* out) {
   return true;
 }
 
-// serviceCreate(token, {name, env, host, listen, maxConcurrency, drainTimeoutMs}) -> status
+// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs}) -> status
 Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const uint32_t token = info[0].As<Napi::Number>().Uint32Value();
   const auto given = info[1].As<Napi::Object>();
-  std::string name, environment, host, listen;
+  std::string name, environment, host, listen, runtime;
   lever_service_options options{};
   options.size = sizeof(options);
   if (Text(given, "name", &name)) options.name = name.data();
@@ -29,6 +29,8 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   options.host_size = host.size();
   if (Text(given, "listen", &listen)) options.listen = listen.data();
   options.listen_size = listen.size();
+  if (Text(given, "runtime", &runtime)) options.runtime = runtime.data();
+  options.runtime_size = runtime.size();
   options.concurrency_max = given.Get("maxConcurrency").ToNumber().Uint32Value();
   options.drain_timeout_ns =
       static_cast<int64_t>(given.Get("drainTimeoutMs").ToNumber().DoubleValue() * 1e6);
