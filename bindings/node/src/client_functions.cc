@@ -61,24 +61,7 @@ Napi::Value ClientStats(const Napi::CallbackInfo& info) {
 }
 
 // callStart([payload]) -> status; the command's id is that of the call.
-Napi::Value CallStart(const Napi::CallbackInfo& info) {
-  Binding& binding = BindingOf(info);
-  Command& command = binding.command();
-  lever_client* client = binding.Client(command.object);
-  lever_slice payload{};
-  std::vector<lever_metadata> metadata;
-  lever_call_options options;
-  if (client == nullptr || !CallOptionsOf(info, &payload, &metadata, &options)) {
-    return Status(info, binding.Refused(LEVER_INVALID_ARGUMENT, nullptr));
-  }
-  lever_call call = 0;
-  lever_error* error = nullptr;
-  const lever_status status = lever_call_start(client, &options, &call, &error);
-  if (status != LEVER_OK) return Status(info, binding.Refused(status, error));
-  command.set_id(call);
-  binding.Began();
-  return Status(info, LEVER_OK);
-}
+Napi::Value CallStart(const Napi::CallbackInfo& info) { return Start(info, lever_call_start); }
 
 Napi::Value CallCancel(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
@@ -88,6 +71,25 @@ Napi::Value CallCancel(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+Napi::Value Start(const Napi::CallbackInfo& info, StartFunction start) {
+  Binding& binding = BindingOf(info);
+  Command& command = binding.command();
+  lever_client* client = binding.Client(command.object);
+  lever_slice payload{};
+  std::vector<lever_metadata> metadata;
+  lever_call_options options;
+  if (client == nullptr || !CallOptionsOf(info, &payload, &metadata, &options)) {
+    return Status(info, binding.Refused(LEVER_INVALID_ARGUMENT, nullptr));
+  }
+  uint64_t id = 0;
+  lever_error* error = nullptr;
+  const lever_status status = start(client, &options, &id, &error);
+  if (status != LEVER_OK) return Status(info, binding.Refused(status, error));
+  command.set_id(id);
+  binding.Began();
+  return Status(info, LEVER_OK);
+}
 
 void DefineClientFunctions(Napi::Env env, Napi::Object exports, Binding* binding) {
   Define<ClientCreate>(env, exports, "clientCreate", binding);

@@ -51,6 +51,12 @@ bool MetadataOf(const Napi::CallbackInfo& info, std::vector<lever_metadata>* out
 bool CallOptionsOf(const Napi::CallbackInfo& info, lever_slice* payload,
                    std::vector<lever_metadata>* metadata, lever_call_options* out);
 
+// lever_call_start and lever_stream_open, whose ids are both 64 bits.
+using StartFunction = lever_status (*)(lever_client*, const lever_call_options*, uint64_t*,
+                                       lever_error**);
+// Starts what the command asks for, whose id becomes the command's.
+Napi::Value Start(const Napi::CallbackInfo& info, StartFunction start);
+
 }  // namespace lever::node
 
 #endif  // BINDINGS_NODE_SRC_FUNCTIONS_H_

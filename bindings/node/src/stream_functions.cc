@@ -6,24 +6,7 @@ namespace lever::node {
 namespace {
 
 // streamOpen([payload]) -> status; the command's id is that of the stream.
-Napi::Value StreamOpen(const Napi::CallbackInfo& info) {
-  Binding& binding = BindingOf(info);
-  Command& command = binding.command();
-  lever_client* client = binding.Client(command.object);
-  lever_slice payload{};
-  std::vector<lever_metadata> metadata;
-  lever_call_options options;
-  if (client == nullptr || !CallOptionsOf(info, &payload, &metadata, &options)) {
-    return Status(info, binding.Refused(LEVER_INVALID_ARGUMENT, nullptr));
-  }
-  lever_stream stream = 0;
-  lever_error* error = nullptr;
-  const lever_status status = lever_stream_open(client, &options, &stream, &error);
-  if (status != LEVER_OK) return Status(info, binding.Refused(status, error));
-  command.set_id(stream);
-  binding.Began();
-  return Status(info, LEVER_OK);
-}
+Napi::Value StreamOpen(const Napi::CallbackInfo& info) { return Start(info, lever_stream_open); }
 
 using SendFunction = lever_status (*)(lever_queue*, lever_stream, int32_t, const lever_slice*,
                                       size_t);
