@@ -9,8 +9,8 @@
 // The budget is the throttle of gRFC A6 (grpc/proposal, "gRPC Retry Design"): a failure that could be
 // retried takes one token, a success gives kTokensPerSuccess, and there are retries only while more than
 // half of the tokens are left. Outcomes that are not known take none: else one instance that dies under
-// many calls would keep those from being sent again that surely did not run. So retries add at most 10 % to the load of a backend that fails now and then, and all but
-// nothing to one that fails always.
+// many calls would keep those from being sent again that surely did not run. So retries add at most
+// 10 % to the load of a backend that fails now and then, and all but nothing to one that fails always.
 //
 // Pure: no I/O, no clock. RetryBudget is a value for one thread.
 #ifndef LIBLEVER_POLICY_RETRY_H_

@@ -96,7 +96,6 @@ class Relay final : public RoutedCall {
   void ConsumeReply();
 
   void ForwardHeaders(rpc::Stream::End end);
-  // After an attempt that surely did not run.
   // What an instance may have heard of the attempt that failed.
   enum class Sent : uint8_t { kNothing, kRequest };
   // Looks for an instance once more for a call that surely did not run. False: it may not.
