@@ -14,9 +14,9 @@ constexpr uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 // After these there is more to learn than what a short read says: the end, or an error.
 constexpr uint32_t kEndEvents = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 constexpr uint32_t kBrokenEvents = EPOLLHUP | EPOLLERR;
-constexpr uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-// EPOLLHUP and EPOLLERR are always reported.
-constexpr uint32_t kInterestPaused = EPOLLOUT;
+// EPOLLHUP and EPOLLERR are always reported. EPOLLOUT only while the output is blocked: a unix socket
+// would report it each time that its peer has read, and wake its owner for nothing once a call.
+constexpr uint32_t kInterest = EPOLLIN | EPOLLRDHUP;
 
 }  // namespace
 
@@ -38,7 +38,8 @@ StatusOr<std::unique_ptr<Connection>> Connection::Over(Loop* loop,
   LEVER_ASSIGN_OR_RETURN(connection->session_,
                          Session::Open(connection.get(), options, loop->now_ns()));
   Count(GlobalCounters().connections_opened);
-  LEVER_RETURN_IF_ERROR(loop->Watch(connection->socket_->fd(), kInterest, connection.get()));
+  LEVER_RETURN_IF_ERROR(
+      loop->Watch(connection->socket_->fd(), connection->interest_, connection.get()));
   loop->Arm(&connection->live_timer_, DeadlineAfter(loop->now_ns(), kPrefaceTimeoutNs));
   connection->MarkDirty();
   if (!already_read.empty()) {
@@ -57,6 +58,7 @@ Connection::Connection(Loop* loop, std::unique_ptr<ByteStream> socket,
       keepalive_time_ns_(options.keepalive_time_ns),
       keepalive_timeout_ns_(options.keepalive_timeout_ns),
       peer_(PeerName(socket_->fd())),
+      interest_(kInterest),
       last_receive_ns_(loop->now_ns()) {}
 
 Connection::~Connection() {
@@ -309,7 +311,7 @@ void Connection::OnTurnEnd() {
   }
   if (phase_ == Phase::kClosed) return;
   session_->EndTurn();
-  UpdateReading();
+  UpdateInterest();
   PublishCounters();
   if (phase_ == Phase::kOpen && session_->paused() && !output_blocked_) {
     loop_->MarkReady(this, EPOLLOUT);
@@ -338,14 +340,18 @@ void Connection::WriteOut() {
   }
 }
 
-// Stops reading from a peer that does not read us, and goes on when it does.
-void Connection::UpdateReading() {
+// Stops reading from a peer that does not read us, and goes on when it does; asks for EPOLLOUT while
+// there is something that the socket did not take.
+void Connection::UpdateInterest() {
   if (phase_ != Phase::kOpen && phase_ != Phase::kLingering) return;
   const bool stalled = session_->out().bytes() > kConnectionOutBytesStalled;
-  if (stalled == input_paused_) return;
+  if (stalled && !input_paused_) Count(GlobalCounters().limit_output_stalled);
   input_paused_ = stalled;
-  if (stalled) Count(GlobalCounters().limit_output_stalled);
-  const Status status = loop_->Rewatch(this, stalled ? kInterestPaused : kInterest);
+  const uint32_t wanted =
+      (stalled ? 0 : kInterest) | (stalled || output_blocked_ ? uint32_t{EPOLLOUT} : 0);
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  const Status status = loop_->Rewatch(this, wanted);
   if (!status.ok()) EndAs(status);
 }
 

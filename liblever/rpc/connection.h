@@ -284,7 +284,7 @@ class Connection final : public IoSource, public TurnEnd {
   void Receive(std::span<const uint8_t> bytes, Buffer* owner);
   void OnInputEnd(int error);
   void WriteOut();
-  void UpdateReading();
+  void UpdateInterest();
   void PublishCounters();
   // Calls the handlers for what was recorded. False: the connection has been destroyed.
   bool Dispatch();
@@ -317,6 +317,7 @@ class Connection final : public IoSource, public TurnEnd {
   bool shut_down_ = false;       // no more output will follow
   bool output_blocked_ = false;  // the socket takes nothing before its next EPOLLOUT
   bool input_paused_ = false;
+  uint32_t interest_;  // what the loop watches the socket for
   bool keepalive_pending_ = false;  // a PING was sent at keepalive_sent_ns_
   bool dispatching_ = false;
   bool* destroyed_ = nullptr;  // set while handlers run

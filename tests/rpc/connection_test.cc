@@ -1,4 +1,6 @@
 // Requests and responses, windows and resets, between two connections of ours.
+#include <poll.h>
+
 #include <thread>
 
 #include "tests/rpc/connection_fixture.h"
@@ -411,6 +413,19 @@ TEST(ConnectionThreadsTest, TwoLoopsOnTwoThreadsEcho) {
   ASSERT_TRUE(loop->TryEnter());
   client.connection.reset();
   loop->Leave();
+}
+
+TEST_F(ConnectionTest, APeerThatReadsWakesNobody) {
+  auto pair = SocketPair(SOCK_STREAM);
+  ASSERT_TRUE(pair.ok());
+  OpenServer(std::move(pair->first));
+  Settle();
+  RawPeer peer(std::move(pair->second));
+  // The server's SETTINGS are read: room in its socket, which it has no use for.
+  peer.Read();
+  ASSERT_FALSE(peer.seen.empty());
+  pollfd ready{.fd = loop->fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&ready, 1, 0), 0);
 }
 
 }  // namespace
