@@ -1,0 +1,76 @@
+"""The stacks of the interoperability matrix: how each one's programs are started, and what they lack.
+
+A stack is one implementation of gRPC with a `client` and a `server` program. All of them have the flags of
+the grpc-go programs:
+
+    server --port=N [--use_tls=true --tls_cert_file=F --tls_key_file=F]
+    client --server_host=127.0.0.1 --server_port=N --test_case=NAME
+           [--use_tls=true --use_test_ca=true --ca_file=F --server_host_override=foo.test.google.fr]
+
+A server listens on the loopback at least, prints what it likes, and ends by SIGTERM. A client ends with 0 if
+the case passed, and else says on standard error in one line what failed.
+
+A client that sets `takes_lists` takes several cases in one run (`--test_case=a,b,c`), all of which it runs, and
+prints a line for each on standard output: `case NAME: ok`, or `case NAME: FAILED why`. That saves the start of
+the program for each case. Such a client bounds each case in time by itself (10 s).
+
+What a stack's program cannot do is in `client_lacks` and `server_lacks`: the case and the reason. Such a cell is
+not run, not counted as passed, and named in the table that `matrix.py` prints.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("LEVER_BUILD_DIR", "build/release")
+HERE = pathlib.Path(__file__).resolve().parent
+PYTHON = str(ROOT / ".deps" / "venv" / "bin" / "python")
+BIN = ROOT / ".deps" / "bin"
+
+# As gRPC's doc/interop-test-descriptions.md describes them.
+CASES = [
+    "empty_unary", "large_unary", "client_compressed_unary", "server_compressed_unary",
+    "client_streaming", "client_compressed_streaming", "server_streaming",
+    "server_compressed_streaming", "ping_pong", "empty_stream", "custom_metadata",
+    "status_code_and_message", "special_status_message", "unimplemented_method",
+    "unimplemented_service", "cancel_after_begin", "cancel_after_first_response",
+    "timeout_on_sleeping_server", "rpc_soak",
+]
+COMPRESSED = [case for case in CASES if "compressed" in case]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    name: str
+    client: list  # the command, to which the flags are appended; empty: it has none
+    server: list
+    takes_lists: bool = False
+    client_lacks: dict = dataclasses.field(default_factory=dict)  # case: reason
+    server_lacks: dict = dataclasses.field(default_factory=dict)
+    environment: dict = dataclasses.field(default_factory=dict)  # added to that of both programs
+
+
+def each(cases, reason):
+    return {case: reason for case in cases}
+
+
+LEVER = Stack(
+    name="lever",
+    client=[str(BUILD / "tests" / "lever-interop-client")],
+    server=[str(BUILD / "tests" / "lever-interop-server")],
+    takes_lists=True,
+)
+
+# The programs of the Go module google.golang.org/grpc, as they are published.
+GRPC_GO = Stack(
+    name="grpc-go",
+    client=[str(BIN / "grpc-go-interop-client")],
+    server=[str(BIN / "grpc-go-interop-server")],
+    client_lacks=each(COMPRESSED, "the published grpc-go client has none of the compressed cases"),
+    server_lacks=each(COMPRESSED, "the published grpc-go server ignores expect_compressed and "
+                                  "response_compressed"),
+)
+
+# Those that are tried against Lever, each in both roles.
+PEERS = [GRPC_GO]
