@@ -119,12 +119,18 @@ bool Session::Ended() const {
 // ---- In ----
 
 Status Session::Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns) {
+  // nghttp2 has stopped in the middle of the input, and only says goodbye now.
+  if (limit_failed_) return Status::Ok();
   now_ns_ = now_ns;
   receiving_ = owner;
   received_data_bytes_ = 0;
   sums_.bytes_received += bytes.size();
   const ssize_t result = nghttp2_session_mem_recv(h2_, bytes.data(), bytes.size());
   receiving_ = nullptr;
+  if (limit_failed_) {
+    nghttp2_session_terminate_session(h2_, NGHTTP2_ENHANCE_YOUR_CALM);
+    return Status::Ok();
+  }
   if (result < 0) return Fail(result);
   if (received_data_bytes_ > 0) {
     const int consumed = nghttp2_session_consume_connection(h2_, received_data_bytes_);

@@ -154,6 +154,8 @@ class Session {
   void SpendControlFrame();
   void SpendReset();
   void FailLimit(std::atomic<uint64_t>* counter, std::string_view what);
+  // What a callback of Receive() answers nghttp2: to stop where it is, once a limit was hit.
+  int Verdict() const;
 
   // ---- What nghttp2 calls; see session_callbacks.cc ----
   void OnBeginFrame(const nghttp2_frame_hd& frame);

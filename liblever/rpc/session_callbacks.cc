@@ -51,7 +51,7 @@ nghttp2_session_callbacks* SessionCallbacks::Make() {
   nghttp2_session_callbacks_set_on_begin_frame_callback(
       table, [](nghttp2_session*, const nghttp2_frame_hd* frame, void* self) {
         Self(self)->OnBeginFrame(*frame);
-        return 0;
+        return Self(self)->Verdict();
       });
   nghttp2_session_callbacks_set_on_begin_headers_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
@@ -65,7 +65,7 @@ nghttp2_session_callbacks* SessionCallbacks::Make() {
   nghttp2_session_callbacks_set_on_frame_recv_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
         Self(self)->OnFrame(frame);
-        return 0;
+        return Self(self)->Verdict();
       });
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
       table, [](nghttp2_session*, uint8_t, int32_t stream_id, const uint8_t* data, size_t size,
@@ -81,7 +81,7 @@ nghttp2_session_callbacks* SessionCallbacks::Make() {
   nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, int error, void* self) {
         Self(self)->OnInvalidFrame(frame, error);
-        return 0;
+        return Self(self)->Verdict();
       });
   nghttp2_session_callbacks_set_before_frame_send_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
@@ -161,7 +161,7 @@ int Session::OnHeader(const nghttp2_frame* frame, std::string_view name, std::st
     nghttp2_submit_rst_stream(h2_, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                               NGHTTP2_ENHANCE_YOUR_CALM);
     SpendReset();
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return limit_failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
   list.Add(name, value,
            (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 ? Indexing::kNever : Indexing::kAllowed);
@@ -298,14 +298,16 @@ void Session::SpendReset() {
   FailLimit(&GlobalCounters().limit_resets, "too many resets");
 }
 
+// The session is terminated after nghttp2 has returned: from inside of it, some frames that follow in the
+// same input would fail an assertion of its (version 1.52).
 void Session::FailLimit(std::atomic<uint64_t>* counter, std::string_view what) {
-  // nghttp2 may go on to the end of what it was given.
   if (limit_failed_) return;
   limit_failed_ = true;
   Count(*counter);
   failure_ = what;
-  nghttp2_session_terminate_session(h2_, NGHTTP2_ENHANCE_YOUR_CALM);
 }
+
+int Session::Verdict() const { return limit_failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0; }
 
 // ---- What goes out ----
 

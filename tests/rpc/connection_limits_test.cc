@@ -121,6 +121,19 @@ TEST_F(ConnectionLimitsTest, FramesWithoutContentEndTheConnection) {
   }
 }
 
+// In one read the limit is hit, and a malformed frame follows: nghttp2, told from its callback to end the
+// session, went on and failed an assertion, and the process was gone.
+TEST_F(ConnectionLimitsTest, AMalformedFrameBehindTheLimitEndsTheConnectionOnly) {
+  const uint64_t before = Value(GlobalCounters().limit_control_frames);
+  std::string input = Frame(kFrameHeaders, kFlagEndHeaders, 1, kRequestBlock);
+  for (size_t i = 0; i < 2 * kControlFramesBurst; ++i) input += Frame(kFrameData, 0, 1);
+  input += Frame(kFramePriority, 0, 13, "x");
+  FloodServer([&](uint32_t) { return input; }, 2);
+  EXPECT_EQ(server.closed, 1);
+  EXPECT_EQ(server.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(Value(GlobalCounters().limit_control_frames), before + 1);
+}
+
 TEST_F(ConnectionLimitsTest, FramesThatComeWithWorkAreFree) {
   OpenBoth();
   Echo(&server);
