@@ -39,7 +39,10 @@ build_packages=(
   libsodium-dev libsqlite3-dev libarchive-dev nlohmann-json3-dev libcli11-dev
   libprotobuf-dev protobuf-compiler
 )
-test_packages=(curl libgtest-dev libgmock-dev librapidcheck-dev procps iproute2 strace git)
+test_packages=(
+  curl libgtest-dev libgmock-dev librapidcheck-dev procps iproute2 strace git
+  openssl libgrpc++-dev protobuf-compiler-grpc
+)
 long_packages=(clang-16 libclang-rt-16-dev valgrind)
 
 wanted=("${build_packages[@]}")
@@ -88,13 +91,12 @@ if [ ! -f .deps/msgpack-cxx/usr/include/msgpack.hpp ]; then
 fi
 
 # What follows is independent of each other, and mostly waits for the network.
-node_packages() {
-  local installed=bindings/node/node_modules/.package-lock.json
-  [ ! -f bindings/node/package-lock.json ] && return
-  [ "$installed" -nt bindings/node/package-lock.json ] && return
-  say "installing the Node package's own needs below bindings/node/node_modules"
-  (cd bindings/node && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error)
+npm_install() {
+  [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] || return 0
+  say "installing npm packages below $1/node_modules"
+  (cd "$1" && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error)
 }
+node_packages() { npm_install bindings/node; }
 
 # Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
 python_packages() {
@@ -104,6 +106,7 @@ python_packages() {
   python3 -m venv .deps/venv
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"
 }
+grpc_js() { npm_install tests/interop/grpc-js; }
 go_programs() {
   [ ! -x .deps/bin/grpcurl ] || return 0
   say "building the Go program grpcurl below .deps/bin"
@@ -115,7 +118,7 @@ go_programs() {
 }
 
 steps=(node_packages)
-[ "$stage" = build ] || steps+=(python_packages go_programs)
+[ "$stage" = build ] || steps+=(python_packages grpc_js go_programs)
 pids=()
 for step in "${steps[@]}"; do
   "$step" &

@@ -72,5 +72,29 @@ GRPC_GO = Stack(
                                   "response_compressed"),
 )
 
+# Debian's gRPC C++ 1.51; the programs are ours (grpc-cpp/service.h says why), as with the two stacks below.
+GRPC_CPP = Stack(
+    name="grpc-cpp",
+    client=[str(BUILD / "interop" / "grpc-cpp-interop-client")],
+    server=[str(BUILD / "interop" / "grpc-cpp-interop-server")],
+    takes_lists=True,
+)
+
+GRPC_JS = Stack(
+    name="grpc-js",
+    client=["node", str(HERE / "grpc-js" / "client.js")],
+    server=["node", str(HERE / "grpc-js" / "server.js")],
+    takes_lists=True,
+    server_lacks=each([case for case in COMPRESSED if case.startswith("server_")],
+                      "a grpc-js server cannot compress what it sends"),
+)
+
+GRPCIO = Stack(
+    name="grpcio",
+    client=[PYTHON, str(HERE / "grpcio" / "client.py")],
+    server=[PYTHON, str(HERE / "grpcio" / "server.py")],
+    takes_lists=True,
+)
+
 # Those that are tried against Lever, each in both roles.
-PEERS = [GRPC_GO]
+PEERS = [GRPC_GO, GRPC_CPP, GRPC_JS, GRPCIO]
