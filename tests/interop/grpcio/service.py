@@ -1,12 +1,13 @@
 """What the client and the server on grpcio share: the service's types, methods and flags.
 
-The packages of grpcio (grpcio, grpcio-tools) contain no interop programs: gRPC's repository has some
-in Python, but they are not published, and they leave out the compression cases. Hence these programs,
-written from the published case descriptions.
+The packages of grpcio (grpcio, grpcio-tools) contain no interop programs: gRPC's repository has
+some in Python, but they are not published, and they leave out the compression cases. Hence these
+programs, written from the published case descriptions.
 
-grpcio shows no program whether a message came compressed. The channel argument that leaves inflating
-to the program does: then a compressed message arrives as gzip's bytes, which begin with 1f 8b, and
-no message of the service begins with 1f (field 3 with a wire type that does not exist).
+grpcio shows no program whether a message came compressed. The channel argument that leaves
+inflating to the program does: then a compressed message arrives as gzip's bytes, which begin with
+1f 8b, and no message of the service begins with 1f (field 3 with a wire type that does not
+exist).
 """
 import argparse
 import gzip
