@@ -34,6 +34,13 @@ if(LEVER_SANITIZE)
   add_link_options(-fsanitize=${LEVER_SANITIZE})
 endif()
 
+# The preset `fuzz`: all code tells libFuzzer which of it has run (tests/fuzz).
+option(LEVER_FUZZ "Build for libFuzzer, with clang" OFF)
+if(LEVER_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+  add_compile_definitions(LEVER_DEBUG=1 _GLIBCXX_ASSERTIONS=1)
+endif()
+
 find_program(LEVER_CCACHE ccache)
 if(LEVER_CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${LEVER_CCACHE})

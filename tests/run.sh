@@ -2,7 +2,8 @@
 # Builds everything and runs every test in every language. Ends with `N passed, N failed`.
 #
 #   tests/run.sh           what every change is checked with
-#   tests/run.sh --long    that under the address, undefined and thread sanitizers too
+#   tests/run.sh --long    that under the address, undefined and thread sanitizers too, and fuzzing:
+#                          LEVER_FUZZ_SECONDS (120) for each target of tests/fuzz
 #
 # Installs what is missing first (cmake/setup.sh says what).
 set -euo pipefail
@@ -67,12 +68,24 @@ run_e2e() {
   junit e2e "$report"
 }
 
+# Each fuzz target for a while, from its corpus on.
+run_fuzz() {
+  local report=$PWD/build/fuzz/fuzz.xml
+  printf '\n== fuzzing\n'
+  cmake --preset fuzz >/dev/null
+  cmake --build --preset fuzz
+  rm -f "$report"
+  python3 tests/fuzz/fuzz.py run --report "$report" || true
+  junit fuzz "$report"
+}
+
 started=$SECONDS
 run_preset release
 run_e2e
 if [ -n "$long" ]; then
   run_preset asan
   run_preset tsan
+  run_fuzz
 fi
 
 printf '\ntook %d s\n' $((SECONDS - started))

@@ -1,0 +1,38 @@
+#include "tests/fuzz/allocations.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEVER_FUZZ_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define LEVER_FUZZ_ASAN 1
+#endif
+
+#ifdef LEVER_FUZZ_ASAN
+#include <sanitizer/allocator_interface.h>
+#else
+#include "tests/value/counted_allocations.h"
+#endif
+
+namespace lever::fuzz {
+
+#ifdef LEVER_FUZZ_ASAN
+namespace {
+
+thread_local size_t allocated_bytes = 0;
+
+void OnAllocation(const volatile void*, size_t size) { allocated_bytes += size; }
+void OnFree(const volatile void*) {}
+
+const int hooks_installed = __sanitizer_install_malloc_and_free_hooks(OnAllocation, OnFree);
+
+}  // namespace
+
+size_t AllocatedBytes() { return hooks_installed > 0 ? allocated_bytes : 0; }
+size_t LiveBytes() { return __sanitizer_get_current_allocated_bytes(); }
+#else
+size_t AllocatedBytes() { return ::lever::AllocatedBytes(); }
+size_t LiveBytes() { return 0; }
+#endif
+
+}  // namespace lever::fuzz
