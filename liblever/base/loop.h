@@ -39,6 +39,7 @@
 #include <memory>
 #include <utility>
 
+#include "liblever/base/block_pool.h"
 #include "liblever/base/clock.h"
 #include "liblever/base/drive_word.h"
 #include "liblever/base/fd.h"
@@ -205,6 +206,8 @@ class Loop {
   void Arm(Timer* timer, int64_t deadline_ns);
   void Disarm(Timer* timer);
   void AtTurnEnd(TurnEnd* item);
+  // For what lives and dies on this loop.
+  BlockPool& blocks() { return blocks_; }
   // Runs every OnTurnEnd() that is due now, without waiting for the end of the turn.
   void Flush();
 
@@ -272,6 +275,7 @@ class Loop {
   SourceList ready_;
   TurnEndList dirty_;
   TimerHeap timers_;
+  BlockPool blocks_;
   epoll_event events_[kEventsPerTurn + kInternalEvents];
 };
 

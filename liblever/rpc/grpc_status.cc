@@ -33,6 +33,7 @@ std::optional<int> ParseNumber(std::string_view text) {
 
 ContentKind ClassifyContentType(std::string_view content_type) {
   constexpr std::string_view kGrpc = "application/grpc";
+  if (content_type == kGrpc) return ContentKind::kGrpc;
   std::string_view type = content_type.substr(0, content_type.find(';'));
   while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
   if (!EqualsIgnoringCase(type.substr(0, kGrpc.size()), kGrpc)) return ContentKind::kOther;

@@ -1,14 +1,15 @@
 // A list of header fields, as HTTP/2 carries them: lower-case names, bytes as values, order kept.
 //
-// The text lies in one growing string, the fields are offsets into it: a warm list is filled
-// without an allocation. Views that it gives are valid until the list is changed. Not thread-safe.
+// The text lies in one growing buffer, the fields are offsets into it: a warm list is filled
+// without an allocation. Views that it gives are valid until the list is changed, and so are no
+// arguments for Add() of the same list. Not thread-safe.
 #ifndef LIBLEVER_RPC_HEADERS_H_
 #define LIBLEVER_RPC_HEADERS_H_
 
 #include <boost/container/small_vector.hpp>
+#include <boost/container/vector.hpp>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace lever::rpc {
@@ -35,9 +36,8 @@ class HeaderList {
   bool empty() const { return fields_.empty(); }
   HeaderView operator[](size_t index) const {
     const Field& field = fields_[index];
-    const std::string_view text(text_);
-    return {text.substr(field.begin, field.name_size),
-            text.substr(field.begin + field.name_size, field.value_size), field.indexing};
+    const char* const name = text_.data() + field.begin;
+    return {{name, field.name_size}, {name + field.name_size, field.value_size}, field.indexing};
   }
   // The first field of that name.
   std::optional<std::string_view> Find(std::string_view name) const;
@@ -51,7 +51,7 @@ class HeaderList {
     uint32_t value_size;
     Indexing indexing;
   };
-  std::string text_;
+  boost::container::vector<char> text_;
   boost::container::small_vector<Field, 8> fields_;
 };
 

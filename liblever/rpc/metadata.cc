@@ -1,6 +1,7 @@
 #include "liblever/rpc/metadata.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -14,15 +15,15 @@ namespace {
 constexpr std::string_view kBinarySuffix = "-bin";
 constexpr std::string_view kUserAgent = "user-agent";
 
-constexpr std::string_view kReservedNames[] = {
-    "connection", "content-length",    "content-type",
-    "host",       "keep-alive",        "proxy-connection",
-    "te",         "transfer-encoding", "upgrade",
-    kUserAgent,   kExecutedTrailer};
+constexpr std::array<bool, 256> kNameCharacters = [] {
+  std::array<bool, 256> is_name{};
+  for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyz0123456789-_.")) {
+    is_name[static_cast<uint8_t>(c)] = true;
+  }
+  return is_name;
+}();
 
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-}
+bool IsNameCharacter(char c) { return kNameCharacters[static_cast<uint8_t>(c)]; }
 
 bool IsValidName(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), IsNameCharacter);
@@ -76,8 +77,28 @@ Status ReadBinary(const HeaderView& field, HeaderList* metadata) {
 
 bool IsReservedHeader(std::string_view name) {
   if (name.starts_with(':') || name.starts_with("grpc-")) return true;
-  return std::find(std::begin(kReservedNames), std::end(kReservedNames), name) !=
-         std::end(kReservedNames);
+  // Asked for each field of each call: the length decides nearly always.
+  switch (name.size()) {
+    case 2:
+      return name == "te";
+    case 4:
+      return name == "host";
+    case 7:
+      return name == "upgrade";
+    case 10:
+      return name == "connection" || name == "keep-alive" || name == kUserAgent;
+    case 12:
+      return name == "content-type";
+    case 14:
+      static_assert(kExecutedTrailer.size() == 14);
+      return name == "content-length" || name == kExecutedTrailer;
+    case 16:
+      return name == "proxy-connection";
+    case 17:
+      return name == "transfer-encoding";
+    default:
+      return false;
+  }
 }
 
 Status CheckMetadata(std::string_view name, std::string_view value) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
+#include <cstring>
 
 #include "liblever/rpc/counters.h"
 #include "liblever/rpc/session_callbacks.h"
@@ -47,6 +48,24 @@ class FieldArray {
   boost::container::small_vector<nghttp2_nv, 24> fields_;
 };
 
+// nghttp2's memory, out of a loop's pool.
+nghttp2_mem MemoryOf(BlockPool* blocks) {
+  static constexpr auto kPool = [](void* self) { return static_cast<BlockPool*>(self); };
+  return {
+      .mem_user_data = blocks,
+      .malloc = [](size_t size, void* self) { return kPool(self)->Allocate(size); },
+      .free = [](void* block, void* self) { kPool(self)->Release(block); },
+      .calloc = [](size_t count, size_t size, void* self) -> void* {
+        if (size != 0 && count > SIZE_MAX / size) return nullptr;
+        void* const block = kPool(self)->Allocate(count * size);
+        return block == nullptr ? nullptr : std::memset(block, 0, count * size);
+      },
+      .realloc = [](void* block, size_t size, void* self) {
+        return kPool(self)->Resize(block, size);
+      },
+  };
+}
+
 }  // namespace
 
 // ---- Life ----
@@ -68,8 +87,9 @@ Session::Session(Connection* connection, const ConnectionOptions& options, int64
 
 Status Session::Init() {
   const auto make =
-      role_ == Role::kClient ? nghttp2_session_client_new2 : nghttp2_session_server_new2;
-  if (make(&h2_, SessionCallbacks::Get(), this, SessionCallbacks::Options()) != 0) {
+      role_ == Role::kClient ? nghttp2_session_client_new3 : nghttp2_session_server_new3;
+  nghttp2_mem memory = MemoryOf(&connection_->loop().blocks());
+  if (make(&h2_, SessionCallbacks::Get(), this, SessionCallbacks::Options(), &memory) != 0) {
     return ResourceExhausted("no memory for an HTTP/2 session");
   }
   boost::container::small_vector<nghttp2_settings_entry, 6> settings = {
