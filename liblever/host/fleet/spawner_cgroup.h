@@ -29,11 +29,11 @@ namespace lever::fleet {
 // The groups of one instance. Default-constructed: none.
 class Cgroup {
  public:
-  bool tracks() const { return v2_directory_.get() >= 0 || v1_procs_.get() >= 0; }
+  bool tracks() const { return v2_directory_.get() >= 0 || v1_tasks_.get() >= 0; }
   // For the child's birth: -1 where there is none.
   int v2_directory_fd() const { return v2_directory_.get(); }
   int v2_procs_fd() const { return v2_procs_.get(); }
-  int v1_procs_fd() const { return v1_procs_.get(); }
+  int v1_tasks_fd() const { return v1_tasks_.get(); }
 
   // SIGKILL to every process in it; those that fork meanwhile are caught by the next call.
   void Kill() const;
@@ -46,7 +46,7 @@ class Cgroup {
   friend class CgroupRoot;
   UniqueFd v2_directory_;
   UniqueFd v2_procs_;
-  UniqueFd v1_procs_;
+  UniqueFd v1_tasks_;
   std::string v2_path_;
   std::string v1_path_;
   bool limits_ = false;

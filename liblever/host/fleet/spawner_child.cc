@@ -141,7 +141,7 @@ int ExecInPath(const ChildPlan& plan) {
 [[noreturn]] void RunChild(const ChildPlan& plan) {
   if (setsid() < 0) Fail(plan.error_fd, SpawnStage::kSession, errno);
   ResetSignals();
-  for (int fd : plan.cgroup_procs_fds) {
+  for (int fd : plan.cgroup_entry_fds) {
     if (fd >= 0 && !WriteText(fd, "0", 1)) Fail(plan.error_fd, SpawnStage::kCgroup, errno);
   }
   SetOomScore(plan.oom_score_adj);
@@ -182,7 +182,7 @@ pid_t CloneChild(ChildPlan plan, int cgroup_v2_fd, int cgroup_v2_procs_fd, int* 
   }
   // Older kernels, and sandboxes that know no clone3.
   if (errno != ENOSYS && errno != EPERM && errno != EINVAL) return -1;
-  plan.cgroup_procs_fds[1] = cgroup_v2_procs_fd;
+  plan.cgroup_entry_fds[1] = cgroup_v2_procs_fd;
   pid = fork();
   if (pid == 0) RunChild(plan);
   if (pid > 0) {

@@ -31,8 +31,8 @@ struct ChildPlan {
   int attach_fd = -1;
   int introduction_fd = -1;
   int error_fd = -1;
-  // The cgroup.procs files of the groups to enter; -1: none.
-  int cgroup_procs_fds[2] = {-1, -1};
+  // Where the child writes itself into its groups: `tasks` of v1, cgroup.procs of v2; -1: none.
+  int cgroup_entry_fds[2] = {-1, -1};
   pid_t parent = 0;
   uint32_t uid = 0;
   uint32_t gid = 0;

@@ -79,7 +79,7 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
     plan.introduction_fd = fds[3].get();
   }
   plan.error_fd = error_writer.get();
-  plan.cgroup_procs_fds[0] = instance->group.v1_procs_fd();
+  plan.cgroup_entry_fds[0] = instance->group.v1_tasks_fd();
   plan.parent = getpid();
   plan.uid = message.uid;
   plan.gid = message.gid;
