@@ -65,6 +65,11 @@ endif()
 add_library(lever_nghttp2 INTERFACE)
 target_link_libraries(lever_nghttp2 INTERFACE ${LEVER_NGHTTP2_COPY})
 
+# The same for zlib, whose archive goes into a shared library as it is.
+find_library(LEVER_ZLIB_ARCHIVE NAMES libz.a REQUIRED)
+add_library(lever_zlib INTERFACE)
+target_link_libraries(lever_zlib INTERFACE ${LEVER_ZLIB_ARCHIVE})
+
 # msgpack-cxx is header-only. Debian's package cannot be installed beside Boost 1.81, so the set-up
 # script unpacks it below .deps/.
 find_path(LEVER_MSGPACK_INCLUDE msgpack.hpp
@@ -109,7 +114,7 @@ function(lever_shared_library target)
       -Wl,--whole-archive $<TARGET_FILE:lever_${folder}> -Wl,--no-whole-archive lever_${folder})
   endforeach()
   target_link_options(${target} PRIVATE
-    -Wl,-Bsymbolic -Wl,--exclude-libs,liblever_nghttp2.a
+    -Wl,-Bsymbolic -Wl,--exclude-libs,liblever_nghttp2.a:libz.a
     -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/lever.map)
   if(NOT LEVER_SANITIZE)  # whose symbols are those of the program
     target_link_options(${target} PRIVATE -Wl,-z,defs)

@@ -82,6 +82,7 @@ void CallImpl::Recycle() {
   phase_ = Phase::kFree;
   deliver_due_ = headers_held_ = headers_sent_ = send_closed_ = wrote_message_ = false;
   writable_owed_ = message_delivered_ = never_written_ = peer_ended_ = peer_end_told_ = false;
+  compression_ = peer_compression_ = Compression::kIdentity;
   handler_ = nullptr;
   owner_ = nullptr;
   tag_.reset();
@@ -129,6 +130,14 @@ void CallImpl::Deliver() {
     if (stream_ != nullptr && consumed > 0) stream_->Consume(consumed);
     if (!whole.ok()) broken = std::move(whole).status();
     if (!broken.ok() || !*whole) break;
+    if (reader_.compressed()) {
+      StatusOr<SliceList> inflated = InflateGzip(message, reader_.message_bytes_max());
+      if (!inflated.ok()) {
+        broken = std::move(inflated).status();
+        break;
+      }
+      message = std::move(inflated).value();
+    }
     --credit_;
     message_delivered_ = true;
     if (handler_ != nullptr) handler_->OnMessage(*this, std::move(message));
@@ -165,17 +174,32 @@ void CallImpl::OnTurnEnd() {
   reader_.Compact();
 }
 
+void CallImpl::SetPeerCompression(Compression compression) {
+  if (compression == Compression::kIdentity) return;
+  peer_compression_ = compression;
+  reader_.AllowCompressed();
+}
+
 // ---- Writing ----
 
-void CallImpl::Write(SliceList message) {
+Compression CallImpl::CompressMessage(SliceList* message) const {
+  SliceList compressed = DeflateGzip(*message);
+  if (TotalSize(compressed) >= TotalSize(*message)) return Compression::kIdentity;
+  *message = std::move(compressed);
+  return compression_;
+}
+
+void CallImpl::Write(SliceList message, Compress compress) {
   const bool open = phase_ == Phase::kOpen && stream_ != nullptr;
   if (send_closed_ || !(open || phase_ == Phase::kWaiting)) return;
+  Compression as = Compression::kIdentity;
+  if (compression_ != as && compress == Compress::kAsTheCall) as = CompressMessage(&message);
   const size_t bytes = TotalSize(message);
   if (bytes > UINT32_MAX) {
     return Cancel(ResourceExhausted("a message of " + std::to_string(bytes) +
                                     " bytes does not fit into gRPC's 32 bits"));
   }
-  Slice prefix = prefixes_.Prefix(bytes);
+  Slice prefix = prefixes_.Prefix(bytes, as);
   wrote_message_ = true;
   if (!open) {
     waiting_.push_back(std::move(prefix));
@@ -297,7 +321,16 @@ void Call::set_message_bytes_max(size_t bytes) {
 }
 void Call::Read(uint64_t messages) { CallImpl::From(*this).Read(messages); }
 void Call::SendHeaders(const HeaderList* metadata) { CallImpl::From(*this).SendHeaders(metadata); }
-void Call::Write(SliceList message) { CallImpl::From(*this).Write(std::move(message)); }
+void Call::Write(SliceList message, Compress compress) {
+  CallImpl::From(*this).Write(std::move(message), compress);
+}
+Compression Call::peer_compression() const { return CallImpl::From(*this).peer_compression(); }
+bool Call::message_was_compressed() const {
+  return CallImpl::From(*this).message_was_compressed();
+}
+void Call::set_compression(Compression compression) {
+  CallImpl::From(*this).set_compression(compression);
+}
 size_t Call::queued_bytes() const { return CallImpl::From(*this).queued_bytes(); }
 void Call::WantWritable() { CallImpl::From(*this).WantWritable(); }
 bool Call::Writable() const { return queued_bytes() < kStreamQueuedBytesMax; }

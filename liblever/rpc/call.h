@@ -12,6 +12,7 @@
 //     seen anything of it.
 //  4. Reaching the deadline ends a client's call with DEADLINE_EXCEEDED and cancels the stream; on
 //     a server it only cancels the stream (OnEnd with DEADLINE_EXCEEDED).
+//  5. Handlers get messages inflated, and at most the maximum message size of each.
 #ifndef LIBLEVER_RPC_CALL_H_
 #define LIBLEVER_RPC_CALL_H_
 
@@ -21,6 +22,7 @@
 
 #include "liblever/base/slice.h"
 #include "liblever/base/status.h"
+#include "liblever/rpc/compression.h"
 #include "liblever/rpc/headers.h"
 #include "liblever/rpc/limits.h"
 
@@ -65,7 +67,12 @@ struct CallOptions {
   const HeaderList* metadata = nullptr;  // "-bin" values are raw here and base64 on the wire
   size_t message_bytes_max = kMessageBytesMax;
   uint64_t initial_credit_messages = 0;  // as a Read() before the first byte
+  // How the call's messages are sent; each Write() may say no. Compressed ones are received always.
+  Compression compression = Compression::kIdentity;
 };
+
+// Of one message: as the call's compression says, or as it is.
+enum class Compress : uint8_t { kAsTheCall, kNo };
 
 class Call {
  public:
@@ -86,12 +93,21 @@ class Call {
   // Server, before the first Read(): the largest message that is taken, kMessageBytesMax else.
   void set_message_bytes_max(size_t bytes);
 
+  // How the peer's messages may be compressed (grpc-encoding); on a client from OnHeaders() on.
+  Compression peer_compression() const;
+  // Inside OnMessage(): whether the message came compressed.
+  bool message_was_compressed() const;
+  // Server, before anything is sent: how messages are sent from here on, if the client accepts it;
+  // as they are otherwise.
+  void set_compression(Compression compression);
+
   // Credit for `messages` more messages.
   void Read(uint64_t messages);
   // Server: initial metadata; sent empty by the first Write() otherwise.
   void SendHeaders(const HeaderList* metadata = nullptr);
-  // Queues one message. The slices are shared until written.
-  void Write(SliceList message);
+  // Queues one message. The slices are shared until written. A message that does not get smaller by
+  // compression is sent as it is.
+  void Write(SliceList message, Compress compress = Compress::kAsTheCall);
   size_t queued_bytes() const;
   bool Writable() const;
   // OnWritable() is owed, also if the maximum was not reached. To be called while at least

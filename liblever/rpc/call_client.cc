@@ -39,6 +39,11 @@ void CallImpl::BuildRequest(const CallOptions& options) {
   outgoing_.Add("te", "trailers");
   outgoing_.Add("content-type", "application/grpc");
   outgoing_.Add("user-agent", "lever/" LEVER_VERSION);
+  outgoing_.Add(kAcceptEncodingHeader, kAcceptedEncodings);
+  compression_ = options.compression;
+  if (compression_ != Compression::kIdentity) {
+    outgoing_.Add(kEncodingHeader, CompressionName(compression_));
+  }
   if (options.metadata != nullptr) AppendMetadata(*options.metadata, &outgoing_);
 }
 
@@ -95,6 +100,9 @@ void CallImpl::OnHeaders(Stream& stream) {
 void CallImpl::ShowHeaders() {
   Status read = ReadMetadata(stream_->headers(), &headers_);
   if (!read.ok()) return Fail(Internal(read.message()));
+  // One that we do not know matters only to a message that comes compressed, which fails then.
+  const std::string_view encoding = stream_->headers().Find(kEncodingHeader).value_or("");
+  SetPeerCompression(CompressionFromName(encoding).value_or(Compression::kIdentity));
   if (handler_ != nullptr) handler_->OnHeaders(*this);
 }
 

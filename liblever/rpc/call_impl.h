@@ -80,7 +80,7 @@ class CallImpl final : public Call,
   // What Call's functions do.
   void Read(uint64_t messages);
   void SendHeaders(const HeaderList* metadata);
-  void Write(SliceList message);
+  void Write(SliceList message, Compress compress);
   void CloseSend();
   void Finish(const Status& status, const HeaderList* trailers);
   void Cancel(const Status& status);
@@ -91,6 +91,9 @@ class CallImpl final : public Call,
   int64_t call_deadline_ns() const { return deadline_ns_; }
   void set_handler(CallHandler* handler) { handler_ = handler; }
   void set_message_bytes_max(size_t bytes) { reader_.set_message_bytes_max(bytes); }
+  Compression peer_compression() const { return peer_compression_; }
+  bool message_was_compressed() const { return reader_.compressed(); }
+  void set_compression(Compression compression);
 
  private:
   friend class CallPool;
@@ -124,6 +127,10 @@ class CallImpl final : public Call,
   void LeaveStream();
   void EndOpenSide();
   void SendStatus(const Status& status, const HeaderList* trailers);
+  void AddResponseEncodings();
+  void SetPeerCompression(Compression compression);
+  // Compresses `*message` if that makes it smaller, and says what it is then.
+  Compression CompressMessage(SliceList* message) const;
 
   // These may end the call: nothing of it may be used after them.
   void Deliver();
@@ -137,6 +144,8 @@ class CallImpl final : public Call,
 
   Phase phase_ = Phase::kFree;
   Role role_ = Role::kClient;
+  Compression compression_ = Compression::kIdentity;       // of what we send
+  Compression peer_compression_ = Compression::kIdentity;  // of what we receive
   bool delivering_ = false;
   bool deliver_due_ = false;
   bool headers_held_ = false;  // client: they may turn out to be trailers

@@ -10,8 +10,6 @@
 namespace lever::rpc {
 namespace {
 
-constexpr std::string_view kIdentity = "identity";
-
 void AddResponseHeaders(HeaderList* headers) {
   headers->Add(":status", "200");
   headers->Add("content-type", "application/grpc");
@@ -22,7 +20,9 @@ void AddResponseHeaders(HeaderList* headers) {
 void SendTrailersOnly(Stream& stream, const Status& status) {
   HeaderList headers;
   AddResponseHeaders(&headers);
-  if (status.code() == LEVER_UNIMPLEMENTED) headers.Add("grpc-accept-encoding", kIdentity);
+  if (status.code() == LEVER_UNIMPLEMENTED) {
+    headers.Add(kAcceptEncodingHeader, kAcceptedEncodings);
+  }
   AppendStatus(status, Replied::kNo, &headers);
   stream.SendHeaders(headers, Stream::End::kYes);
 }
@@ -47,9 +47,13 @@ StatusOr<CallImpl*> CallImpl::Accept(Loop* loop, Stream& stream, CallOwner* owne
 Status CallImpl::ReadRequest() {
   const HeaderList& headers = stream_->headers();
   path_ = headers.Find(":path").value_or("");
-  const std::string_view encoding = headers.Find("grpc-encoding").value_or(kIdentity);
-  if (encoding != kIdentity) {
-    return Unimplemented("compression by " + std::string(encoding) + " is not supported");
+  if (const auto encoding = headers.Find(kEncodingHeader); encoding.has_value()) {
+    const std::optional<Compression> known = CompressionFromName(*encoding);
+    if (!known) {
+      return Unimplemented("compression by " + std::string(*encoding) +
+                           " is not supported: use one of " + std::string(kAcceptedEncodings));
+    }
+    SetPeerCompression(*known);
   }
   if (const auto timeout = headers.Find("grpc-timeout"); timeout.has_value()) {
     const std::optional<int64_t> timeout_ns = ParseGrpcTimeout(*timeout);
@@ -60,10 +64,27 @@ Status CallImpl::ReadRequest() {
   return ReadMetadata(headers, &headers_);
 }
 
+void CallImpl::set_compression(Compression compression) {
+  if (Client() || headers_sent_ || stream_ == nullptr) return;
+  const auto accepted = stream_->headers().Find(kAcceptEncodingHeader);
+  compression_ = Accepts(accepted.value_or(""), compression) ? compression : Compression::kIdentity;
+}
+
+void CallImpl::AddResponseEncodings() {
+  if (compression_ != Compression::kIdentity) {
+    outgoing_.Add(kEncodingHeader, CompressionName(compression_));
+  }
+  // Who uses compression is told what else it may use; others have no need to know.
+  if (peer_compression_ != Compression::kIdentity) {
+    outgoing_.Add(kAcceptEncodingHeader, kAcceptedEncodings);
+  }
+}
+
 void CallImpl::SendHeaders(const HeaderList* metadata) {
   if (Client() || headers_sent_ || phase_ != Phase::kOpen) return;
   headers_sent_ = true;
   AddResponseHeaders(&outgoing_);
+  AddResponseEncodings();
   if (metadata != nullptr) AppendMetadata(*metadata, &outgoing_);
   stream_->SendHeaders(outgoing_);
   outgoing_.Clear();

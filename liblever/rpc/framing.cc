@@ -131,6 +131,7 @@ void MessageReader::Pieces::DropTail() {
 
 void MessageReader::Reset(size_t message_bytes_max) {
   message_bytes_max_ = message_bytes_max;
+  compressed_allowed_ = false;
   received_.Clear();
   assembled_.Clear();
   prefix_bytes_ = 0;
@@ -142,13 +143,19 @@ void MessageReader::Append(Slice bytes) { received_.Push(std::move(bytes)); }
 
 Status MessageReader::ReadPrefix() {
   message_bytes_ = LengthOf(prefix_);
-  if (prefix_[0] == kCompressed) {
-    return Internal("a message is compressed although no compression was agreed");
-  }
+  size_t bytes_max = message_bytes_max_;
   if (prefix_[0] != kUncompressed) {
-    return Internal("a message begins with the unknown flags " + std::to_string(prefix_[0]));
+    if (prefix_[0] != kCompressed) {
+      return Internal("a message begins with the unknown flags " + std::to_string(prefix_[0]));
+    }
+    if (!compressed_allowed_) {
+      return Internal(
+          "a message is flagged as compressed, but the headers name no grpc-encoding that is known "
+          "here (identity, gzip)");
+    }
+    bytes_max = CompressedBytesMax(bytes_max);
   }
-  if (message_bytes_ > message_bytes_max_) {
+  if (message_bytes_ > bytes_max) {
     return ResourceExhausted("a message of " + std::to_string(message_bytes_) +
                              " bytes is above the limit of " + std::to_string(message_bytes_max_));
   }
@@ -199,7 +206,7 @@ PrefixWriter::~PrefixWriter() {
   if (buffer_ != nullptr) buffer_->Unref();
 }
 
-Slice PrefixWriter::Prefix(size_t message_bytes) {
+Slice PrefixWriter::Prefix(size_t message_bytes, Compression compression) {
   assert(message_bytes <= UINT32_MAX);
   if (buffer_ != nullptr && buffer_->Unique()) used_ = 0;
   if (buffer_ == nullptr || used_ == kPrefixesPerBuffer * kGrpcPrefixBytes) {
@@ -209,7 +216,7 @@ Slice PrefixWriter::Prefix(size_t message_bytes) {
   }
   uint8_t* prefix = buffer_->data() + used_;
   used_ += kGrpcPrefixBytes;
-  prefix[0] = kUncompressed;
+  prefix[0] = compression == Compression::kIdentity ? kUncompressed : kCompressed;
   for (size_t i = 0; i < 4; ++i)
     prefix[1 + i] = static_cast<uint8_t>(message_bytes >> (24 - 8 * i));
   buffer_->Ref();

@@ -17,6 +17,7 @@
 
 #include "liblever/base/slice.h"
 #include "liblever/base/status.h"
+#include "liblever/rpc/compression.h"
 #include "liblever/rpc/limits.h"
 
 namespace lever::rpc {
@@ -28,13 +29,18 @@ class MessageReader {
 
   void Reset(size_t message_bytes_max);
   void set_message_bytes_max(size_t bytes) { message_bytes_max_ = bytes; }
+  size_t message_bytes_max() const { return message_bytes_max_; }
+  // Messages with the compressed flag are taken; they may be larger by what compression adds.
+  void AllowCompressed() { compressed_allowed_ = true; }
 
   void Append(Slice bytes);
 
   // Moves received bytes to the message being assembled. True: it is whole and now in *message.
   // False: more bytes are needed. RESOURCE_EXHAUSTED for a message above the maximum and INTERNAL
-  // for a compressed one, after which the reader is of no further use.
+  // for a compressed one where none was agreed, after which the reader is of no further use.
   StatusOr<bool> Next(SliceList* message);
+  // Whether the message that Next() gave is compressed: still to be inflated then.
+  bool compressed() const { return prefix_[0] != 0; }
   // Bytes that Next() has taken since the last call.
   size_t TakeConsumed();
 
@@ -90,7 +96,8 @@ class MessageReader {
   size_t message_bytes_max_;
   Pieces received_;
   Pieces assembled_;
-  uint8_t prefix_[kGrpcPrefixBytes];
+  bool compressed_allowed_ = false;
+  uint8_t prefix_[kGrpcPrefixBytes] = {};
   size_t prefix_bytes_ = 0;   // of the prefix, while it is incomplete or its message is assembled
   size_t message_bytes_ = 0;  // from the prefix, once it is whole
   size_t consumed_ = 0;
@@ -105,8 +112,8 @@ class PrefixWriter {
   PrefixWriter& operator=(const PrefixWriter&) = delete;
   ~PrefixWriter();
 
-  // The prefix of an uncompressed message of `message_bytes`, at most UINT32_MAX.
-  Slice Prefix(size_t message_bytes);
+  // The prefix of a message of `message_bytes`, at most UINT32_MAX, as they are sent.
+  Slice Prefix(size_t message_bytes, Compression compression = Compression::kIdentity);
 
  private:
   static constexpr size_t kPrefixesPerBuffer = 12;

@@ -6,7 +6,7 @@
 // Invariants
 //  1. A request that is not a gRPC call for us is answered here and never dispatched: 415 for
 //     another content type, 405 for another method than POST, and as surely not run UNIMPLEMENTED
-//     for another codec or a compression, INTERNAL for fields that cannot be read.
+//     for another codec or an encoding other than gzip, INTERNAL for fields that cannot be read.
 //  2. Without descriptors left a listener refuses connections, counts them, and does not spin.
 //  3. OnEnd() comes for every call that was dispatched, also when the server is destroyed.
 #ifndef LIBLEVER_RPC_SERVER_H_
