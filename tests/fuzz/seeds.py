@@ -127,8 +127,48 @@ def headers():
     yield b'\2\1' + b''.join(bytes([len(n)]) + n + bytes([len(v)]) + v for n, v in fields)
 
 
+def http1():
+    """A byte for what is checked (the parser, or a connection, with two bytes of how), then what comes in."""
+    def post(path, body, fields=b''):
+        return (b'POST ' + path + b' HTTP/1.1\r\nhost: localhost\r\n' + fields +
+                b'content-length: %d\r\n\r\n' % len(body) + body)
+
+    def chunked(path, chunks, fields=b''):
+        body = b''.join(b'%x\r\n' % len(chunk) + chunk + b'\r\n' for chunk in chunks)
+        return (b'POST ' + path + b' HTTP/1.1\r\nhost: localhost\r\n' + fields +
+                b'transfer-encoding: chunked\r\n\r\n' + body + b'0\r\n\r\n')
+
+    lines = b'content-type: application/x-ndjson\r\n'
+    inputs = [
+        post(b'/hello/echo', b'["Ann",5]'),
+        post(b'/hello/echo?env=dev.lever', b'[{"$bytes":"aGk="},1.5,null]', b'content-type: application/json\r\n'),
+        post(b'/hello/echo', b'abc', b'content-type: application/octet-stream\r\naccept: application/octet-stream\r\n'),
+        post(b'/hello/fail', b'[1]', b'lever-timeout: 1s\r\nx-a: b\r\na-bin: aGk\r\n'),
+        post(b'/hello/hang', b'', b'lever-timeout: 250ms\r\nlever-idempotent: true\r\n'),
+        post(b'/nobody/echo', b'[]'), post(b'/hello/res%20ource/echo', b'[]'), post(b'/hello/echo', b'[1'),
+        chunked(b'/hello/echo', [b'[1,', b'2]'], b'expect: 100-continue\r\n'),
+        chunked(b'/hello/echoChan', [b'[]\n', b'1\n"a"\n'], lines),
+        chunked(b'/hello/failChan', [b'["x"]\n'], lines), chunked(b'/hello/hangChan', [b'[]\n', b' \n'], lines),
+        chunked(b'/hello/echoChan', [b'[]\n1\n{"$error":1}\n{'], lines),
+        b'GET /-/healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /-/readyz HTTP/1.1\r\nhost: [::1]:80\r\n\r\n',
+        b'OPTIONS * HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\n\r\n',
+        b'OPTIONS /hello/echo HTTP/1.1\r\nhost: localhost\r\norigin: http://else\r\n'
+        b'access-control-request-method: POST\r\n\r\n',
+        b'POST http://localhost/hello/echo HTTP/1.1\r\nhost: else\r\nconnection: close\r\n\r\n',
+        b'POST /hello/echo HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n[]',
+        b'\r\n\r\nPOST /hello/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n[]',
+        b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0', b'\x16\3\1\0\5hello',
+    ]
+    for data in inputs:
+        yield b'\0' + data
+        yield b'\x0e' + data + data
+        for how in (b'\1\0', b'\2\5', b'\5\0', b'\x0a\x40', b'\x0b\0'):
+            yield b'\1' + how + data
+    yield b'\1\1\0' + b''.join(inputs[:4])
+
+
 MAKERS = {'address': address, 'value': value, 'envelope': envelope, 'frames': frames,
-          'headers': headers}
+          'headers': headers, 'http1': http1}
 
 
 def of(target):
