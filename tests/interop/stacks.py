@@ -57,8 +57,8 @@ def each(cases, reason):
 
 LEVER = Stack(
     name="lever",
-    client=[str(BUILD / "tests" / "lever-interop-client")],
-    server=[str(BUILD / "tests" / "lever-interop-server")],
+    client=[str(BUILD / "interop" / "lever-interop-client")],
+    server=[str(BUILD / "interop" / "lever-interop-server")],
     takes_lists=True,
 )
 

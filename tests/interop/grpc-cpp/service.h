@@ -15,10 +15,10 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
-#include <map>
 #include <string>
 
 #include "test.grpc.pb.h"
+#include "tests/interop/flags.h"
 
 // libgrpc has it for gRPC's own tests, and no header that is installed declares it.
 uint32_t grpc_call_test_only_get_message_flags(grpc_call* call);
@@ -55,32 +55,6 @@ namespace interop {
 
 inline constexpr char kInitialKey[] = "x-grpc-test-echo-initial";
 inline constexpr char kTrailingKey[] = "x-grpc-test-echo-trailing-bin";
-
-// Flags as Go spells them: `--name=value`, and a bare `--name` is true.
-class Flags {
- public:
-  Flags(int argc, char** argv) {
-    for (int i = 1; i < argc; i++) {
-      std::string word = argv[i];
-      word.erase(0, word.find_first_not_of('-'));
-      const size_t equals = word.find('=');
-      values_[word.substr(0, equals)] =
-          equals == std::string::npos ? "true" : word.substr(equals + 1);
-    }
-  }
-
-  std::string Text(const std::string& name, const std::string& otherwise = "") const {
-    const auto found = values_.find(name);
-    return found == values_.end() ? otherwise : found->second;
-  }
-  bool Truth(const std::string& name) const { return Text(name) == "true"; }
-  int Number(const std::string& name, int otherwise) const {
-    return std::atoi(Text(name, std::to_string(otherwise)).c_str());
-  }
-
- private:
-  std::map<std::string, std::string> values_;
-};
 
 inline std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
