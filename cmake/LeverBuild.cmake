@@ -70,6 +70,14 @@ find_library(LEVER_ZLIB_ARCHIVE NAMES libz.a REQUIRED)
 add_library(lever_zlib INTERFACE)
 target_link_libraries(lever_zlib INTERFACE ${LEVER_ZLIB_ARCHIVE})
 
+# OpenSSL, too: Node, and whatever else a process has loaded, may have another. Debian's archives are
+# position-independent as they are.
+find_library(LEVER_SSL_ARCHIVE NAMES libssl.a REQUIRED)
+find_library(LEVER_CRYPTO_ARCHIVE NAMES libcrypto.a REQUIRED)
+add_library(lever_openssl INTERFACE)
+target_link_libraries(lever_openssl INTERFACE ${LEVER_SSL_ARCHIVE} ${LEVER_CRYPTO_ARCHIVE}
+  ${CMAKE_DL_LIBS})
+
 # msgpack-cxx is header-only. Debian's package cannot be installed beside Boost 1.81, so the set-up
 # script unpacks it below .deps/.
 find_path(LEVER_MSGPACK_INCLUDE msgpack.hpp
@@ -114,7 +122,9 @@ function(lever_shared_library target)
       -Wl,--whole-archive $<TARGET_FILE:lever_${folder}> -Wl,--no-whole-archive lever_${folder})
   endforeach()
   target_link_options(${target} PRIVATE
-    -Wl,-Bsymbolic -Wl,--exclude-libs,liblever_nghttp2.a:libz.a
+    -Wl,-Bsymbolic -Wl,--exclude-libs,liblever_nghttp2.a:libz.a:libssl.a:libcrypto.a
+    # What OpenSSL keeps for each thread is freed by the library's code when the thread ends.
+    -Wl,-z,nodelete
     -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/lever.map)
   if(NOT LEVER_SANITIZE)  # whose symbols are those of the program
     target_link_options(${target} PRIVATE -Wl,-z,defs)

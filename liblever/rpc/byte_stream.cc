@@ -52,7 +52,10 @@ class PlainSocket final : public ByteStream {
     return FromReturn(moved);
   }
 
-  void ShutdownWrite() override { ::shutdown(socket_.get(), SHUT_WR); }
+  bool ShutdownWrite() override {
+    ::shutdown(socket_.get(), SHUT_WR);
+    return true;
+  }
 
  private:
   UniqueFd socket_;

@@ -32,9 +32,17 @@ class ByteStream {
   // What the loop watches.
   virtual int fd() const = 0;
   virtual IoResult Read(std::span<uint8_t> into) = 0;
+  // After EAGAIN it is to be called with the same bytes first, wherever they lie by then.
   virtual IoResult Write(std::span<const iovec> pieces) = 0;
-  // No more bytes follow; what was written is delivered.
-  virtual void ShutdownWrite() = 0;
+  // No more bytes follow; what was written is delivered. False: to be called again when the socket takes
+  // more (EPOLLOUT).
+  virtual bool ShutdownWrite() = 0;
+  // Whether there is input that no edge of fd() will announce. Who begins, or goes on, to read makes
+  // itself ready then (Loop::MarkReady).
+  virtual bool HasBufferedInput() const { return false; }
+  virtual bool encrypted() const { return false; }
+  // In words why the last operation failed, where errno does not tell; else empty.
+  virtual std::string trouble() const { return {}; }
 };
 
 // A connected, or connecting, stream socket. Sets TCP_NODELAY where there is such a thing.

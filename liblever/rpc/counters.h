@@ -24,12 +24,18 @@ namespace lever::rpc {
   X(goaways_sent)                       \
   X(keepalive_timeouts)                 \
   X(preface_timeouts)                   \
+  X(tls_handshakes)                     \
+  X(tls_handshake_failures)             \
+  X(tls_handshake_timeouts)             \
+  X(tls_reloads)                        \
+  X(tls_reload_failures)                \
   /* Limits that were hit, by cause. */ \
   X(limit_header_block)                 \
   X(limit_control_frames)               \
   X(limit_resets)                       \
   X(limit_refused_streams)              \
-  X(limit_output_stalled)
+  X(limit_output_stalled)               \
+  X(limit_tls_messages)
 
 struct Counters {
 #define LEVER_RPC_COUNTER_(name) std::atomic<uint64_t> name{0};

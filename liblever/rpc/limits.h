@@ -71,11 +71,20 @@ inline constexpr size_t kContinuationsMax = 8;
 // PING and SETTINGS acknowledgements that wait to be written.
 inline constexpr size_t kOutboundAcksMax = 1000;
 
+// TLS messages after the handshake that carry none of the peer's bytes: KeyUpdate, tickets, attempts to
+// renegotiate, alerts. An honest peer sends a KeyUpdate every 2^24 records, and a few tickets.
+inline constexpr uint32_t kTlsMessagesBurst = 32;
+inline constexpr uint32_t kTlsMessagesPerSecond = 1;
+// Lines in the log about handshakes that failed: one in this time.
+inline constexpr int64_t kTlsLogIntervalNs = 1 * kNanosPerSecond;
+
 // Keepalive: PING after this long without a frame while calls are open, and dead after that.
 inline constexpr int64_t kKeepaliveTimeNs = 20 * kNanosPerSecond;
 inline constexpr int64_t kKeepaliveTimeoutNs = 10 * kNanosPerSecond;
 // From accept to the complete client preface and SETTINGS.
 inline constexpr int64_t kPrefaceTimeoutNs = 10 * kNanosPerSecond;
+// From accept to the end of the TLS handshake; the preface has its own time after it.
+inline constexpr int64_t kTlsHandshakeTimeoutNs = 10 * kNanosPerSecond;
 inline constexpr int64_t kConnectTimeoutNs = 10 * kNanosPerSecond;
 // Between the two GOAWAYs of a drain, if the PING between them is not answered sooner.
 inline constexpr int64_t kGoawayPingTimeoutNs = 1 * kNanosPerSecond;

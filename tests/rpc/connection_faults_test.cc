@@ -36,7 +36,7 @@ class FaultyStream : public ByteStream {
     }
     return result;
   }
-  void ShutdownWrite() override { inner_->ShutdownWrite(); }
+  bool ShutdownWrite() override { return inner_->ShutdownWrite(); }
 
   size_t write_limit = SIZE_MAX;  // then it breaks
   std::string* read_log = nullptr;

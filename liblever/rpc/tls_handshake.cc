@@ -1,0 +1,117 @@
+#include "liblever/rpc/tls_handshake.h"
+
+#include <atomic>
+#include <string_view>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/rpc/counters.h"
+#include "liblever/rpc/limits.h"
+
+namespace lever::rpc {
+namespace {
+
+constexpr uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+
+// For who asks in plain HTTP.
+constexpr std::string_view kUseHttps =
+    "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 39\r\n"
+    "connection: close\r\n\r\nthis port speaks TLS: use https://HOST\n";
+
+// One line a second, and how many there were between.
+void LogFailure(int64_t now_ns, const std::string& peer, const std::string& why) {
+  static std::atomic<int64_t> next_ns{INT64_MIN};
+  static std::atomic<uint64_t> silent{0};
+  int64_t next = next_ns.load(std::memory_order_relaxed);
+  // Clocks differ in tests: one that is far behind the last line's begins anew.
+  const bool due = now_ns >= next || next - now_ns > kTlsLogIntervalNs;
+  if (!due || !next_ns.compare_exchange_strong(next, now_ns + kTlsLogIntervalNs)) {
+    silent.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  std::string line = "a TLS handshake with " + (peer.empty() ? "a peer" : peer) + " failed: " + why;
+  const uint64_t others = silent.exchange(0, std::memory_order_relaxed);
+  if (others > 0) line.append(" (and ").append(std::to_string(others)).append(" before it)");
+  Log(LogLevel::kWarning, line);
+}
+
+}  // namespace
+
+TlsHandshake::TlsHandshake(Loop* loop, std::unique_ptr<TlsStream> stream, TlsSide side, Done done)
+    : loop_(loop),
+      stream_(std::move(stream)),
+      side_(side),
+      peer_(PeerName(stream_->fd())),
+      done_(std::move(done)) {}
+
+TlsHandshake::~TlsHandshake() {
+  loop_->Disarm(this);
+  loop_->Unwatch(this);
+}
+
+StatusOr<std::unique_ptr<TlsHandshake>> TlsHandshake::Accept(Loop* loop,
+                                                             std::unique_ptr<ByteStream> socket,
+                                                             TlsServerContext& context,
+                                                             TlsOffer offer, Done done) {
+  LEVER_ASSIGN_OR_RETURN(auto stream,
+                         TlsStream::Server(std::move(socket), context, offer, loop->clock()));
+  std::unique_ptr<TlsHandshake> handshake(
+      new TlsHandshake(loop, std::move(stream), TlsSide::kServer, std::move(done)));
+  loop->Arm(handshake.get(), DeadlineAfter(loop->now_ns(), kTlsHandshakeTimeoutNs));
+  LEVER_RETURN_IF_ERROR(handshake->Start());
+  return handshake;
+}
+
+StatusOr<std::unique_ptr<TlsHandshake>> TlsHandshake::Connect(Loop* loop,
+                                                              std::unique_ptr<ByteStream> socket,
+                                                              TlsClientContext& context,
+                                                              const std::string& host, Done done) {
+  const std::string& other_name = context.options().server_name;
+  LEVER_ASSIGN_OR_RETURN(
+      auto stream, TlsStream::Client(std::move(socket), context,
+                                     other_name.empty() ? host : other_name, loop->clock()));
+  std::unique_ptr<TlsHandshake> handshake(
+      new TlsHandshake(loop, std::move(stream), TlsSide::kClient, std::move(done)));
+  LEVER_RETURN_IF_ERROR(handshake->Start());
+  return handshake;
+}
+
+Status TlsHandshake::Start() { return loop_->Watch(stream_->fd(), kInterest, this); }
+
+uint32_t TlsHandshake::OnReady(uint32_t events) {
+  switch (stream_->Handshake()) {
+    case TlsStream::Step::kWaits: return 0;
+    case TlsStream::Step::kDone:
+      Count(GlobalCounters().tls_handshakes);
+      Finish(std::move(stream_));
+      return 0;
+    case TlsStream::Step::kFailed: break;
+  }
+  if (stream_->plain_http() && side_ == TlsSide::kServer) {
+    // As good as it goes.
+    const iovec piece{const_cast<char*>(kUseHttps.data()), kUseHttps.size()};
+    (void)stream_->inner().Write({&piece, 1});
+  }
+  Failed(stream_->trouble());
+  return 0;
+}
+
+void TlsHandshake::OnTimer() {
+  Count(GlobalCounters().tls_handshake_timeouts);
+  Failed("it was not done in time");
+}
+
+void TlsHandshake::Failed(const std::string& why) {
+  Count(GlobalCounters().tls_handshake_failures);
+  if (side_ == TlsSide::kServer) LogFailure(loop_->now_ns(), peer_, why);
+  Finish(Unavailable("TLS: " + why));
+}
+
+void TlsHandshake::Finish(StatusOr<std::unique_ptr<TlsStream>> result) {
+  loop_->Disarm(this);
+  loop_->Unwatch(this);
+  const Done done = std::exchange(done_, nullptr);
+  done(std::move(result));
+}
+
+}  // namespace lever::rpc
