@@ -304,7 +304,9 @@ void CallImpl::End(Status status) {
 // ---- Call ----
 
 Call* Call::Start(Connection* connection, const CallOptions& options, CallHandler* handler) {
-  CallImpl* call = CallImpl::NewClient(&connection->loop(), options, handler, nullptr);
+  CallOptions with_scheme = options;
+  if (connection->encrypted()) with_scheme.scheme = "https";
+  CallImpl* call = CallImpl::NewClient(&connection->loop(), with_scheme, handler, nullptr);
   if (call->waiting() && !call->Attach(connection)) {
     call->Discard();
     return nullptr;

@@ -63,6 +63,7 @@ class CallHandler {
 struct CallOptions {
   std::string_view path;                 // "/lever.v1.Lever/Invoke"
   std::string_view authority;            // ":authority"
+  std::string_view scheme = "http";      // ":scheme"; a channel knows its own
   int64_t deadline_ns = kNever;          // on the loop's clock; sent as grpc-timeout
   const HeaderList* metadata = nullptr;  // "-bin" values are raw here and base64 on the wire
   size_t message_bytes_max = kMessageBytesMax;

@@ -33,7 +33,7 @@ CallImpl* CallImpl::NewClient(Loop* loop, const CallOptions& options, CallHandle
 void CallImpl::BuildRequest(const CallOptions& options) {
   path_ = options.path;
   outgoing_.Add(":method", "POST");
-  outgoing_.Add(":scheme", "http");
+  outgoing_.Add(":scheme", options.scheme);
   outgoing_.Add(":path", options.path);
   outgoing_.Add(":authority", options.authority.empty() ? "localhost" : options.authority);
   outgoing_.Add("te", "trailers");

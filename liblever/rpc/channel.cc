@@ -8,8 +8,10 @@
 
 #include "liblever/base/ids.h"
 #include "liblever/rpc/backoff.h"
+#include "liblever/rpc/byte_stream.h"
 #include "liblever/rpc/call_impl.h"
 #include "liblever/rpc/connector.h"
+#include "liblever/rpc/tls_handshake.h"
 
 namespace lever::rpc {
 namespace {
@@ -22,7 +24,7 @@ class ChannelImpl final : public Channel,
  public:
   // Without an endpoint it has the one connection that it is given.
   ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint, const ConnectionOptions& options,
-              uint64_t jitter_seed);
+              uint64_t jitter_seed, std::shared_ptr<TlsClientContext> tls);
   ~ChannelImpl() override;
 
   // The one connection, for a channel without an endpoint.
@@ -55,7 +57,8 @@ class ChannelImpl final : public Channel,
 
   void ConnectWhenAllowed();
   void BeginAttempt();
-  Status Take(UniqueFd socket);
+  Status Take(std::unique_ptr<ByteStream> socket);
+  Status Shake(std::unique_ptr<ByteStream> socket);
   void OnConnected(StatusOr<UniqueFd> socket);
   void AttemptFailed(Status status);
   void BackOff(const Status& status);
@@ -68,6 +71,7 @@ class ChannelImpl final : public Channel,
   Loop* const loop_;
   const std::optional<Endpoint> endpoint_;
   ConnectionOptions options_;
+  const std::shared_ptr<TlsClientContext> tls_;
   const std::string name_;  // for messages
   const std::string authority_;
   Backoff backoff_;
@@ -79,6 +83,7 @@ class ChannelImpl final : public Channel,
   size_t open_calls_ = 0;
 
   std::unique_ptr<Connector> connector_;
+  std::unique_ptr<TlsHandshake> handshake_;
   Connection* current_ = nullptr;  // connecting or ready; those before it finish what they have
   std::list<std::unique_ptr<Connection>> connections_;
   int64_t next_attempt_ns_ = 0;
@@ -86,18 +91,23 @@ class ChannelImpl final : public Channel,
   bool draining_ = false;
 };
 
-std::string AuthorityOf(const std::optional<Endpoint>& endpoint) {
-  const bool tcp = endpoint.has_value() && endpoint->kind == Endpoint::Kind::kTcp;
-  return tcp ? endpoint->ToString() : "localhost";
+std::string AuthorityOf(const std::optional<Endpoint>& endpoint, const TlsClientContext* tls) {
+  if (tls != nullptr && !tls->options().server_name.empty()) return tls->options().server_name;
+  if (!endpoint.has_value() || endpoint->kind != Endpoint::Kind::kTcp) return "localhost";
+  Endpoint plain = *endpoint;
+  plain.tls = false;
+  return plain.ToString();
 }
 
 ChannelImpl::ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint,
-                         const ConnectionOptions& options, uint64_t jitter_seed)
+                         const ConnectionOptions& options, uint64_t jitter_seed,
+                         std::shared_ptr<TlsClientContext> tls)
     : loop_(loop),
       endpoint_(std::move(endpoint)),
       options_(options),
+      tls_(std::move(tls)),
       name_(endpoint_.has_value() ? endpoint_->ToString() : "the connection handed in"),
-      authority_(AuthorityOf(endpoint_)),
+      authority_(AuthorityOf(endpoint_, tls_.get())),
       backoff_(jitter_seed != 0 ? jitter_seed : RandomSeed()) {
   options_.role = Role::kClient;
 }
@@ -114,15 +124,15 @@ ChannelImpl::~ChannelImpl() {
 }
 
 Status ChannelImpl::TakeOnly(UniqueFd socket) {
-  LEVER_RETURN_IF_ERROR(Take(std::move(socket)));
+  LEVER_RETURN_IF_ERROR(Take(SocketStream(std::move(socket))));
   state_ = State::kConnecting;
   loop_->Arm(this, loop_->clock().NowNs() + kConnectTimeoutNs);
   return Status::Ok();
 }
 
-Status ChannelImpl::Take(UniqueFd socket) {
+Status ChannelImpl::Take(std::unique_ptr<ByteStream> socket) {
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
-                         Connection::Open(loop_, std::move(socket), options_, this));
+                         Connection::Over(loop_, std::move(socket), options_, this));
   current_ = connection.get();
   connections_.push_back(std::move(connection));
   return Status::Ok();
@@ -139,6 +149,7 @@ void ChannelImpl::SetState(State state, const Status& status) {
 Call* ChannelImpl::StartCall(const CallOptions& options, CallHandler* handler) {
   CallOptions with_authority = options;
   if (options.authority.empty()) with_authority.authority = authority_;
+  if (tls_ != nullptr) with_authority.scheme = "https";
   CallImpl* call = CallImpl::NewClient(loop_, with_authority, handler, this);
   ++open_calls_;
   if (const Status refused = NoNewCalls(); !refused.ok()) call->EndLater(refused);
@@ -215,6 +226,11 @@ void ChannelImpl::BeginAttempt() {
   next_attempt_ns_ = now_ns + backoff_.NextNs();
   loop_->Arm(this, now_ns + kConnectTimeoutNs);
   SetState(State::kConnecting);
+  if (endpoint_->tls && tls_ == nullptr) {
+    // Not from inside StartCall().
+    loop_->Arm(this, now_ns);
+    return;
+  }
   connector_ = std::make_unique<Connector>(
       loop_, *endpoint_, now_ns + kConnectTimeoutNs,
       [this](StatusOr<UniqueFd> socket) { OnConnected(std::move(socket)); });
@@ -224,8 +240,25 @@ void ChannelImpl::BeginAttempt() {
 void ChannelImpl::OnConnected(StatusOr<UniqueFd> socket) {
   connector_.reset();
   if (!socket.ok()) return AttemptFailed(std::move(socket).status());
-  const Status taken = Take(std::move(socket).value());
+  std::unique_ptr<ByteStream> stream = SocketStream(std::move(socket).value());
+  const Status taken = tls_ == nullptr ? Take(std::move(stream)) : Shake(std::move(stream));
   if (!taken.ok()) AttemptFailed(taken);
+}
+
+Status ChannelImpl::Shake(std::unique_ptr<ByteStream> socket) {
+  const bool tcp = endpoint_->kind == Endpoint::Kind::kTcp;
+  LEVER_ASSIGN_OR_RETURN(
+      handshake_,
+      TlsHandshake::Connect(
+          loop_, std::move(socket), *tls_, tcp ? endpoint_->host_or_path : "localhost",
+          [this](StatusOr<std::unique_ptr<TlsStream>> stream) {
+            const std::unique_ptr<TlsHandshake> done = std::move(handshake_);
+            const Status taken = stream.ok() ? Take(std::move(stream).value())
+                                             : std::move(stream).status();
+            if (taken.ok()) return;
+            AttemptFailed(Unavailable("no TLS connection to " + name_ + ": " + taken.message()));
+          }));
+  return Status::Ok();
 }
 
 void ChannelImpl::AttemptFailed(Status status) {
@@ -238,6 +271,10 @@ void ChannelImpl::AttemptFailed(Status status) {
 void ChannelImpl::OnTimer() {
   if (state_ == State::kConnecting) {
     connector_.reset();
+    handshake_.reset();
+    if (endpoint_.has_value() && endpoint_->tls && tls_ == nullptr) {
+      return AttemptFailed(Unavailable(name_ + " is not connected to without TLS"));
+    }
     if (current_ != nullptr) std::exchange(current_, nullptr)->Close(Cancelled("too slow"));
     return AttemptFailed(Unavailable("no HTTP/2 connection to " + name_ + " in time"));
   }
@@ -290,6 +327,7 @@ void ChannelImpl::OnTurnEnd() {
   if (!draining_ || open_calls_ > 0 || state_ == State::kClosed) return;
   // What it was connecting for has ended.
   connector_.reset();
+  handshake_.reset();
   if (current_ != nullptr) std::exchange(current_, nullptr)->Drain();
   if (connections_.empty()) {
     loop_->Disarm(this);
@@ -307,6 +345,7 @@ void ChannelImpl::Drain() {
 void ChannelImpl::Close(const Status& status) {
   if (state_ == State::kClosed && open_calls_ == 0) return;
   connector_.reset();
+  handshake_.reset();
   loop_->Disarm(this);
   current_ = nullptr;
   last_error_ = status;
@@ -319,13 +358,15 @@ void ChannelImpl::Close(const Status& status) {
 }  // namespace
 
 std::unique_ptr<Channel> Channel::To(Loop* loop, Endpoint endpoint,
-                                     const ConnectionOptions& options, uint64_t jitter_seed) {
-  return std::make_unique<ChannelImpl>(loop, std::move(endpoint), options, jitter_seed);
+                                     const ConnectionOptions& options, uint64_t jitter_seed,
+                                     std::shared_ptr<TlsClientContext> tls) {
+  return std::make_unique<ChannelImpl>(loop, std::move(endpoint), options, jitter_seed,
+                                       std::move(tls));
 }
 
 StatusOr<std::unique_ptr<Channel>> Channel::Over(Loop* loop, UniqueFd socket,
                                                  const ConnectionOptions& options) {
-  auto channel = std::make_unique<ChannelImpl>(loop, std::nullopt, options, 1);
+  auto channel = std::make_unique<ChannelImpl>(loop, std::nullopt, options, 1, nullptr);
   LEVER_RETURN_IF_ERROR(channel->TakeOnly(std::move(socket)));
   return StatusOr<std::unique_ptr<Channel>>(std::move(channel));
 }

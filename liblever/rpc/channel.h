@@ -21,6 +21,7 @@
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/connection.h"
 #include "liblever/rpc/endpoint.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::rpc {
 
@@ -31,10 +32,12 @@ inline constexpr size_t kWaitingCallsMax = 16 * 1024;
 class Channel {
  public:
   // Connects to an endpoint, again and again as needed. `jitter_seed` 0: of the machine's
-  // randomness.
+  // randomness. With `tls` over TLS, where the time to connect includes the handshake; an endpoint
+  // that says "tls:" is never connected to without.
   static std::unique_ptr<Channel> To(Loop* loop, Endpoint endpoint,
                                      const ConnectionOptions& options = {},
-                                     uint64_t jitter_seed = 0);
+                                     uint64_t jitter_seed = 0,
+                                     std::shared_ptr<TlsClientContext> tls = nullptr);
   // Over a socket that is connected already (a socketpair that was handed in); it does not
   // reconnect.
   static StatusOr<std::unique_ptr<Channel>> Over(Loop* loop, UniqueFd socket,

@@ -42,6 +42,7 @@ StatusOr<std::unique_ptr<Connection>> Connection::Over(Loop* loop,
       loop->Watch(connection->socket_->fd(), connection->interest_, connection.get()));
   loop->Arm(&connection->live_timer_, DeadlineAfter(loop->now_ns(), kPrefaceTimeoutNs));
   connection->MarkDirty();
+  if (connection->socket_->HasBufferedInput()) loop->MarkReady(connection.get(), EPOLLIN);
   if (!already_read.empty()) {
     const Slice bytes = Slice::Copy(already_read);
     connection->Receive(bytes.span(), bytes.owner());
@@ -94,6 +95,8 @@ Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
   MarkDirty();
   return session_->Start(headers, end, handler);
 }
+
+bool Connection::encrypted() const { return socket_ != nullptr && socket_->encrypted(); }
 
 // ---- The end ----
 
@@ -171,8 +174,8 @@ void Connection::CheckEnded() {
   }
   if (phase_ == Phase::kLingering && !shut_down_ && session_->out().bytes() == 0) {
     // Closing with input unread would make the kernel throw away what the peer has not read yet.
-    shut_down_ = true;
-    socket_->ShutdownWrite();
+    shut_down_ = socket_->ShutdownWrite();
+    if (!shut_down_) output_blocked_ = true;
   }
 }
 
@@ -284,7 +287,11 @@ void Connection::OnInputEnd(int error) {
     return;
   }
   std::string text = "the peer closed the connection";
-  if (error != 0) text = ErrnoStatus(error, "the connection to the peer broke").message();
+  if (error != 0) {
+    const std::string trouble = socket_->trouble();
+    text = "the connection to the peer broke";
+    text = trouble.empty() ? ErrnoStatus(error, text).message() : text + ": " + trouble;
+  }
   const std::string& complaint = session_->peer_complaint();
   if (!complaint.empty()) text.append(" after GOAWAY with ").append(complaint);
   EndAs(Unavailable(std::move(text)));
@@ -352,6 +359,7 @@ void Connection::UpdateInterest() {
   if (wanted == interest_) return;
   interest_ = wanted;
   const Status status = loop_->Rewatch(this, wanted);
+  if (!stalled && socket_->HasBufferedInput()) loop_->MarkReady(this, EPOLLIN);
   if (!status.ok()) EndAs(status);
 }
 

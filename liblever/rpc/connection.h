@@ -225,6 +225,8 @@ class Connection final : public IoSource, public TurnEnd {
   Role role() const { return role_; }
   // "127.0.0.1:53210", "unix", for logs.
   const std::string& peer() const { return peer_; }
+  // Over TLS.
+  bool encrypted() const;
 
   // Client: starts a stream. Null if no stream can be started (draining, closed, ids used up).
   // Above the peer's limit of concurrent streams, it waits its turn; how many may wait is the

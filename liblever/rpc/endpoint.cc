@@ -13,6 +13,7 @@
 namespace lever::rpc {
 namespace {
 
+constexpr std::string_view kTlsPrefix = "tls:";
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kAbstractPrefix = "unix-abstract:";
 // RFC 1035 section 2.3.4.
@@ -39,7 +40,7 @@ StatusOr<Endpoint> ParseUnix(std::string_view text, std::string_view path, bool 
                          " bytes are the limit");
   }
   if (path.find('\0') != std::string_view::npos) return Bad(text, "contains a NUL byte");
-  Endpoint endpoint{.kind = Endpoint::Kind::kUnix, .host_or_path = {}, .port = 0};
+  Endpoint endpoint{.kind = Endpoint::Kind::kUnix, .host_or_path = {}, .port = 0, .tls = false};
   if (abstract) endpoint.host_or_path.push_back('\0');
   endpoint.host_or_path.append(path);
   return endpoint;
@@ -48,6 +49,13 @@ StatusOr<Endpoint> ParseUnix(std::string_view text, std::string_view path, bool 
 }  // namespace
 
 StatusOr<Endpoint> Endpoint::Parse(std::string_view text) {
+  if (text.starts_with(kTlsPrefix)) {
+    const std::string_view plain = text.substr(kTlsPrefix.size());
+    if (plain.starts_with(kTlsPrefix)) return Bad(text, "says tls: twice");
+    LEVER_ASSIGN_OR_RETURN(Endpoint endpoint, Parse(plain));
+    endpoint.tls = true;
+    return endpoint;
+  }
   if (text.starts_with(kUnixPrefix)) {
     return ParseUnix(text, text.substr(kUnixPrefix.size()), false);
   }
@@ -74,12 +82,18 @@ StatusOr<Endpoint> Endpoint::Parse(std::string_view text) {
   const char* end = digits.data() + digits.size();
   const auto [parsed, error] = std::from_chars(digits.data(), end, port);
   if (error != std::errc() || parsed != end) return Bad(text, "has no port of 0 to 65535");
-  Endpoint endpoint{.kind = Kind::kTcp, .host_or_path = std::string(host), .port = port};
+  Endpoint endpoint{
+      .kind = Kind::kTcp, .host_or_path = std::string(host), .port = port, .tls = false};
   if (bracketed && !NumericAddress(endpoint)) return Bad(text, "has no IPv6 address in its []");
   return endpoint;
 }
 
 std::string Endpoint::ToString() const {
+  if (tls) {
+    Endpoint plain = *this;
+    plain.tls = false;
+    return std::string(kTlsPrefix) + plain.ToString();
+  }
   if (abstract()) return std::string(kAbstractPrefix) + host_or_path.substr(1);
   if (kind == Kind::kUnix) return std::string(kUnixPrefix) + host_or_path;
   const bool ipv6 = host_or_path.find(':') != std::string::npos;

@@ -15,13 +15,16 @@
 
 namespace lever::rpc {
 
-// "127.0.0.1:8080", "[::1]:8080", "host.name:8080", "unix:/path", "unix-abstract:name".
+// "127.0.0.1:8080", "[::1]:8080", "host.name:8080", "unix:/path", "unix-abstract:name"; "tls:" before
+// it says that TLS is spoken there.
 struct Endpoint {
   enum class Kind : uint8_t { kTcp, kUnix };
   Kind kind = Kind::kTcp;
   // An IPv6 address without its brackets; an abstract name with a NUL byte before it.
   std::string host_or_path;
   uint16_t port = 0;
+  // Whoever connects or listens without TLS all the same refuses.
+  bool tls = false;
 
   static StatusOr<Endpoint> Parse(std::string_view text);
   std::string ToString() const;

@@ -44,6 +44,9 @@ bool OutOfDescriptors(int error) {
 StatusOr<std::unique_ptr<Listener>> Listener::Open(Loop* loop, const Endpoint& endpoint,
                                                    const ListenOptions& options,
                                                    Accepted accepted) {
+  if (endpoint.tls && options.tls == nullptr) {
+    return InvalidArgument("cannot listen on " + endpoint.ToString() + ": TLS is not spoken here");
+  }
   std::unique_ptr<Listener> listener(new Listener(loop, std::move(accepted)));
   const bool tcp = endpoint.kind == Endpoint::Kind::kTcp;
   LEVER_RETURN_IF_ERROR(tcp ? listener->OpenTcp(endpoint, options)

@@ -5,9 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "liblever/rpc/byte_stream.h"
 #include "liblever/rpc/call_impl.h"
 #include "liblever/rpc/grpc_status.h"
 #include "liblever/rpc/listener.h"
+#include "liblever/rpc/tls_handshake.h"
 
 namespace lever::rpc {
 namespace {
@@ -29,7 +31,7 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
   void Close(const Status& status) override;
 
  private:
-  // One connection of ours.
+  // One connection of ours; null while its TLS handshake is going on.
   struct Peer final : public ConnectionHandler {
     Peer(ServerImpl* server, std::shared_ptr<void> tag) : server(server), tag(std::move(tag)) {}
     void OnRequest(Stream& stream) override { server->Serve(stream, tag); }
@@ -38,9 +40,13 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
     ServerImpl* const server;
     const std::shared_ptr<void> tag;
     std::list<Peer>::iterator place;
+    std::unique_ptr<TlsHandshake> handshake;
     std::unique_ptr<Connection> connection;
   };
 
+  void AdoptTls(UniqueFd socket, TlsServerContext& tls);
+  Status Open(Peer* peer, std::unique_ptr<ByteStream> socket);
+  void DropHandshakes();
   void Forget(Peer* peer);
   void CloseListeners();
   void CheckDrained();
@@ -82,10 +88,14 @@ ServerImpl::~ServerImpl() {
 Status ServerImpl::Listen(const Endpoint& endpoint, const ListenOptions& options) {
   if (closed_ || draining_) return FailedPrecondition("the server is closing");
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
-                         Listener::Open(loop_, endpoint, options, [this](UniqueFd socket) {
-                           // A socket that cannot be used is closed; its peer sees it.
-                           (void)Adopt(std::move(socket), nullptr);
-                         }));
+                         Listener::Open(loop_, endpoint, options,
+                                        [this, tls = options.tls](UniqueFd socket) {
+                                          if (tls != nullptr) {
+                                            return AdoptTls(std::move(socket), *tls);
+                                          }
+                                          // A socket that cannot be used is closed; its peer sees it.
+                                          (void)Adopt(std::move(socket), nullptr);
+                                        }));
   bound_ = listener->bound();
   listeners_.push_back(std::move(listener));
   return Status::Ok();
@@ -95,14 +105,34 @@ Status ServerImpl::Adopt(UniqueFd socket, std::shared_ptr<void> tag) {
   if (closed_ || draining_) return Unavailable("the server is closing");
   Peer& peer = peers_.emplace_back(this, std::move(tag));
   peer.place = std::prev(peers_.end());
-  StatusOr<std::unique_ptr<Connection>> connection =
-      Connection::Open(loop_, std::move(socket), options_, &peer);
-  if (!connection.ok()) {
-    peers_.pop_back();
-    return std::move(connection).status();
-  }
-  peer.connection = std::move(connection).value();
+  const Status opened = Open(&peer, SocketStream(std::move(socket)));
+  if (!opened.ok()) peers_.pop_back();
+  return opened;
+}
+
+void ServerImpl::AdoptTls(UniqueFd socket, TlsServerContext& tls) {
+  if (closed_ || draining_) return;
+  Peer& peer = peers_.emplace_back(this, nullptr);
+  peer.place = std::prev(peers_.end());
+  StatusOr<std::unique_ptr<TlsHandshake>> handshake = TlsHandshake::Accept(
+      loop_, SocketStream(std::move(socket)), tls, TlsOffer::kHttp2,
+      [this, &peer](StatusOr<std::unique_ptr<TlsStream>> stream) {
+        const std::unique_ptr<TlsHandshake> done = std::move(peer.handshake);
+        // What failed is logged.
+        if (!stream.ok() || !Open(&peer, std::move(stream).value()).ok()) Forget(&peer);
+      });
+  if (!handshake.ok()) return peers_.pop_back();
+  peer.handshake = std::move(handshake).value();
+}
+
+Status ServerImpl::Open(Peer* peer, std::unique_ptr<ByteStream> socket) {
+  LEVER_ASSIGN_OR_RETURN(peer->connection,
+                         Connection::Over(loop_, std::move(socket), options_, peer));
   return Status::Ok();
+}
+
+void ServerImpl::DropHandshakes() {
+  std::erase_if(peers_, [](const Peer& peer) { return peer.connection == nullptr; });
 }
 
 void ServerImpl::Forget(Peer* peer) {
@@ -178,6 +208,7 @@ void ServerImpl::Drain(std::function<void()> drained) {
   draining_ = true;
   drained_ = std::move(drained);
   CloseListeners();
+  DropHandshakes();
   for (Peer& peer : peers_) peer.connection->Drain();
   CheckDrained();
 }
@@ -186,6 +217,7 @@ void ServerImpl::Close(const Status& status) {
   if (closed_) return;
   closed_ = true;
   CloseListeners();
+  DropHandshakes();
   // First, since those that came by Serve() are on connections that live on.
   for (CallImpl& call : calls_) call.Cancel(status);
   for (Peer& peer : peers_) peer.connection->Close(status);

@@ -20,6 +20,7 @@
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/channel.h"
 #include "liblever/rpc/connection.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::rpc {
 
@@ -37,6 +38,8 @@ struct ListenOptions {
   // user.
   bool reuse_port = false;
   int backlog = 4096;
+  // Null: plain. Otherwise TLS, with HTTP/2 by ALPN.
+  std::shared_ptr<TlsServerContext> tls;
 };
 
 // Turns the requests of one server connection into gRPC calls, and answers those that are not gRPC
@@ -64,6 +67,7 @@ class Server {
   virtual void Serve(Stream& stream, std::shared_ptr<void> tag = nullptr) = 0;
 
   virtual size_t open_calls() const = 0;
+  // Those included that are in their TLS handshake.
   virtual size_t open_connections() const = 0;
   // Connections that were closed at once because the process had no descriptor for them.
   virtual uint64_t refused_connections() const = 0;

@@ -208,7 +208,7 @@ class Sink : public ByteStream {
     *taken_ += bytes;
     return {.bytes = bytes};
   }
-  void ShutdownWrite() override {}
+  bool ShutdownWrite() override { return true; }
 
  private:
   UniqueFd socket_;
