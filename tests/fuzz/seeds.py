@@ -1,4 +1,5 @@
 """What the fuzzing of each target begins with: made from the test vectors, and by hand."""
+import gzip as gzip_format
 import json
 import os
 import struct
@@ -167,8 +168,26 @@ def http1():
     yield b'\1\1\0' + b''.join(inputs[:4])
 
 
+def gzip():
+    """A byte for what is checked, the largest message and how it is cut, then bytes: see gzip_fuzz.cc."""
+    texts = [b'', b'a', b'hello hello hello', bytes(range(256)), b'x' * 3000, b'{"a":[1,2,3]}' * 20]
+    for text in texts:
+        members = [gzip_format.compress(text, level, mtime=0) for level in (0, 1, 9)]
+        members += [members[1] + members[2], members[1][:-3], members[1] + b'more',
+                    b'\x1f\x8b\x08\x08' + members[1][4:10] + b'name\0' + members[1][10:]]
+        for data in members:
+            for size in range(3):
+                yield bytes([size]) + data
+                yield bytes([size + 160]) + data
+            yield b'\7\1' + struct.pack('>I', len(data)) + data
+            yield b'\x87\1' + struct.pack('>I', len(data)) + data + b'\0\0\0\0\1x'
+        for times in (0, 3, 255):
+            yield bytes([4, times, 0, 0]) + text
+            yield bytes([0x85, times, 0x20, 14]) + text
+
+
 MAKERS = {'address': address, 'value': value, 'envelope': envelope, 'frames': frames,
-          'headers': headers, 'http1': http1}
+          'headers': headers, 'http1': http1, 'gzip': gzip}
 
 
 def of(target):
