@@ -36,6 +36,17 @@ std::string FormatGrpcTimeout(int64_t timeout_ns) {
   return std::to_string(value) + unit->letter;
 }
 
+int64_t CoarseTimeout(int64_t left_ns) {
+  // The largest power of ten of which 2 % of it are one or more.
+  constexpr int64_t kStepsMin = 50;
+  int64_t step_ns = 1;
+  for (int64_t steps = left_ns / kStepsMin; steps >= 10; steps /= 10) step_ns *= 10;
+  const int64_t over_ns = left_ns % step_ns;
+  if (over_ns == 0) return left_ns;
+  const int64_t missing_ns = step_ns - over_ns;
+  return left_ns > kNever - missing_ns ? left_ns : left_ns + missing_ns;
+}
+
 std::optional<int64_t> ParseGrpcTimeout(std::string_view text) {
   if (text.size() < 2 || text.size() > kDigitsMax + 1) return std::nullopt;
   int64_t value = 0;

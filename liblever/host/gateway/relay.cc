@@ -95,7 +95,7 @@ void Relay::BuildHeaders() {
   }
   if (deadline_ns_ != kNever) {
     const int64_t left_ns = std::max<int64_t>(deadline_ns_ - loop_->now_ns(), 1);
-    headers_.Add("grpc-timeout", rpc::FormatGrpcTimeout(left_ns), rpc::Indexing::kNever);
+    headers_.Add("grpc-timeout", rpc::FormatGrpcTimeout(rpc::CoarseTimeout(left_ns)));
   }
 }
 
