@@ -4,6 +4,7 @@
 #   cmake/setup.sh build    what quickstart.sh needs: compiler, libraries, the Node package's own needs
 #   cmake/setup.sh test     that, and what the tests need beside it
 #   cmake/setup.sh long     that, and what `tests/run.sh --long` needs (sanitizers, fuzzers)
+#   cmake/setup.sh bench    what the tests need, and what bench/run.sh needs beside it: the peers
 #
 # For Debian 12 with Node 20, Python 3.11 and (for the tests) Go 1.26 on PATH. Safe to run again: what
 # is there stays as it is. Debian packages are installed by root, or by sudo; everything else goes below
@@ -12,7 +13,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 stage=${1:-build}
-case "$stage" in build | test | long) ;; *) echo "usage: cmake/setup.sh build|test|long" >&2; exit 2 ;; esac
+case "$stage" in
+  build | test | long | bench) ;;
+  *) echo "usage: cmake/setup.sh build|test|long|bench" >&2; exit 2 ;;
+esac
 
 say() { printf '[setup] %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -44,6 +48,8 @@ test_packages=(
   openssl libgrpc++-dev protobuf-compiler-grpc
 )
 long_packages=(clang-16 libclang-rt-16-dev valgrind)
+# The bench finds nginx and haproxy on PATH or in /usr/sbin, and starts its own of each.
+bench_packages=(haproxy nginx-light libbenchmark-dev)
 
 wanted=("${build_packages[@]}")
 if [ "$stage" != build ]; then
@@ -52,6 +58,7 @@ if [ "$stage" != build ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 fi
 [ "$stage" != long ] || wanted+=("${long_packages[@]}")
+[ "$stage" != bench ] || wanted+=("${bench_packages[@]}")
 
 missing=()
 for package in "${wanted[@]}"; do
@@ -107,6 +114,7 @@ python_packages() {
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"
 }
 grpc_js() { npm_install tests/interop/grpc-js; }
+bench_peers() { npm_install bench/peers/node; }
 go_programs() {
   [ ! -x .deps/bin/grpcurl ] || return 0
   say "building the Go program grpcurl below .deps/bin"
@@ -119,6 +127,7 @@ go_programs() {
 
 steps=(node_packages)
 [ "$stage" = build ] || steps+=(python_packages grpc_js go_programs)
+[ "$stage" != bench ] || steps+=(bench_peers)
 pids=()
 for step in "${steps[@]}"; do
   "$step" &

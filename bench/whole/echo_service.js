@@ -1,3 +1,0 @@
-// The service that is measured: answers with its own bytes.
-'use strict';
-exports.echo = async (bytes) => bytes;
