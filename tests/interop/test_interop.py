@@ -12,9 +12,9 @@ from stacks import CASES, LEVER, PEERS
 
 def routes():
     """(client, server, how) of every pair that is tried."""
-    found = [(LEVER, LEVER, how) for how in ("plain", )]
+    found = [(LEVER, LEVER, how) for how in ("plain", "tls")]
     for peer in PEERS:
-        for how in ("plain", ):
+        for how in ("plain", "tls"):
             found += [(peer, LEVER, how), (LEVER, peer, how)]
     return found
 

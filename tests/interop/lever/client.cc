@@ -434,7 +434,14 @@ lever::StatusOr<bool> Run(const Flags& flags) {
       const lever::rpc::Endpoint endpoint,
       lever::rpc::Endpoint::Parse(flags.Text("server_host", "127.0.0.1") + ":" +
                                   flags.Text("server_port")));
-  const auto channel = lever::rpc::Channel::To(loop.get(), endpoint);
+  std::shared_ptr<lever::rpc::TlsClientContext> tls;
+  if (flags.Truth("use_tls")) {
+    lever::rpc::TlsClientOptions options;
+    options.roots_file = flags.Text("ca_file");
+    options.server_name = flags.Text("server_host_override");
+    LEVER_ASSIGN_OR_RETURN(tls, lever::rpc::TlsClientContext::Open(options));
+  }
+  const auto channel = lever::rpc::Channel::To(loop.get(), endpoint, {}, 0, std::move(tls));
   Cases cases(flags, loop.get(), channel.get());
   return RunCases(flags, cases.Table());
 }

@@ -217,7 +217,14 @@ Status Serve(const Flags& flags) {
   const auto server = lever::rpc::Server::Make(loop.get(), &dispatcher);
   LEVER_ASSIGN_OR_RETURN(const lever::rpc::Endpoint endpoint,
                          lever::rpc::Endpoint::Parse("127.0.0.1:" + flags.Text("port")));
-  LEVER_RETURN_IF_ERROR(server->Listen(endpoint));
+  lever::rpc::ListenOptions options;
+  if (flags.Truth("use_tls")) {
+    lever::rpc::TlsServerOptions tls;
+    tls.certificate_file = flags.Text("tls_cert_file");
+    tls.key_file = flags.Text("tls_key_file");
+    LEVER_ASSIGN_OR_RETURN(options.tls, lever::rpc::TlsServerContext::Open(tls));
+  }
+  LEVER_RETURN_IF_ERROR(server->Listen(endpoint, options));
   while (true) {  // until a signal ends the program
     LEVER_RETURN_IF_ERROR(loop->Turn(-1).status());
   }
