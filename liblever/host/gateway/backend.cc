@@ -17,8 +17,12 @@ constexpr int64_t kConnectTimeoutNs = 5 * kNanosPerSecond;
 
 }  // namespace
 
-Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instance)
-    : loop_(loop), control_(control), instance_(std::move(instance)) {}
+Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instance,
+                 std::shared_ptr<policy::RetryBudget> retry_budget)
+    : loop_(loop),
+      control_(control),
+      instance_(std::move(instance)),
+      retry_budget_(std::move(retry_budget)) {}
 
 Backend::~Backend() = default;
 

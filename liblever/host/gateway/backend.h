@@ -18,6 +18,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
+#include "liblever/policy/retry.h"
 #include "liblever/rpc/connection.h"
 #include "liblever/rpc/connector.h"
 
@@ -35,10 +36,13 @@ class BackendWaiter : public internal::ListHook {
 
 class Backend final : public rpc::ConnectionHandler, public std::enable_shared_from_this<Backend> {
  public:
-  Backend(Loop* loop, scale::Control* control, scale::InstanceView instance);
+  // `retry_budget` is of all instances of the service on this loop.
+  Backend(Loop* loop, scale::Control* control, scale::InstanceView instance,
+          std::shared_ptr<policy::RetryBudget> retry_budget);
   ~Backend() override;
 
   const scale::InstanceView& instance() const { return instance_; }
+  policy::RetryBudget& retry_budget() { return *retry_budget_; }
   // Null unless it takes new streams now.
   rpc::Connection* connection() const;
   // Connects if need be, and calls the waiter on the loop, never from inside this.
@@ -74,6 +78,7 @@ class Backend final : public rpc::ConnectionHandler, public std::enable_shared_f
   Loop* loop_;
   scale::Control* control_;
   scale::InstanceView instance_;
+  const std::shared_ptr<policy::RetryBudget> retry_budget_;
   std::unique_ptr<rpc::Connector> connector_;  // to an address; of the latest attempt
   std::unique_ptr<rpc::Connection> connection_;
   // Drained by its peer; kept until its streams have ended.

@@ -126,7 +126,12 @@ std::shared_ptr<Backend> Router::Pick(const scale::ServiceView& view) {
 
 std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) {
   std::shared_ptr<Backend>& backend = backends_[instance.key];
-  if (backend == nullptr) backend = std::make_shared<Backend>(loop_, control_, instance);
+  if (backend == nullptr) {
+    std::shared_ptr<policy::RetryBudget>& budget =
+        retry_budgets_[scale::ServiceName{instance.environment, instance.service}.ToString()];
+    if (budget == nullptr) budget = std::make_shared<policy::RetryBudget>();
+    backend = std::make_shared<Backend>(loop_, control_, instance, budget);
+  }
   return backend;
 }
 
@@ -213,6 +218,7 @@ void Router::OnServiceRemoved(scale::ServiceName name) {
     entry.second->Retire();
     return true;
   });
+  retry_budgets_.erase(name.ToString());
   OnStartFailed(name, NotFound("the service " + name.ToString() + " was removed"));
 }
 

@@ -24,6 +24,7 @@
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
 #include "liblever/policy/address.h"
+#include "liblever/policy/retry.h"
 
 namespace lever::gateway {
 
@@ -108,6 +109,8 @@ class Router final : private scale::DirectoryObserver {
   scale::Control* control_;
   Random random_;
   boost::unordered_flat_map<uint64_t, std::shared_ptr<Backend>> backends_;
+  // By service: outlives instances, so that one that comes and fails again and again is spared.
+  boost::unordered_flat_map<std::string, std::shared_ptr<policy::RetryBudget>> retry_budgets_;
   boost::unordered_flat_map<std::string, std::unique_ptr<Held>> held_by_service_;
   uint32_t held_ = 0;
   std::atomic<uint64_t> held_total_{0};
