@@ -43,10 +43,11 @@ void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
   options.initial_credit_messages = request_.streams ? credit_ : 2;
   call_ = rpc::Call::Start(backend_->connection(), options, this);
   if (call_ == nullptr) {
-    LeaveInstance();
     const Status status = Unavailable("the connection to the instance takes no more streams")
                               .WithExecuted(LEVER_EXECUTED_NO);
-    if (!TryAgain(status)) Finish(status);
+    const bool again = TryAgain(status, Sent::kNothing);
+    LeaveInstance();
+    if (!again) Finish(status);
     return;
   }
   (attempt_ == 1 ? counters_->calls : counters_->resends).fetch_add(1, std::memory_order_relaxed);
@@ -125,11 +126,16 @@ void HttpCall::OnWritable(rpc::Call& call) {
   if (!cancelled_) handler_->OnCallWritable();
 }
 
-bool HttpCall::TryAgain(const Status& status) {
+bool HttpCall::TryAgain(const Status& status, Sent sent) {
   const bool may = status.executed() == LEVER_EXECUTED_NO ||
                    (request_.idempotent && status.code() == LEVER_UNAVAILABLE);
   const bool transient = status.code() == LEVER_UNAVAILABLE ||
                          status.code() == LEVER_RESOURCE_EXHAUSTED;
+  if (may && transient && sent == Sent::kRequest) {
+    // As for calls that are relayed: what was never written is outside of the budget.
+    backend_->retry_budget().OnFailure();
+    if (!backend_->retry_budget().AllowsRetry()) return false;
+  }
   // The first time at once, for a connection that was about to end; then with a little patience.
   const int64_t wait_ns = attempt_ == 1 ? 0 : policy::kRetryFirstNs << attempt_;
   if (!may || !transient || !keeping_ || cancelled_ || attempt_ >= Relay::kAttemptsMax ||
@@ -142,9 +148,11 @@ bool HttpCall::TryAgain(const Status& status) {
 
 void HttpCall::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
+  if (end.status.ok()) backend_->retry_budget().OnSuccess();
+  const bool again = !end.status.ok() &&
+                     TryAgain(end.status, end.never_written ? Sent::kNothing : Sent::kRequest);
   LeaveInstance();
-  if (!end.status.ok() && TryAgain(end.status)) return;
-  Finish(end.status);
+  if (!again) Finish(end.status);
 }
 
 void HttpCall::LeaveInstance() {

@@ -8,7 +8,7 @@
 //     Cancel() does not call it from inside; it then comes only where Cancel() returned kLater.
 //  2. What was written is kept until the reply begins, up to kept_bytes_max, and sent again if the
 //     attempt surely did not run (or may have run, and the caller said that it is idempotent): at
-//     most Relay::kAttemptsMax attempts within the deadline.
+//     most Relay::kAttemptsMax attempts within the deadline, under the service's retry budget.
 //  3. Nothing but OnCallReady() is told of an attempt that is made again.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
 #define LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
@@ -85,7 +85,9 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   void Route();
   void BuildHeaders();
   void ReplyBegins();
-  bool TryAgain(const Status& status);
+  // What an instance may have heard of the attempt that failed.
+  enum class Sent : uint8_t { kNothing, kRequest };
+  bool TryAgain(const Status& status, Sent sent);
   void LeaveInstance();
   void Finish(const Status& status);
 
