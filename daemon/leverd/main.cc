@@ -96,6 +96,7 @@ struct Flags {
   std::string spawner;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
+  std::vector<std::string> upstreams;
 };
 
 std::string DefaultDataDir() {
@@ -131,6 +132,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--http-hosts", flags.http_hosts,
                  "names that the Host header may have on loopback")
       ->delimiter(',');
+  app.add_option("--upstream", flags.upstreams,
+                 "SERVICE=ENDPOINT: pass gRPC calls of that service on to a program outside of Lever, "
+                 "as in shop.v1.Cart=127.0.0.1:50051 (several times for several)");
 }
 
 std::vector<const char*> Pointers(const std::vector<std::string>& strings) {
@@ -171,6 +175,9 @@ int Run(const Flags& flags) {
   options.cors_origin_count = cors.size();
   options.http_hosts = hosts.data();
   options.http_host_count = hosts.size();
+  const std::vector<const char*> upstreams = Pointers(flags.upstreams);
+  options.upstreams = upstreams.data();
+  options.upstream_count = upstreams.size();
   options.log_sink = Log;
   options.log_context = &format;
   options.log_least = flags.verbose ? LEVER_LOG_DEBUG : LEVER_LOG_INFO;

@@ -107,6 +107,10 @@ typedef struct lever_host_options {
   lever_log_sink log_sink;
   void* log_context;
   lever_log_level log_least;
+  /* gRPC services outside of Lever that are reached through this host, each "SERVICE=ENDPOINT", as
+   * "shop.v1.Cart=127.0.0.1:50051": calls whose path names the service are passed on to the address. */
+  const char* const* upstreams;
+  size_t upstream_count;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

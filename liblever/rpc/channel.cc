@@ -39,6 +39,7 @@ class ChannelImpl final : public Channel,
     return state_ == State::kReady ? current_ : nullptr;
   }
   void Connect() override;
+  void ConnectSoon() override;
   size_t open_calls() const override { return open_calls_; }
   void Drain() override;
   void Close(const Status& status) override;
@@ -207,6 +208,10 @@ void ChannelImpl::EndWaiting(const Status& status) {
 
 void ChannelImpl::Connect() {
   if (state_ == State::kIdle || state_ == State::kBackoff) BeginAttempt();
+}
+
+void ChannelImpl::ConnectSoon() {
+  if (state_ == State::kIdle) ConnectWhenAllowed();
 }
 
 void ChannelImpl::ConnectWhenAllowed() {

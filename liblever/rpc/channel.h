@@ -59,6 +59,9 @@ class Channel {
   virtual Connection* ready_connection() const = 0;
   // Makes it connect now, without regard to the back-off.
   virtual void Connect() = 0;
+  // The same for who waits for OnStateChange() without a call: an idle channel connects as soon as the
+  // back-off allows.
+  virtual void ConnectSoon() = 0;
 
   virtual size_t open_calls() const = 0;
   // Finishes what is open, takes nothing new.

@@ -97,6 +97,7 @@ Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
 }
 
 bool Connection::encrypted() const { return socket_ != nullptr && socket_->encrypted(); }
+bool Connection::Full() const { return open_streams_ >= session_->peer_streams_max(); }
 
 // ---- The end ----
 

@@ -241,6 +241,8 @@ class Connection final : public IoSource, public TurnEnd {
   // Client: whether StartStream() may start one. False from the moment at which the end is known here,
   // which may be before OnDraining() and OnClosed() are delivered.
   bool TakesStreams() const { return phase_ == Phase::kOpen && !draining_; }
+  // Client: whether as many are open as the peer allows at a time, so that another would wait.
+  bool Full() const;
   // GOAWAY in two steps; streams that are open go on; closes by itself when the last has ended.
   void Drain();
   // Ends it now: every stream is closed with `status`, later in the turn.

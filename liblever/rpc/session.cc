@@ -199,9 +199,7 @@ Status Session::Collect() {
 // Whether a stream waits that may be started now.
 bool Session::MaySubmitNext() {
   if (waiting_.empty() || discard_data_) return false;
-  const uint32_t streams_max =
-      nghttp2_session_get_remote_settings(h2_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-  if (started_ >= streams_max) return false;
+  if (started_ >= peer_streams_max()) return false;
   if (out_.bytes() < kConnectionOutBytesMax) return true;
   paused_ = true;
   return false;

@@ -88,6 +88,10 @@ class Session {
   // ---- Streams ----
   // Client: whether the connection is at the end of its stream ids.
   bool IdsUsedUp() const;
+  // Client: how many streams the peer allows at a time.
+  uint32_t peer_streams_max() const {
+    return nghttp2_session_get_remote_settings(h2_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  }
   // Client: a stream that waits to be started by Collect().
   Stream* Start(const HeaderList& headers, Stream::End end, StreamHandler* handler);
   void SubmitResponse(Stream* stream, const HeaderList& headers, Stream::End end);

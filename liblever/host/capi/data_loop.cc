@@ -24,12 +24,16 @@ StatusOr<std::unique_ptr<DataLoop>> DataLoop::Open(size_t index) {
 
 DataLoop::~DataLoop() = default;
 
-void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
-                     const gateway::HttpOptions& http) {
+Status DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
+                       const gateway::HttpOptions& http,
+                       const std::vector<gateway::UpstreamOptions>& upstreams) {
+  upstreams_ = std::make_unique<gateway::Upstreams>(loop());
+  for (const auto& upstream : upstreams) LEVER_RETURN_IF_ERROR(upstreams_->Add(upstream));
   router_ = std::make_unique<gateway::Router>(loop(), &directory_, control, random_seed);
   http_ = std::make_unique<gateway::HttpApi>(loop(), router_.get(), &counters_, http);
   front_ = std::make_unique<gateway::Front>(loop(), router_.get(), &counters_);
   front_->set_http(http_.get());
+  front_->set_upstreams(upstreams_.get());
   front_->AddMethod(std::string(route::kAttachPath),
                     [this, control](rpc::Call& call, const fleet::Caller& caller) {
                       fleet::AttachSession::Accept(loop(), control, caller, call);
@@ -39,6 +43,7 @@ void DataLoop::Serve(scale::Control* control, const std::string& host_id, uint64
                     [watch](rpc::Call& call, const fleet::Caller& caller) {
                       gateway::WatchSession::Accept(watch, caller, call);
                     });
+  return Status::Ok();
 }
 
 void DataLoop::Drain(int64_t timeout_ns) {
@@ -57,6 +62,7 @@ void DataLoop::Close() {
   front_.reset();
   http_.reset();
   router_.reset();
+  upstreams_.reset();
 }
 
 void DataLoop::Take(UniqueFd socket) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "liblever/base/fd.h"
 #include "liblever/base/status.h"
@@ -18,6 +19,7 @@
 #include "liblever/host/gateway/http_api.h"
 #include "liblever/host/gateway/relay.h"
 #include "liblever/host/gateway/router.h"
+#include "liblever/host/gateway/upstream.h"
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
 
@@ -33,8 +35,9 @@ class DataLoop {
   scale::Directory& directory() { return directory_; }
 
   // The second half of setting up, once there is a control loop.
-  void Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
-             const gateway::HttpOptions& http);
+  Status Serve(scale::Control* control, const std::string& host_id, uint64_t random_seed,
+               const gateway::HttpOptions& http,
+               const std::vector<gateway::UpstreamOptions>& upstreams);
   // No new connections; those that are open have `timeout_ns` to finish. Waits: not from a loop.
   void Drain(int64_t timeout_ns);
   // Ends what is open. While the loop is not driven.
@@ -54,7 +57,8 @@ class DataLoop {
   scale::Directory directory_;
   gateway::RelayCounters counters_;
   std::unique_ptr<gateway::Router> router_;
-  // The front's connections use the API, and both the router.
+  std::unique_ptr<gateway::Upstreams> upstreams_;
+  // The front's connections use the API and the upstreams, and the first two the router.
   std::unique_ptr<gateway::HttpApi> http_;
   std::unique_ptr<gateway::Front> front_;
 };

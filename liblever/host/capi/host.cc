@@ -167,7 +167,8 @@ Status Host::OpenServices() {
   const gateway::HttpOptions http{options_.cors_origins, options_.http_hosts};
   LEVER_RETURN_IF_ERROR(gateway::CheckHttpOptions(http));
   for (const auto& data : data_loops_) {
-    data->Serve(control_.get(), id_, RandomSeed(), http);
+    LEVER_RETURN_IF_ERROR(
+        data->Serve(control_.get(), id_, RandomSeed(), http, options_.upstreams));
     admin::AdminOptions admin;
     admin.loop = data->loop();
     admin.control = control_.get();

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -53,6 +54,31 @@ std::string Beside(std::initializer_list<const char*> candidates) {
     }
   }
   return "";
+}
+
+StatusOr<std::vector<gateway::UpstreamOptions>> Upstreams(const lever_host_options& raw) {
+  LEVER_ASSIGN_OR_RETURN(const auto texts, Strings(raw.upstreams, raw.upstream_count, "upstreams"));
+  std::vector<gateway::UpstreamOptions> upstreams;
+  for (const std::string& text : texts) {
+    LEVER_ASSIGN_OR_RETURN(upstreams.emplace_back(), gateway::ParseUpstream(text));
+  }
+  return upstreams;
+}
+
+// A host that passed calls on to itself would do so again and again.
+Status CheckUpstreams(const HostOptions& options) {
+  for (const gateway::UpstreamOptions& upstream : options.upstreams) {
+    const auto& listen = options.listen;
+    if (std::find(listen.begin(), listen.end(), upstream.address) != listen.end()) {
+      return InvalidArgument("upstream " + upstream.service + ": " + upstream.address +
+                             " is an address of this host");
+    }
+    const auto same = [&](const auto& other) { return other.service == upstream.service; };
+    if (std::count_if(options.upstreams.begin(), options.upstreams.end(), same) > 1) {
+      return InvalidArgument("upstream " + upstream.service + ": there are two of it");
+    }
+  }
+  return Status::Ok();
 }
 
 Status FillDefaults(HostOptions& options) {
@@ -111,7 +137,9 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
   options.log_sink = raw.log_sink;
   options.log_context = raw.log_context;
   options.log_least = raw.log_least;
+  LEVER_ASSIGN_OR_RETURN(options.upstreams, Upstreams(raw));
   LEVER_RETURN_IF_ERROR(FillDefaults(options));
+  LEVER_RETURN_IF_ERROR(CheckUpstreams(options));
   return options;
 }
 

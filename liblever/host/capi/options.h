@@ -9,6 +9,7 @@
 
 #include "lever/host.h"
 #include "liblever/base/status.h"
+#include "liblever/host/gateway/upstream.h"
 
 namespace lever::host {
 
@@ -29,6 +30,7 @@ struct HostOptions {
   lever_log_sink log_sink = nullptr;
   void* log_context = nullptr;
   lever_log_level log_least = LEVER_LOG_DEBUG;
+  std::vector<gateway::UpstreamOptions> upstreams;
 };
 
 // INVALID_ARGUMENT names what is wrong. Defaults are filled in: the listening address, the number of

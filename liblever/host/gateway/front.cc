@@ -13,6 +13,7 @@
 
 #include "liblever/base/log.h"
 #include "liblever/host/gateway/grpc_reply.h"
+#include "liblever/host/gateway/upstream_relay.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/grpc_status.h"
 
@@ -242,23 +243,29 @@ void Front::OnHttp2Closed(Http2* connection) {
 void Front::OnRequest(rpc::Stream& stream, const HttpPeer& peer) {
   const std::string_view type = stream.headers().Find("content-type").value_or("");
   if (IsGrpcWeb(type)) return Refuse(stream, "415");
-  switch (rpc::ClassifyContentType(type)) {
-    case rpc::ContentKind::kOther:
-      if (http_ == nullptr) return Refuse(stream, "415");
-      http_->ServeStream(stream, peer);
-      return;
-    case rpc::ContentKind::kGrpcOtherCodec:
-      stream.set_handler(IgnoreRequest());
-      SendGrpcStatus(stream,
-                     Unimplemented("content-type " + std::string(type) + ": only +proto is spoken")
-                         .WithExecuted(LEVER_EXECUTED_NO),
-                     HeadersSent::kNo);
-      return;
-    case rpc::ContentKind::kGrpc: break;
+  const rpc::ContentKind kind = rpc::ClassifyContentType(type);
+  if (kind == rpc::ContentKind::kOther) {
+    if (http_ == nullptr) return Refuse(stream, "415");
+    http_->ServeStream(stream, peer);
+    return;
   }
+  const bool is_grpc = kind == rpc::ContentKind::kGrpc;
   const std::string_view path = stream.headers().Find(":path").value_or("");
-  if (path == route::kInvokePath || path == route::kStreamPath) {
+  if (is_grpc && (path == route::kInvokePath || path == route::kStreamPath)) {
     Relay::Start(loop_, router_, counters_, peer.caller, stream);
+    return;
+  }
+  if (Upstream* const upstream = upstreams_ == nullptr ? nullptr : upstreams_->Find(path)) {
+    // Whatever its codec.
+    UpstreamRelay::Start(loop_, upstream, counters_, stream);
+    return;
+  }
+  if (!is_grpc) {
+    stream.set_handler(IgnoreRequest());
+    SendGrpcStatus(stream,
+                   Unimplemented("content-type " + std::string(type) + ": only +proto is spoken")
+                       .WithExecuted(LEVER_EXECUTED_NO),
+                   HeadersSent::kNo);
     return;
   }
   serving_ = &peer.caller;

@@ -1,7 +1,8 @@
 // The host's front on one loop: takes connections on the host's port, finds out what they speak, and
 // hands each request to who serves it.
 //
-//   HTTP/2, application/grpc  lever.v1.Lever -> Relay; the host's own services -> their handlers
+//   HTTP/2, application/grpc  lever.v1.Lever -> Relay; services of upstreams -> UpstreamRelay;
+//                             the host's own services -> their handlers
 //   HTTP/2, anything else     the HTTP API
 //   HTTP/1.1                  the HTTP API
 //   TLS on this plain port    closed, and logged once
@@ -23,6 +24,7 @@
 #include "liblever/host/gateway/http_exchange.h"
 #include "liblever/host/gateway/relay.h"
 #include "liblever/host/gateway/router.h"
+#include "liblever/host/gateway/upstream.h"
 #include "liblever/rpc/server.h"
 
 namespace lever::gateway {
@@ -53,6 +55,8 @@ class Front final : private rpc::CallDispatcher {
   ~Front() override;
 
   void set_http(HttpFront* http) { http_ = http; }
+  // They outlive it.
+  void set_upstreams(const Upstreams* upstreams) { upstreams_ = upstreams; }
   // `path` as in "/lever.v1.Host/Attach". Before connections come.
   void AddMethod(std::string path, MethodHandler handler);
   // Takes connections from a listening, non-blocking socket.
@@ -83,6 +87,7 @@ class Front final : private rpc::CallDispatcher {
   Loop* loop_;
   Router* router_;
   RelayCounters* counters_;
+  const Upstreams* upstreams_ = nullptr;
   HttpFront* http_ = nullptr;  // null: nothing but gRPC is served
   std::unique_ptr<rpc::Server> server_;
   const fleet::Caller* serving_ = nullptr;  // during rpc::Server::Serve()
