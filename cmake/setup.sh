@@ -116,13 +116,29 @@ python_packages() {
 grpc_js() { npm_install tests/interop/grpc-js; }
 bench_peers() { npm_install bench/peers/node; }
 go_programs() {
-  [ ! -x .deps/bin/grpcurl ] || return 0
-  say "building the Go program grpcurl below .deps/bin"
-  mkdir -p .deps/bin
-  GOBIN=$PWD/.deps/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 2>.deps/go.log || {
-    cat .deps/go.log >&2
-    return 1
-  }
+  if [ ! -x .deps/bin/grpcurl ]; then
+    say "building the Go program grpcurl below .deps/bin"
+    mkdir -p .deps/bin
+    GOBIN=$PWD/.deps/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 2>.deps/go.log || {
+      cat .deps/go.log >&2
+      return 1
+    }
+  fi
+  grpc_go
+}
+# grpc-go's own interop programs, at the version that go.mod there pins.
+grpc_go() {
+  local role
+  for role in client server; do
+    local program=$PWD/.deps/bin/grpc-go-interop-$role
+    [ ! -x "$program" ] || [ tests/interop/grpc-go/go.mod -nt "$program" ] || continue
+    say "building grpc-go's interop $role below .deps/bin"
+    (cd tests/interop/grpc-go && go build -o "$program" "google.golang.org/grpc/interop/$role") \
+      2>.deps/go.log || {
+      cat .deps/go.log >&2
+      return 1
+    }
+  done
 }
 
 steps=(node_packages)

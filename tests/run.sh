@@ -79,9 +79,19 @@ run_fuzz() {
   junit fuzz "$report"
 }
 
+# gRPC's interoperability suite: Lever against other stacks' programs, in both roles.
+run_interop() {
+  local report=$PWD/build/release/interop.xml
+  printf '\n== interoperability\n'
+  rm -f "$report"
+  LEVER_BUILD_DIR=build/release .deps/venv/bin/python -m pytest -q --junitxml="$report" tests/interop || true
+  junit interop "$report"
+}
+
 started=$SECONDS
 run_preset release
 run_e2e
+run_interop
 if [ -n "$long" ]; then
   run_preset asan
   run_preset tsan
