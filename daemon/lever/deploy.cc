@@ -1,5 +1,6 @@
 // lever deploy [DIR]: build, pack, upload, wait until it serves.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ namespace lever::cli {
 namespace {
 
 constexpr size_t kChunkBytes = 128 * 1024;
+// Added to the command's nice value.
+constexpr int kPackingNice = 5;
 
 StatusOr<std::string> ReadManifest(const std::string& directory) {
   const std::string path = directory + "/" + std::string(deploy::kManifestFile);
@@ -189,6 +192,8 @@ Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments)
     Note("build: " + Joined(manifest.build));
     LEVER_RETURN_IF_ERROR(RunBuild(arguments.directory, manifest.build));
   }
+  // On one machine with its host, as on a laptop, packing takes what running services leave.
+  ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kPackingNice);
   Progress progress;
   progress.Show("packing");
   LEVER_ASSIGN_OR_RETURN(UniqueFd file, TemporaryFile());

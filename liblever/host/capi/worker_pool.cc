@@ -1,6 +1,7 @@
 #include "liblever/host/capi/worker_pool.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <utility>
 
@@ -35,6 +36,8 @@ void WorkerPool::Stop() {
 
 void WorkerPool::Work() {
   ::pthread_setname_np(::pthread_self(), "lever-disk");
+  // Of this thread alone, on Linux. Without the right to it the host is only less polite.
+  ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kNice);
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });

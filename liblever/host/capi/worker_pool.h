@@ -1,4 +1,5 @@
-// The threads for whatever waits on a disk: unpacking bundles, storing them. Loops never do.
+// The threads for whatever waits on a disk: unpacking bundles, storing them. Loops never do. They run
+// below the loops' priority: a deploy takes what the calls leave of the processors.
 //
 // Thread-safe. Bounded: more than kTasksMax waiting tasks mean that the disk does not keep up, and
 // Post() says so.
@@ -18,6 +19,8 @@ namespace lever::host {
 class WorkerPool {
  public:
   static constexpr size_t kTasksMax = 10'000;
+  // Added to the process's nice value: about a third of a loop's weight where both want a core.
+  static constexpr int kNice = 5;
 
   explicit WorkerPool(size_t threads);
   // Runs what was posted, then ends the threads.
