@@ -370,8 +370,11 @@ void Session::CloseAll(uint32_t error_code, const Status& status) {
     stream.muted_ = true;
     if (stream.closing_) continue;
     stream.close_.connection_status = status;
-    // In the output, but no byte of it was taken.
-    if (stream.headers_position_ >= out_.written()) stream.headers_position_ = Stream::kNotWritten;
+    // In the output, but no byte of it was taken; and nobody claims to have answered it.
+    const bool answered = stream.final_headers_ || stream.remote_end_received_;
+    if (stream.headers_position_ >= out_.written() && !answered) {
+      stream.headers_position_ = Stream::kNotWritten;
+    }
     RecordClosed(&stream, error_code);
   }
 }

@@ -214,6 +214,30 @@ TEST_F(ConnectionTest, DestroyingAConnectionClosesItsStreamsFromInside) {
   EXPECT_EQ(server.requests[0]->closed, 1);
 }
 
+// Ids can be guessed: what was answered is not said to be surely unprocessed, though it was never read.
+TEST_F(ConnectionTest, AnAnswerToWhatWasNotWrittenYetIsNotCalledUnwritten) {
+  RawPeer peer = ClientAgainstRaw();
+  peer.Send(Frame(kFrameSettings, 0, 0, Number(4, 2) + Number(0x7fffffff)) +
+            Frame(kFrameWindowUpdate, 0, 0, Number(0x7fff0000)));
+  Settle();
+  // Fills the socket, from which nobody reads, and not the connection.
+  Start(&NewCall(), std::string(kConnectionOutBytesMax * 3 / 4, 'x'));
+  Settle();
+  TestStream& unread = NewCall();
+  Start(&unread);
+  TestStream& answered = NewCall();
+  Start(&answered);
+  Settle();
+  peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 5, kResponseBlock));
+  Settle();
+  EXPECT_EQ(answered.log, "H");
+  peer.Close();
+  ASSERT_TRUE(Until([&] { return client.closed == 1; }));
+  EXPECT_TRUE(unread.close.never_written);
+  EXPECT_FALSE(answered.close.never_written);
+  EXPECT_FALSE(answered.close.unprocessed);
+}
+
 TEST_F(ConnectionTest, AnAnswerThatCameBeforeThePeerWentIsDelivered) {
   RawPeer peer = ClientAgainstRaw();
   TestStream& call = NewCall();
