@@ -1,4 +1,4 @@
-"""Starts servers, runs clients, makes certificates: what test_interop.py needs beside the table of stacks."""
+"""Starts servers, runs clients, makes certificates: what matrix.py needs beside the stacks."""
 
 import contextlib
 import os
@@ -41,7 +41,8 @@ class Certificates:
 
     @staticmethod
     def _new_key(path):
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path]
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                path]
 
     @staticmethod
     def _openssl(*words):
@@ -52,7 +53,7 @@ class Certificates:
 
 
 def free_port():
-    """A port that nobody listens on. The programs take a number, so it cannot be theirs from the start."""
+    """A port that nobody listens on: the programs take a number, so they cannot choose one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

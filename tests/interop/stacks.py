@@ -1,21 +1,22 @@
-"""The stacks of the interoperability matrix: how each one's programs are started, and what they lack.
+"""The stacks of the interoperability matrix: how their programs are started, and what they lack.
 
-A stack is one implementation of gRPC with a `client` and a `server` program. All of them have the flags of
-the grpc-go programs:
+A stack is one implementation of gRPC with a `client` and a `server` program. All of them have the
+flags of the grpc-go programs:
 
     server --port=N [--use_tls=true --tls_cert_file=F --tls_key_file=F]
     client --server_host=127.0.0.1 --server_port=N --test_case=NAME
            [--use_tls=true --use_test_ca=true --ca_file=F --server_host_override=foo.test.google.fr]
 
-A server listens on the loopback at least, prints what it likes, and ends by SIGTERM. A client ends with 0 if
-the case passed, and else says on standard error in one line what failed.
+A server listens on the loopback at least, prints what it likes, and ends by SIGTERM. A client
+ends with 0 if the case passed, and else says on standard error in one line what failed.
 
-A client that sets `takes_lists` takes several cases in one run (`--test_case=a,b,c`), all of which it runs, and
-prints a line for each on standard output: `case NAME: ok`, or `case NAME: FAILED why`. That saves the start of
-the program for each case. Such a client bounds each case in time by itself (10 s).
+A client that sets `takes_lists` takes several cases in one run (`--test_case=a,b,c`), all of
+which it runs, and prints a line for each on standard output: `case NAME: ok`, or `case NAME:
+FAILED why`. That saves the start of the program for each case. Such a client bounds each case in
+time by itself (10 s).
 
-What a stack's program cannot do is in `client_lacks` and `server_lacks`: the case and the reason. Such a cell is
-not run, not counted as passed, and named in the table that `matrix.py` prints.
+What a stack's program cannot do is in `client_lacks` and `server_lacks`: the case and the reason.
+Such a cell is not run, not counted as passed, and named in the table that `matrix.py` prints.
 """
 
 import dataclasses
@@ -72,7 +73,8 @@ GRPC_GO = Stack(
                                   "response_compressed"),
 )
 
-# Debian's gRPC C++ 1.51; the programs are ours (grpc-cpp/service.h says why), as with the two stacks below.
+# Debian's gRPC C++ 1.51. The programs are ours (grpc-cpp/service.h says why), and so are those of the
+# two below.
 GRPC_CPP = Stack(
     name="grpc-cpp",
     client=[str(BUILD / "interop" / "grpc-cpp-interop-client")],
@@ -98,3 +100,4 @@ GRPCIO = Stack(
 
 # Those that are tried against Lever, each in both roles.
 PEERS = [GRPC_GO, GRPC_CPP, GRPC_JS, GRPCIO]
+STACKS = [LEVER, *PEERS]

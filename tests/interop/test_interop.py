@@ -1,22 +1,26 @@
-"""gRPC's interoperability suite: every case, Lever against each stack, in both roles, plain and over TLS, and
-with the host between two programs.
+"""gRPC's interoperability suite: every case, Lever against each stack, in both roles, plain and
+over TLS, and `relayed`: with a host between every two stacks, which passes the calls on without
+knowing the service.
 
-A cell is `[grpc-go-client/lever-server/tls/large_unary]`. stacks.py has the table of stacks and names the cells
-that are impossible; `python tests/interop/matrix.py` prints everything as a table.
+A cell is `[grpc-go-client/lever-server/tls/large_unary]`. stacks.py has the table of stacks and
+names the cells that are impossible; `python tests/interop/matrix.py` prints a run as a table.
 """
 
 import pytest
 from interop_testing import Certificates, Server, run_client
-from stacks import CASES, LEVER, PEERS
+from lever_testing import Host
+from stacks import CASES, LEVER, PEERS, STACKS
+
+SERVICE = "grpc.testing.TestService"
+DIRECT = ("plain", "tls")
 
 
 def routes():
     """(client, server, how) of every pair that is tried."""
-    found = [(LEVER, LEVER, how) for how in ("plain", "tls")]
-    for peer in PEERS:
-        for how in ("plain", "tls"):
-            found += [(peer, LEVER, how), (LEVER, peer, how)]
-    return found
+    direct = [(LEVER, LEVER), *((peer, LEVER) for peer in PEERS), *((LEVER, peer) for peer in PEERS)]
+    relayed = [(client, server) for client in STACKS for server in STACKS]
+    return ([(client, server, how) for how in DIRECT for client, server in direct] +
+            [(client, server, "relayed") for client, server in relayed])
 
 
 def impossible(client, server, case):
@@ -37,16 +41,26 @@ class Bench:
     def __init__(self):
         self.certificates = Certificates()
         self.servers = {}
+        self.hosts = {}
         self.outcomes = {}
 
     def port(self, server, how):
+        if how == "relayed":
+            return self._relay_port(server)
         key = (server.name, how)
         if key not in self.servers:
             self.servers[key] = Server(server, self.certificates if how == "tls" else None)
         return self.servers[key].port
 
+    def _relay_port(self, server):
+        """That of a host which passes the service's calls on to the server."""
+        if server.name not in self.hosts:
+            host = Host("--upstream", f"{SERVICE}=127.0.0.1:{self.port(server, 'plain')}")
+            self.hosts[server.name] = host.__enter__()
+        return int(self.hosts[server.name].address.rpartition(":")[2])
+
     def outcome(self, client, server, how, case):
-        """Of one case. A client that takes lists runs all that are possible with this server at once."""
+        """Of one case. A client that takes lists runs all that this server makes possible at once."""
         key = (client.name, server.name, how)
         if case not in self.outcomes.get(key, {}):
             cases = [case]
@@ -58,6 +72,8 @@ class Bench:
         return self.outcomes[key][case]
 
     def stop(self):
+        for host in self.hosts.values():
+            host.__exit__(None, None, None)
         for server in self.servers.values():
             server.stop()
         self.certificates.remove()
