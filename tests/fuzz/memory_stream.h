@@ -59,7 +59,10 @@ class MemoryStream final : public rpc::ByteStream {
     if (wire_->room != SIZE_MAX) wire_->room -= moved;
     return {.bytes = moved, .error = moved == 0 ? EAGAIN : 0};
   }
-  void ShutdownWrite() override { wire_->shut_down = true; }
+  bool ShutdownWrite() override {
+    wire_->shut_down = true;
+    return true;
+  }
 
  private:
   // An empty pipe's reading end: neither readable nor writable, for ever.
