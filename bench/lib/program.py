@@ -70,6 +70,8 @@ class Program:
         except OSError as error:
             self._log.close()
             raise BenchError(f"{self.name} cannot be started: {error}") from error
+        self._readable = select.poll()  # select() takes no descriptor from 1024 on
+        self._readable.register(self.process.stdout, select.POLLIN)
 
     @property
     def pid(self):
@@ -88,9 +90,7 @@ class Program:
         """The next line of its standard output."""
         give_up = time.monotonic() + seconds
         while b"\n" not in self._input:
-            readable, _, _ = select.select([self.process.stdout], [], [],
-                                           max(0, give_up - time.monotonic()))
-            if not readable:
+            if not self._readable.poll(max(0, give_up - time.monotonic()) * 1000):
                 raise BenchError(f"{self.name} did not answer within {seconds:g} s: {self.errors()}")
             piece = os.read(self.process.stdout.fileno(), 65536)
             if not piece:

@@ -71,7 +71,7 @@ def listening_cpp(bench, address="127.0.0.1:0", name="bench"):
     """The C++ service as a program that listens; gives (program, address)."""
     program = bench.programs / "echo-cpp" / "serve"
     # It attaches itself to no host, since none is at that port: what it does is answer those who connect.
-    return bench.serve(program, "--name", name, "--host", f"127.0.0.1:{free_port()}", "--listen", address)
+    return bench.serve(program, "--name", name, "--host", "127.0.0.1:1", "--listen", address)
 
 
 def lever_client(bench, address, service="bench", way="host", *flags):

@@ -9,6 +9,7 @@ from lib.table import HIGHER, LOWER, compare
 
 ROWS = [
     compare("unary.cpp.cpu", "us CPU a call", LOWER, 1 / 8, "gRPC C++", "both_us", peer="grpc-cpp"),
+    compare("unary.cpp.cpu", "us CPU a call", LOWER, None, "grpcio asyncio", "both_us", peer="grpcio"),
     compare("unary.cpp.rate", "calls/s", HIGHER, 5, "gRPC C++", "rate", peer="grpc-cpp"),
     compare("unary.cpp.rate", "calls/s", HIGHER, 3, "grpc-go", "rate", peer="grpc-go"),
     compare("unary.cpp.p50", "us", LOWER, 1.4, "bare epoll echo", "p50_us", lever="lever-alone",
@@ -34,6 +35,13 @@ def grpc_go(bench):
     return Load(client, ("unary", 64), {"service": server.pid})
 
 
+def grpcio(bench):
+    python = bench.root / ".deps" / "venv" / "bin" / "python"
+    program = bench.root / "bench" / "peers" / "grpcio" / "echo.py"
+    server, address = bench.serve(python, program, "server")
+    return Load(bench.load(python, program, "client", address), ("unary", 64), {"service": server.pid})
+
+
 def lever_alone(bench):
     host = sides.only_host(bench)
     sides.deploy_cpp(bench, host)
@@ -47,8 +55,8 @@ def epoll_alone(bench):
     return Load(bench.load(bench.programs / "bare", "client", address), ("unary", 1))
 
 
-SIDES = {"lever": lever, "grpc-cpp": grpc_cpp, "grpc-go": grpc_go, "lever-alone": lever_alone,
-         "epoll-alone": epoll_alone}
+SIDES = {"lever": lever, "grpc-cpp": grpc_cpp, "grpc-go": grpc_go, "grpcio": grpcio,
+         "lever-alone": lever_alone, "epoll-alone": epoll_alone}
 
 
 def open_side(bench, name):

@@ -23,8 +23,22 @@ WANTED = {
     "unary.cpp.p50": ["bare epoll echo"],
     "relay.cpu": ["haproxy", "nginx", "bare nghttp2 relay"],
     "relay.added_p50": ["haproxy"],
+    "http.cpu": ["nginx"],
+    "unary.node.cpu": ["grpc-js", "Moleculer"],
+    "unary.node.rate": ["Moleculer"],
+    "unary.node.p50": ["grpc-js", "Moleculer"],
     "stream.cpp.rate": ["gRPC C++"],
+    "stream.cpp.bytes": ["gRPC C++", "plain send/recv, TCP", "plain send/recv, unix socket"],
     "stream.relay.bytes": ["haproxy"],
+    "idle.stream.bytes": ["-"],
+    "idle.connection.bytes": ["bare nghttp2 session + socket", "gRPC C++"],
+    "cold.cpp.p50": ["fork+exec to main of the same binary"],
+    "cold.node.p50": ["node -e 0"],
+    "deploy.p50": ["tar, one sync -f, exec of the same"],
+    "relay.p99.during_deploy": ["the same without"],
+    "scaling.instances": ["1 instance (Lever: 10,000)"],
+    "scaling.services": ["1 service (Lever: 100,000)"],
+    "scaling.connections": ["1 connection (Lever: 10,000 idle beside it)"],
 }
 
 
