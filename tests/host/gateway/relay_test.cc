@@ -200,6 +200,44 @@ TEST_F(RelayTest, TheHostRetriesForACallerThatDoesNot) {
   EXPECT_EQ(refusals, 100 - static_cast<int>(Relay::kAttemptsMax));
 }
 
+TEST_F(RelayTest, AnInstanceThatAlwaysRefusesCostsATenthMoreAtMost) {
+  TestInstance& instance = Serve();
+  int attempts = 0;
+  instance.on_call = [&](const std::string&, IncomingCall& incoming) {
+    ++attempts;
+    incoming.Fail(Unavailable("draining"));
+  };
+  rpc::Channel& client = Client();
+  const auto all_fail = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      TestCall& call = Call(client, {});
+      ASSERT_TRUE(Until([&] {
+        clock.Advance(kNanosPerMilli);
+        return call.ended();
+      }));
+      EXPECT_EQ(call.status.code(), LEVER_UNAVAILABLE);
+      EXPECT_EQ(call.status.executed(), LEVER_EXECUTED_NO);
+    }
+  };
+  all_fail(200);
+  EXPECT_LE(attempts, 220);
+  attempts = 0;
+  all_fail(200);
+  EXPECT_EQ(attempts, 200) << "what was saved up is spent";
+  // Successes fill it again.
+  const auto refuse = std::exchange(instance.on_call, nullptr);
+  for (int i = 0; i < 100; ++i) {
+    TestCall& call = Call(client, {});
+    ASSERT_TRUE(UntilEnd(call));
+    ASSERT_TRUE(call.status.ok()) << call.Text();
+  }
+  instance.on_call = refuse;
+  attempts = 0;
+  all_fail(100);
+  EXPECT_GT(attempts, 100);
+  EXPECT_LE(attempts, 110);
+}
+
 TEST_F(RelayTest, ACallerThatRetriesByItselfIsToldAtOnce) {
   TestInstance& instance = Serve();
   int attempts = 0;
