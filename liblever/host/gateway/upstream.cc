@@ -97,7 +97,9 @@ void Upstream::Grow() {
     all_full = all_full && connection->TakesStreams() && connection->Full();
   }
   if (!all_full || channels_.size() == kConnectionsMax) return;
-  channels_.push_back(rpc::Channel::To(loop_, endpoint_));
+  rpc::ConnectionOptions options;
+  options.keepalive_time_ns = kKeepaliveTimeNs;
+  channels_.push_back(rpc::Channel::To(loop_, endpoint_, options));
   rpc::Channel* const channel = channels_.back().get();
   using State = rpc::Channel::State;
   channel->OnStateChange([this, before = State::kIdle](State state, const Status& status) mutable {

@@ -48,6 +48,9 @@ class UpstreamWaiter : public internal::ListHook {
 
 class Upstream {
  public:
+  // Keepalive is slower than with Lever's own peers: gRPC servers end a connection whose client sends
+  // PINGs more than every five minutes while nothing else goes over it ("too_many_pings").
+  static constexpr int64_t kKeepaliveTimeNs = (5 * 60 + 10) * kNanosPerSecond;
   static constexpr size_t kConnectionsMax = 8;
   static constexpr size_t kWaitingMax = 10'000;
 

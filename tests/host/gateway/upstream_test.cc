@@ -4,6 +4,7 @@
 #include "liblever/host/gateway/upstream.h"
 #include "tests/host/gateway/http_client.h"
 #include "tests/host/gateway/outside.h"
+#include "tests/rpc/connection_raw_peer.h"
 
 namespace lever::gateway {
 namespace {
@@ -326,6 +327,45 @@ TEST_F(UpstreamTest, AnOutsideThatDoesNotReadStopsTheCaller) {
   });
   ASSERT_TRUE(UntilGone(request));
   EXPECT_EQ(held.bytes, written);
+}
+
+// Seen with gRPC C++, grpcio and grpc-go as upstreams: after a minute without a message of a stream they
+// ended the connection, and every call on it, for too many PINGs.
+TEST_F(UpstreamTest, AnIdleCallBringsNoMorePingsThanGrpcServersAllow) {
+  std::unique_ptr<rpc::RawPeer> peer;
+  std::unique_ptr<rpc::Listener> listener;
+  Do([&] {
+    auto opened = rpc::Listener::Open(
+        loop.get(), *rpc::Endpoint::Parse("127.0.0.1:0"), {},
+        [&](UniqueFd socket) { peer = std::make_unique<rpc::RawPeer>(std::move(socket)); });
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    listener = std::move(*opened);
+    ASSERT_TRUE(upstreams->Add({"shop.v1.Idle", listener->bound().ToString()}).ok());
+  });
+  H2Request& request = Start(Caller(), {}, "hello", false, "/shop.v1.Idle/Add");
+  ASSERT_TRUE(Until([&] { return peer != nullptr; }));
+  peer->Send(rpc::Frame(rpc::kFrameSettings, 0, 0));
+  ASSERT_TRUE(Until([&] { return peer->Frames(rpc::kFrameHeaders).size() == 1; }));
+
+  constexpr int64_t kStepNs = 5 * kNanosPerSecond;  // the caller's own keepalive goes on meanwhile
+  constexpr int64_t kAllowedNs = 5 * 60 * kNanosPerSecond;
+  const auto advance = [&](int64_t by_ns) {
+    for (int64_t gone_ns = 0; gone_ns < by_ns; gone_ns += kStepNs) {
+      clock.Advance(kStepNs);
+      Settle();
+    }
+  };
+  advance(kAllowedNs);
+  EXPECT_EQ(peer->Frames(rpc::kFramePing).size(), 0u);
+  // An upstream that is dead is found out all the same.
+  advance(Upstream::kKeepaliveTimeNs - kAllowedNs);
+  EXPECT_EQ(peer->Frames(rpc::kFramePing).size(), 1u);
+  EXPECT_NE(request.stream, nullptr);
+  advance(rpc::kKeepaliveTimeoutNs);
+  ASSERT_TRUE(UntilGone(request));
+  EXPECT_EQ(request.response.fields.at("grpc-status"), "14");
+  EXPECT_THAT(request.response.fields.at("grpc-message"), HasSubstr("does not answer"));
+  Do([&] { listener.reset(); });
 }
 
 TEST(ParseUpstream, TellsWhatIsWrong) {
