@@ -54,7 +54,11 @@ rpc::Connection* Upstream::Least() const {
   for (const auto& channel : channels_) {
     rpc::Connection* const connection = channel->ready_connection();
     if (connection == nullptr || !connection->TakesStreams()) continue;
-    if (least == nullptr || connection->open_streams() < least->open_streams()) least = connection;
+    // A full one only where all are: the limits need not be the same.
+    const bool better = least == nullptr || (least->Full() && !connection->Full()) ||
+                        (least->Full() == connection->Full() &&
+                         connection->open_streams() < least->open_streams());
+    if (better) least = connection;
   }
   return least;
 }

@@ -68,7 +68,7 @@ class Upstream {
 
   // A connection for a stream now; null if one is worth waiting for.
   rpc::Connection* Free() const;
-  // Of those that take streams, the one with the fewest.
+  // Of those that take streams, the one with the fewest; a full one only where all are.
   rpc::Connection* Least() const;
   // Has one more connect, unless one is on its way.
   void Grow();

@@ -297,6 +297,20 @@ TEST_F(UpstreamTest, AFullConnectionGetsANeighbourUpToABound) {
   EXPECT_NE(waits.stream, nullptr);
 }
 
+// Seen: with the limits of two connections apart, calls waited for ever beside one with room.
+TEST_F(UpstreamTest, AConnectionWithRoomIsTakenBeforeAFullOneWithFewerStreams) {
+  outside.streams_max = 1;
+  outside.on_request = [](rpc::TestStream&, rpc::Stream&) {};
+  H2Client& caller = Caller();
+  Start(caller);
+  ASSERT_TRUE(Until([&] { return outside.requests() == 1; }));
+  outside.streams_max = 100;
+  constexpr size_t kBurst = 20;
+  for (size_t i = 0; i < kBurst; ++i) Start(caller);
+  ASSERT_TRUE(Until([&] { return outside.requests() == 1 + kBurst; }));
+  EXPECT_EQ(outside.ends.size(), 2u);
+}
+
 TEST_F(UpstreamTest, AnOutsideThatDoesNotReadStopsTheCaller) {
   outside.on_request = [](rpc::TestStream& request, rpc::Stream&) {
     request.consume = false;
