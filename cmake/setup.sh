@@ -107,8 +107,8 @@ node_packages() { npm_install bindings/node; }
 
 # Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
 python_packages() {
-  local wanted=(grpcio grpcio-tools msgpack pytest)
-  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, msgpack, pytest' 2>/dev/null || return 0
+  local wanted=(grpcio grpcio-tools h2 msgpack pytest)
+  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, h2, msgpack, pytest' 2>/dev/null || return 0
   say "installing Python packages below .deps/venv: ${wanted[*]}"
   python3 -m venv .deps/venv
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"

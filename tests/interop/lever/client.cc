@@ -92,9 +92,11 @@ class TestedCall : public lever::rpc::CallHandler {
   // The status with which the call ended. Fails if a response came that nobody has read.
   const Status& End() {
     Until([this] { return ended_; });
-    Expect("the number of responses", messages_.size(), read_);
+    if (!ignores_) Expect("the number of responses", messages_.size(), read_);
     return end_;
   }
+  // Responses need not be read.
+  void IgnoreMessages() { ignores_ = true; }
   void ExpectEnd(lever_status wanted) {
     if (End().code() != wanted) {
       throw Failed("the status is " + end_.ToString() + ", not " +
@@ -141,6 +143,7 @@ class TestedCall : public lever::rpc::CallHandler {
   Call* call_ = nullptr;
   std::vector<Received> messages_;
   size_t read_ = 0;
+  bool ignores_ = false;
   HeaderList initial_;
   HeaderList trailing_;
   bool ended_ = false;
@@ -218,6 +221,15 @@ class Cases {
         {"cancel_after_first_response", [this] { CancelAfterFirstResponse(); }},
         {"timeout_on_sleeping_server", [this] { TimeoutOnSleepingServer(); }},
         {"rpc_soak", [this] { RpcSoak(); }},
+        // Against servers that misbehave: http2_negative/.
+        {"goaway", [this] { Goaway(); }},
+        {"rst_after_header", [this] { BrokenOff(); }},
+        {"rst_during_data", [this] { BrokenOff(); }},
+        {"rst_after_data", [this] { BrokenOff(); }},
+        {"ping", [this] { LargeUnary(); }},
+        {"max_streams", [this] { MaxStreams(); }},
+        {"data_frame_padding", [this] { LargeUnary(); }},
+        {"no_df_padding_sanity_test", [this] { LargeUnary(); }},
     };
   }
 
@@ -420,6 +432,40 @@ class Cases {
     }
     if (failures > flags_.Number("soak_max_failures", 0)) {
       throw Failed(std::to_string(failures) + " calls failed, the last: " + last);
+    }
+  }
+
+  // Between the calls the server sends GOAWAY; the second goes to a connection of its own.
+  void Goaway() {
+    LargeUnary();
+    const int64_t until_ns = loop_->clock().NowNs() + kNanosPerSecond;
+    for (int64_t left_ns = kNanosPerSecond; left_ns > 0;) {
+      if (const auto turn = loop_->Turn(left_ns); !turn.ok()) throw Failed(turn.status().ToString());
+      left_ns = until_ns - loop_->clock().NowNs();
+    }
+    LargeUnary();
+  }
+
+  // Whatever of the response came: a call that was reset has failed, and may have run.
+  void BrokenOff() {
+    const auto call = Unary("UnaryCall", LargeRequest());
+    call->IgnoreMessages();
+    const Status& end = call->End();
+    if (end.ok()) throw Failed("a call that was reset counts as done");
+    if (end.code() != LEVER_INTERNAL && end.code() != LEVER_UNAVAILABLE) {
+      throw Failed("the status is " + end.ToString());
+    }
+    if (end.executed() == LEVER_EXECUTED_NO) throw Failed("it says that it surely did not run");
+  }
+
+  // After the first response the server takes one stream at a time.
+  void MaxStreams() {
+    LargeUnary();
+    std::vector<std::unique_ptr<TestedCall>> calls;
+    for (int i = 0; i < 10; i++) calls.push_back(Unary("UnaryCall", LargeRequest()));
+    for (const auto& call : calls) {
+      ExpectSize(call->Next<SimpleResponse>(), kLargeResponse);
+      call->ExpectEnd(LEVER_OK);
     }
   }
 
