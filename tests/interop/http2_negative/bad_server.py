@@ -85,6 +85,7 @@ class Conversation:
         self.open = set()
         self.open_most = 0  # at a time, since the client has taken the limit of one
         self.limited = False
+        self.said_goaway = False
         self.wrong = []
         self.socket = connection
         self.socket.settimeout(LIMIT_S)
@@ -107,6 +108,9 @@ class Conversation:
             self.h2.initiate_connection()
             self._flush()
             while data := self.socket.recv(65536):
+                if self.said_goaway:
+                    # For h2 the connection is over, though the client may still update windows.
+                    continue
                 for event in self.h2.receive_data(data):
                     self._on(event)
                 for stream in list(self.unsent):
@@ -187,6 +191,7 @@ class Conversation:
         self._forget(stream)
         if self.case == "goaway" and self.number == 0:
             self.h2.close_connection()
+            self.said_goaway = True
 
     def _reset(self, stream):
         self.h2.reset_stream(stream)  # NO_ERROR
