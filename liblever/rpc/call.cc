@@ -80,7 +80,7 @@ void CallImpl::Recycle() {
   if (TurnEnd::is_linked()) TurnEnd::unlink();
   if (CallHook::is_linked()) CallHook::unlink();
   phase_ = Phase::kFree;
-  deliver_due_ = headers_held_ = headers_sent_ = send_closed_ = wrote_message_ = false;
+  deliver_due_ = kept_noted_ = headers_held_ = headers_sent_ = send_closed_ = wrote_message_ = false;
   writable_owed_ = message_delivered_ = never_written_ = peer_ended_ = peer_end_told_ = false;
   compression_ = peer_compression_ = Compression::kIdentity;
   handler_ = nullptr;
@@ -149,7 +149,7 @@ void CallImpl::Deliver() {
 }
 
 void CallImpl::AfterDelivery() {
-  if (!reader_.Empty()) loop_->AtTurnEnd(this);
+  if (!reader_.Empty() || kept_noted_) loop_->AtTurnEnd(this);
   if (!peer_ended_ || reader_.HasWholeMessage()) return;
   if (Client()) {
     if (!reader_.Empty() && end_.ok()) {
@@ -172,6 +172,16 @@ void CallImpl::OnTurnEnd() {
   // Delivering marks the call again if something is left.
   if (deliver_due_) return Deliver();
   reader_.Compact();
+  NoteKept();
+}
+
+// What is assembled was given back to the window, and is held for the peer all the same.
+void CallImpl::NoteKept() {
+  if (stream_ == nullptr) return;
+  const size_t kept = reader_.assembled_bytes();
+  kept_noted_ = kept > 0;
+  if (stream_->SetKept(kept)) return;
+  Fail(ResourceExhausted("too much is held for this connection already"));
 }
 
 void CallImpl::SetPeerCompression(Compression compression) {

@@ -135,6 +135,7 @@ class CallImpl final : public Call,
   // These may end the call: nothing of it may be used after them.
   void Deliver();
   void AfterDelivery();
+  void NoteKept();
   void Fail(Status status);
   void End(Status status);
 
@@ -148,6 +149,7 @@ class CallImpl final : public Call,
   Compression peer_compression_ = Compression::kIdentity;  // of what we receive
   bool delivering_ = false;
   bool deliver_due_ = false;
+  bool kept_noted_ = false;    // the stream knows of bytes that are kept here
   bool headers_held_ = false;  // client: they may turn out to be trailers
   bool headers_sent_ = false;  // server
   bool send_closed_ = false;   // client

@@ -37,7 +37,7 @@ StatusOr<std::unique_ptr<Connection>> Connection::Over(Loop* loop,
   std::unique_ptr<Connection> connection(new Connection(loop, std::move(socket), options, handler));
   LEVER_ASSIGN_OR_RETURN(connection->session_,
                          Session::Open(connection.get(), options, loop->now_ns()));
-  Count(GlobalCounters().connections_opened);
+  Count(LocalCounters().connections_opened);
   LEVER_RETURN_IF_ERROR(
       loop->Watch(connection->socket_->fd(), connection->interest_, connection.get()));
   loop->Arm(&connection->live_timer_, DeadlineAfter(loop->now_ns(), kPrefaceTimeoutNs));
@@ -58,9 +58,11 @@ Connection::Connection(Loop* loop, std::unique_ptr<ByteStream> socket,
       role_(options.role),
       keepalive_time_ns_(options.keepalive_time_ns),
       keepalive_timeout_ns_(options.keepalive_timeout_ns),
+      idle_timeout_ns_(options.role == Role::kServer ? options.idle_timeout_ns : -1),
       peer_(PeerName(socket_->fd())),
       interest_(kInterest),
-      last_receive_ns_(loop->now_ns()) {}
+      last_receive_ns_(loop->now_ns()),
+      turned_ns_(loop->now_ns()) {}
 
 Connection::~Connection() {
   if (destroyed_ != nullptr) *destroyed_ = true;
@@ -79,7 +81,7 @@ Connection::~Connection() {
     session_->Recycle(stream);
   }
   PublishCounters();
-  Count(GlobalCounters().connections_closed);
+  Count(LocalCounters().connections_closed);
 }
 
 Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
@@ -91,7 +93,7 @@ Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
     return nullptr;
   }
   ++open_streams_;
-  ArmKeepalive();
+  OnBusy();
   MarkDirty();
   return session_->Start(headers, end, handler);
 }
@@ -150,7 +152,7 @@ void Connection::FinishClose() {
   loop_->Disarm(&live_timer_);
   loop_->Disarm(&end_timer_);
   PublishCounters();
-  Count(GlobalCounters().connections_closed);
+  Count(LocalCounters().connections_closed);
   socket_.reset();
   phase_ = Phase::kClosed;
   handler_->OnClosed(*this, close_status_);
@@ -165,6 +167,7 @@ void Connection::CheckEnded() {
   if (phase_ == Phase::kOpen && session_->Ended()) {
     const Status failure = session_->failure();
     if (!failure.ok()) {
+      LogCutOff(failure.message());
       EndAs(failure);
       return;
     }
@@ -186,40 +189,6 @@ void Connection::OnEndTimer() {
   } else {
     FinalGoaway();
   }
-}
-
-// ---- Being alive ----
-
-void Connection::ArmKeepalive() {
-  if (!ready_ || keepalive_time_ns_ < 0 || open_streams_ == 0 || live_timer_.armed()) return;
-  loop_->Arm(&live_timer_, DeadlineAfter(loop_->now_ns(), keepalive_time_ns_));
-}
-
-void Connection::OnLiveTimer() {
-  if (phase_ != Phase::kOpen) return;
-  const int64_t now_ns = loop_->now_ns();
-  if (!ready_) {
-    Count(GlobalCounters().preface_timeouts);
-    Close(Unavailable("the peer did not begin HTTP/2 in time"));
-    return;
-  }
-  if (keepalive_pending_ && last_receive_ns_ < keepalive_sent_ns_) {
-    Count(GlobalCounters().keepalive_timeouts);
-    Close(Unavailable("the peer does not answer"));
-    return;
-  }
-  keepalive_pending_ = false;
-  if (open_streams_ == 0) return;
-  const int64_t due_ns = DeadlineAfter(last_receive_ns_, keepalive_time_ns_);
-  if (now_ns < due_ns) {
-    loop_->Arm(&live_timer_, due_ns);
-    return;
-  }
-  session_->SubmitKeepalivePing();
-  keepalive_pending_ = true;
-  keepalive_sent_ns_ = now_ns;
-  loop_->Arm(&live_timer_, DeadlineAfter(now_ns, keepalive_timeout_ns_));
-  MarkDirty();
 }
 
 // ---- In ----
@@ -275,6 +244,8 @@ void Connection::Receive(std::span<const uint8_t> bytes, Buffer* owner) {
   last_receive_ns_ = loop_->now_ns();
   const Status status = session_->Receive(bytes, owner, last_receive_ns_);
   if (!status.ok()) input_failure_ = status;
+  const int64_t complete_by_ns = session_->InputDeadline();
+  if (complete_by_ns != kNever && ready_) LookBy(complete_by_ns);
 }
 
 // Reading gave nothing: for now (EAGAIN), because the peer has closed its side (0), or it failed.
@@ -335,13 +306,18 @@ void Connection::WriteOut() {
     const IoResult result = socket_->Write(std::span<const iovec>(pieces, count));
     if (result.bytes > 0) {
       out.Written(result.bytes);
+      output_waits_ns_ = kNever;
       if (phase_ == Phase::kLingering) {
         loop_->Arm(&end_timer_, DeadlineAfter(loop_->now_ns(), kLingerTimeoutNs));
       }
       continue;
     }
     output_blocked_ = true;
-    if (result.error == EAGAIN) return;
+    if (result.error == EAGAIN) {
+      if (output_waits_ns_ == kNever) output_waits_ns_ = loop_->now_ns();
+      if (ready_) LookBy(DeadlineAfter(output_waits_ns_, kOutputTimeoutNs));
+      return;
+    }
     // The peer may have answered before it went: its last words are read first.
     output_error_ = result.error;
     loop_->MarkReady(this, EPOLLIN | EPOLLHUP);
@@ -353,7 +329,7 @@ void Connection::WriteOut() {
 void Connection::UpdateInterest() {
   if (phase_ != Phase::kOpen && phase_ != Phase::kLingering) return;
   const bool stalled = session_->out().bytes() > kConnectionOutBytesStalled;
-  if (stalled && !input_paused_) Count(GlobalCounters().limit_output_stalled);
+  if (stalled && !input_paused_) Count(LocalCounters().limit_output_stalled);
   input_paused_ = stalled;
   const uint32_t wanted =
       (stalled ? 0 : kInterest) | (stalled || output_blocked_ ? uint32_t{EPOLLOUT} : 0);
@@ -365,7 +341,7 @@ void Connection::UpdateInterest() {
 }
 
 void Connection::PublishCounters() {
-  Counters& counters = GlobalCounters();
+  CounterBlock& counters = LocalCounters();
   Session::Sums& sums = session_->sums();
   const uint64_t sent = session_->out().written() - published_bytes_;
   published_bytes_ += sent;
@@ -380,6 +356,7 @@ void Connection::PublishCounters() {
   add(counters.resets_sent, sums.resets_sent);
   add(counters.goaways_sent, sums.goaways_sent);
   sums = Session::Sums();
+  session_->PublishHeld();
 }
 
 // ---- Events ----
@@ -421,7 +398,7 @@ void Connection::DispatchOne(SessionEvent* event) {
     case Kind::kReady:
       ready_ = true;
       loop_->Disarm(&live_timer_);
-      ArmKeepalive();
+      open_streams_ > 0 ? OnBusy() : OnIdle();
       if (peer_.empty()) peer_ = PeerName(socket_->fd());
       handler_->OnReady(*this);
       return;
@@ -445,7 +422,7 @@ void Connection::DispatchOne(SessionEvent* event) {
 void Connection::DispatchToStream(Stream* stream, SessionEvent* event) {
   using Kind = SessionEvent::Kind;
   if (event->kind == Kind::kRequest) {
-    ArmKeepalive();
+    OnBusy();
     // The connection ended under it, before its user heard of it.
     if (stream->muted_) return;
     bool* const destroyed = destroyed_;
@@ -473,7 +450,7 @@ void Connection::DispatchToStream(Stream* stream, SessionEvent* event) {
 }
 
 void Connection::DispatchClosed(Stream* stream) {
-  --open_streams_;
+  if (--open_streams_ == 0) OnIdle();
   ++session_->sums().streams_closed;
   // The last one may have kept a draining connection open.
   MarkDirty();

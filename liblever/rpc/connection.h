@@ -17,8 +17,11 @@
 //  7. Streams share the connection fairly: after kStreamQuantumBytes the others get their turn.
 //
 // Bounds. Queued output is what the streams' users queue, and kConnectionOutBytesMax of frames;
-// memory that it pins is in proportion to it, because what stays beyond its turn is compacted. A
-// connection whose peer takes nothing reads nothing from kConnectionOutBytesStalled on. Slices that
+// memory that it pins is in proportion to it, because what stays beyond its turn is compacted. What a
+// server's connection and the process hold for their peers is bounded by kConnectionHeldBytesMax and
+// kProcessHeldBytesMax: above it a stream that grows is reset with ENHANCE_YOUR_CALM, also from inside
+// Write(). A connection whose peer takes nothing reads nothing from kConnectionOutBytesStalled on, and
+// ends after kOutputTimeoutNs. Slices that
 // OnData() hands out are pieces of a receive buffer: who keeps a small one beyond the turn calls
 // Slice::Compact(). A header block beyond the limits is counted while it is decoded and not kept:
 // its stream is reset with ENHANCE_YOUR_CALM (a server's handler never hears of it), and the
@@ -27,10 +30,12 @@
 #ifndef LIBLEVER_RPC_CONNECTION_H_
 #define LIBLEVER_RPC_CONNECTION_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "liblever/base/fd.h"
 #include "liblever/base/loop.h"
@@ -131,6 +136,9 @@ class Stream {
 
   // Gives `bytes` of the received data back to the peer's window.
   void Consume(size_t bytes);
+  // Bytes of this stream that its user keeps although he has given them back: they count in what is
+  // held for the peer. False, and nothing has changed: for a peer that has this much no more is kept.
+  [[nodiscard]] bool SetKept(size_t bytes);
 
  private:
   friend class Connection;
@@ -142,6 +150,7 @@ class Stream {
   ~Stream() = default;
   // Back to how it was made, keeping memory for its next use.
   void Clear();
+  size_t held_bytes() const { return queue_.bytes() + unread_ + kept_; }
 
   Connection* connection_ = nullptr;
   Session* session_ = nullptr;
@@ -166,7 +175,10 @@ class Stream {
   StreamClose close_;
   uint64_t headers_position_ = kNotWritten;  // where its HEADERS began in the output
   size_t quantum_used_ = 0;
+  int64_t progress_ns_ = 0;  // when its side ended here, or the peer's window took something since
   SliceQueue queue_;
+  size_t unread_ = 0;  // received, and not given back to the window
+  size_t kept_ = 0;    // see SetKept()
 
   HeaderList headers_;
   HeaderList trailers_;
@@ -201,6 +213,10 @@ struct ConnectionOptions {
   size_t header_list_bytes_max = kHeaderListBytesMax;
   int64_t keepalive_time_ns = kKeepaliveTimeNs;  // negative: none
   int64_t keepalive_timeout_ns = kKeepaliveTimeoutNs;
+  // Of one server, over all its listeners.
+  size_t connections_max = kConnectionsMax;
+  // Server: without a stream for so long, it drains. Negative: never.
+  int64_t idle_timeout_ns = -1;
 };
 
 class Connection final : public IoSource, public TurnEnd {
@@ -297,7 +313,19 @@ class Connection final : public IoSource, public TurnEnd {
   void DispatchClosed(Stream* stream);
   void OnLiveTimer();
   void OnEndTimer();
-  void ArmKeepalive();
+  // The live timer comes at `deadline_ns` at the latest.
+  void LookBy(int64_t deadline_ns) {
+    if (!live_timer_.armed() || deadline_ns < live_timer_.deadline_ns()) {
+      loop_->Arm(&live_timer_, deadline_ns);
+    }
+  }
+  void OnBusy();
+  void OnIdle();
+  bool CheckPeerInTime(int64_t now_ns);
+  bool CheckKeepalive(int64_t now_ns);
+  // A peer that went beyond a limit of time or order.
+  void CutOff(std::atomic<uint64_t>* counter, std::string_view why);
+  void LogCutOff(std::string_view why) const;
   void BeginDraining();
   void FinalGoaway();
   void CheckEnded();
@@ -310,6 +338,7 @@ class Connection final : public IoSource, public TurnEnd {
   const Role role_;
   const int64_t keepalive_time_ns_;
   const int64_t keepalive_timeout_ns_;
+  const int64_t idle_timeout_ns_;
   std::string peer_;
   std::unique_ptr<Session> session_;
 
@@ -329,10 +358,12 @@ class Connection final : public IoSource, public TurnEnd {
   size_t open_streams_ = 0;
   uint64_t published_bytes_ = 0;  // of what was written, in the process's counters
   int64_t last_receive_ns_;
+  int64_t turned_ns_;  // when it last became idle, or busy
   int64_t keepalive_sent_ns_ = 0;
+  int64_t output_waits_ns_ = kNever;  // since when the socket takes nothing; kNever: it does
   Status input_failure_;  // the peer's bytes made no sense; what came before is still dispatched
   Status close_status_;
-  LiveTimer live_timer_{this};  // the preface, then keepalive
+  LiveTimer live_timer_{this};  // whatever the peer has to do by a certain time
   EndTimer end_timer_{this};    // between the GOAWAYs, then lingering
 };
 

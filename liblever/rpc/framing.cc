@@ -1,5 +1,7 @@
 #include "liblever/rpc/framing.h"
 
+#include "liblever/rpc/counters.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -156,6 +158,7 @@ Status MessageReader::ReadPrefix() {
     bytes_max = CompressedBytesMax(bytes_max);
   }
   if (message_bytes_ > bytes_max) {
+    Count(LocalCounters().limit_message_bytes);
     return ResourceExhausted("a message of " + std::to_string(message_bytes_) +
                              " bytes is above the limit of " + std::to_string(message_bytes_max_));
   }

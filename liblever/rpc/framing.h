@@ -46,6 +46,8 @@ class MessageReader {
 
   // Whether Next() would give a message, without moving anything.
   bool HasWholeMessage() const;
+  // Bytes of the message that is being assembled.
+  size_t assembled_bytes() const { return assembled_.bytes(); }
   // Whether nothing of a message is kept.
   bool Empty() const {
     return received_.bytes() == 0 && assembled_.bytes() == 0 && prefix_bytes_ == 0;

@@ -1,4 +1,6 @@
 // Every bound of the data plane, in one place, with its unit and the arithmetic beside it.
+// docs/limits.md has them for users: what happens at each, and which counter says so. A test keeps
+// the two alike.
 #ifndef LIBLEVER_RPC_LIMITS_H_
 #define LIBLEVER_RPC_LIMITS_H_
 
@@ -19,9 +21,12 @@ inline constexpr uint32_t kStreamsPerConnectionMax = 1000;  // SETTINGS_MAX_CONC
 inline constexpr uint32_t kHeaderTableBytes = 4096;         // SETTINGS_HEADER_TABLE_SIZE
 
 // A header block, counted as RFC 9113 section 6.5.2 does (name + value + 32 a field) while it is
-// decoded, before anything of it is kept.
+// decoded, before anything of it is kept. Trailers are a block of their own.
 inline constexpr size_t kHeaderListBytesMax = 64 * 1024;
 inline constexpr size_t kHeaderFieldsMax = 256;
+// The same block as it comes, compressed, over HEADERS and all its CONTINUATION frames; counted
+// when a frame begins, before its bytes are read.
+inline constexpr size_t kHeaderBlockBytesMax = 2 * kHeaderListBytesMax;
 
 // One gRPC message, either way.
 inline constexpr size_t kMessageBytesMax = 4 * 1024 * 1024;
@@ -35,6 +40,22 @@ inline constexpr size_t kStreamQueuedBytesLow = kStreamQueuedBytesMax / 2;
 inline constexpr size_t kConnectionOutBytesMax = 1024 * 1024;
 // Unsent bytes at which a connection reads nothing more from a peer that does not read us.
 inline constexpr size_t kConnectionOutBytesStalled = 4 * kConnectionOutBytesMax;
+
+// ---- What is held for peers ----
+// Held are: what is queued for a stream and not written, what was received on it and not given back
+// to its window, and what its user says that he keeps (Stream::SetKept). A server's connection that
+// holds more takes no new streams, and a stream of it that grows further is reset; those that hold
+// no more than a frame go on.
+inline constexpr size_t kConnectionHeldBytesMax = 128 * 1024 * 1024;
+// Above this the same holds for every server's connection of the process that holds more than its
+// free part, so that at most that much a connection is added.
+inline constexpr size_t kProcessHeldBytesMax = 1024 * 1024 * 1024;
+inline constexpr size_t kConnectionHeldBytesFree = 64 * 1024;
+// A connection adds to the process's account what has changed by this much, at the end of a turn.
+inline constexpr size_t kHeldFoldBytes = 16 * 1024;
+
+// Connections that a server takes, and a host over all its loops; more are closed at once.
+inline constexpr size_t kConnectionsMax = 50'000;
 
 inline constexpr size_t kReceiveBufferBytes = 64 * 1024;
 // Bytes that one connection reads in one turn before others get theirs.
@@ -55,10 +76,13 @@ inline constexpr size_t kStreamQuantumBytes = 64 * 1024;
 // most 256 * 4 lists * 1 KiB = 1 MiB.
 inline constexpr size_t kPooledStreamsMax = 256;
 inline constexpr size_t kPooledHeaderBytesMax = 1024;
+// Of which an idle connection keeps this many.
+inline constexpr size_t kPooledStreamsIdle = 1;
 
-// Frames that cost us work and the peer nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty
-// DATA. A connection may send `Burst` of them, gets `PerSecond` back, and earns
-// kControlFramesEarned with every frame of use in either direction.
+// Frames that cost us work and the peer nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, GOAWAY,
+// unknown types, empty DATA, interim responses, and HEADERS of streams that are closed. A connection
+// may send `Burst` of them, gets `PerSecond` back, and earns kControlFramesEarned with every frame of
+// use in either direction.
 inline constexpr uint32_t kControlFramesBurst = 1000;
 inline constexpr uint32_t kControlFramesPerSecond = 500;
 inline constexpr uint32_t kControlFramesEarned = 2;
@@ -66,6 +90,10 @@ inline constexpr uint32_t kControlFramesEarned = 2;
 // reach their deadline resets honestly, hence the rate.
 inline constexpr uint32_t kResetsBurst = 2000;
 inline constexpr uint32_t kResetsPerSecond = 1000;
+// nghttp2's own limit of the peer's resets, which stands behind ours: it would not say why.
+inline constexpr uint32_t kResetsBurstBehind = kResetsBurst + kResetsBurst / 2;
+// Streams that we have reset may still be answered: HEADERS and trailers of each are not counted.
+inline constexpr uint32_t kLateHeadersPerReset = 2;
 // CONTINUATION frames after one HEADERS: 64 KiB of fields fit in 5 frames.
 inline constexpr size_t kContinuationsMax = 8;
 // PING and SETTINGS acknowledgements that wait to be written.
@@ -86,6 +114,19 @@ inline constexpr int64_t kPrefaceTimeoutNs = 10 * kNanosPerSecond;
 // From accept to the end of the TLS handshake; the preface has its own time after it.
 inline constexpr int64_t kTlsHandshakeTimeoutNs = 10 * kNanosPerSecond;
 inline constexpr int64_t kConnectTimeoutNs = 10 * kNanosPerSecond;
+// From the first byte of a header block to its last.
+inline constexpr int64_t kHeadersTimeoutNs = 10 * kNanosPerSecond;
+// The same for any other frame. 16 KiB in that time is what a modem did.
+inline constexpr int64_t kFrameTimeoutNs = 30 * kNanosPerSecond;
+// A connection from outside without any stream is closed in order after this long, whatever else
+// comes over it. gRPC's clients open a new one with their next call.
+inline constexpr int64_t kIdleTimeoutNs = 600 * kNanosPerSecond;
+// A peer whose socket takes not a byte of what waits for it. Flow control never does that: whoever
+// waits for his own user still reads the socket.
+inline constexpr int64_t kOutputTimeoutNs = 60 * kNanosPerSecond;
+// A reply that is complete here, of which the peer's window takes nothing. It holds one queue. While
+// its method still runs, a stream may stand for as long as its user likes.
+inline constexpr int64_t kReplyTimeoutNs = 300 * kNanosPerSecond;
 // Between the two GOAWAYs of a drain, if the PING between them is not answered sooner.
 inline constexpr int64_t kGoawayPingTimeoutNs = 1 * kNanosPerSecond;
 // A connection that ends in order waits this long for its output to be taken and the peer to close.
@@ -103,6 +144,20 @@ static_assert(kShareBytesMin < kFrameBytesMax);
 static_assert(kStreamQuantumBytes <= kConnectionOutBytesMax);
 static_assert(kContinuationsMax * kFrameBytesMax >= kHeaderListBytesMax);
 static_assert(kMessageBytesMax >= kStreamWindowBytes);
+static_assert(kHeaderBlockBytesMax >= kHeaderListBytesMax);
+static_assert(kHeaderBlockBytesMax <= (kContinuationsMax + 1) * kFrameBytesMax);
+static_assert(kConnectionHeldBytesMax >= 2 * kMessageBytesMax, "a message in, and one out");
+static_assert(kConnectionHeldBytesMax * 4 <= kProcessHeldBytesMax, "one peer is not the process");
+static_assert(kConnectionHeldBytesFree >= kFrameBytesMax);
+static_assert(kHeldFoldBytes < kConnectionHeldBytesFree);
+static_assert(kConnectionHeldBytesFree * kConnectionsMax <= 4 * kProcessHeldBytesMax);
+static_assert(kResetsBurst < kResetsBurstBehind);
+static_assert(kControlFramesBurst >= kOutboundAcksMax);
+static_assert(kStreamsPerConnectionMax <= kResetsBurst, "all streams may be cancelled at once");
+static_assert(kKeepaliveTimeNs < kFrameTimeoutNs, "the timer of one looks after the other");
+static_assert(kHeadersTimeoutNs <= kFrameTimeoutNs);
+static_assert(kOutputTimeoutNs < kReplyTimeoutNs);
+static_assert(kReplyTimeoutNs < kIdleTimeoutNs);
 
 }  // namespace lever::rpc
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "liblever/base/log.h"
+#include "liblever/rpc/counters.h"
 
 namespace lever::rpc {
 namespace {
@@ -146,7 +147,10 @@ bool Listener::RefuseOne() {
   UniqueFd socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const int error = errno;
   const bool accepted = socket.valid();
-  if (accepted) ++refused_;
+  if (accepted) {
+    ++refused_;
+    Count(LocalCounters().limit_descriptors);
+  }
   socket.reset();
   OpenSpare();
   if (accepted || !OutOfDescriptors(error)) return true;

@@ -7,6 +7,7 @@
 
 #include "liblever/rpc/byte_stream.h"
 #include "liblever/rpc/call_impl.h"
+#include "liblever/rpc/counters.h"
 #include "liblever/rpc/grpc_status.h"
 #include "liblever/rpc/listener.h"
 #include "liblever/rpc/tls_handshake.h"
@@ -47,6 +48,7 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
   void AdoptTls(UniqueFd socket, TlsServerContext& tls);
   Status Open(Peer* peer, std::unique_ptr<ByteStream> socket);
   void DropHandshakes();
+  bool Full() const;
   void Forget(Peer* peer);
   void CloseListeners();
   void CheckDrained();
@@ -90,6 +92,7 @@ Status ServerImpl::Listen(const Endpoint& endpoint, const ListenOptions& options
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
                          Listener::Open(loop_, endpoint, options,
                                         [this, tls = options.tls](UniqueFd socket) {
+                                          if (Full()) return;
                                           if (tls != nullptr) {
                                             return AdoptTls(std::move(socket), *tls);
                                           }
@@ -133,6 +136,12 @@ Status ServerImpl::Open(Peer* peer, std::unique_ptr<ByteStream> socket) {
 
 void ServerImpl::DropHandshakes() {
   std::erase_if(peers_, [](const Peer& peer) { return peer.connection == nullptr; });
+}
+
+bool ServerImpl::Full() const {
+  if (peers_.size() < options_.connections_max) return false;
+  Count(LocalCounters().limit_connections);
+  return true;
 }
 
 void ServerImpl::Forget(Peer* peer) {

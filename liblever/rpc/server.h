@@ -9,6 +9,7 @@
 //     for another codec or an encoding other than gzip, INTERNAL for fields that cannot be read.
 //  2. Without descriptors left a listener refuses connections, counts them, and does not spin.
 //  3. OnEnd() comes for every call that was dispatched, also when the server is destroyed.
+//  4. Beyond ConnectionOptions::connections_max a connection that was accepted is closed at once.
 #ifndef LIBLEVER_RPC_SERVER_H_
 #define LIBLEVER_RPC_SERVER_H_
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "liblever/rpc/counters.h"
+#include "liblever/rpc/held_bytes.h"
 #include "liblever/rpc/session_callbacks.h"
 
 // Where nghttp2 would read `stderr`, in a function that nobody calls: see cmake/LeverBuild.cmake.
@@ -16,8 +17,9 @@ std::FILE* lever_nghttp2_stderr = nullptr;
 namespace lever::rpc {
 namespace {
 
-// Events that an idle connection keeps room for.
+// Events that a connection keeps room for, and an idle one.
 constexpr size_t kEventsKept = 256;
+constexpr size_t kEventsKeptIdle = 8;
 // A connection stops taking new streams this many ids before the last, so that those that wait
 // already still get theirs.
 constexpr uint32_t kIdsKept = 1'000'000;
@@ -83,7 +85,8 @@ Session::Session(Connection* connection, const ConnectionOptions& options, int64
       options_(options),
       now_ns_(now_ns),
       control_frames_(kControlFramesBurst, kControlFramesPerSecond, now_ns),
-      resets_(kResetsBurst, kResetsPerSecond, now_ns) {}
+      resets_(kResetsBurst, kResetsPerSecond, now_ns),
+      frame_left_(options.role == Role::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {}
 
 Status Session::Init() {
   const auto make =
@@ -112,6 +115,7 @@ Status Session::Init() {
 }
 
 Session::~Session() {
+  ProcessHeldBytes().fetch_sub(held_published_, std::memory_order_relaxed);
   nghttp2_session_del(h2_);
   live_.clear_and_dispose([](Stream* stream) { delete stream; });
   for (Stream* stream : pool_) delete stream;
@@ -142,16 +146,19 @@ Status Session::Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t n
   // nghttp2 has stopped in the middle of the input, and only says goodbye now.
   if (limit_failed_) return Status::Ok();
   now_ns_ = now_ns;
+  sums_.bytes_received += bytes.size();
+  FollowFrames(bytes);
+  // A limit ends it, and nothing of what came is looked at any more.
+  if (limit_failed_) return Status::Ok();
   receiving_ = owner;
   received_data_bytes_ = 0;
-  sums_.bytes_received += bytes.size();
   const ssize_t result = nghttp2_session_mem_recv(h2_, bytes.data(), bytes.size());
   receiving_ = nullptr;
-  if (limit_failed_) {
-    nghttp2_session_terminate_session(h2_, NGHTTP2_ENHANCE_YOUR_CALM);
-    return Status::Ok();
+  if (limit_failed_) return Status::Ok();
+  if (result < 0) {
+    CountReceiveError(result);
+    return Fail(result);
   }
-  if (result < 0) return Fail(result);
   if (received_data_bytes_ > 0) {
     const int consumed = nghttp2_session_consume_connection(h2_, received_data_bytes_);
     if (consumed != 0) return Fail(consumed);
@@ -176,6 +183,7 @@ bool Session::NextEvent(SessionEvent* event) {
 Status Session::Collect() {
   paused_ = false;
   for (;;) {
+    EndAtLimit();
     SubmitWaiting();
     for (;;) {
       const uint8_t* data = nullptr;
@@ -185,6 +193,8 @@ Status Session::Collect() {
       out_.Append({data, static_cast<size_t>(size)});
     }
     if (paused_) return Status::Ok();
+    // What was sent may have been the peer's last reset.
+    if (limit_failed_ && !limit_told_) continue;
     // A round is over: those that gave way go on, and streams that have ended made room for others.
     const bool others = !yielded_.empty();
     while (!yielded_.empty()) {
@@ -318,7 +328,13 @@ void Session::SubmitResponse(Stream* stream, const HeaderList& headers, Stream::
 }
 
 void Session::Queue(Stream* stream, Slice data) {
+  if (stream->closing_) return;
+  held_ += data.size();
   stream->queue_.Push(std::move(data));
+  if (!MayHold(stream)) {
+    Reset(stream, kHttp2EnhanceYourCalm);
+    return;
+  }
   if (!stream->Writable()) stream->was_full_ = true;
   if (!stream->unflushed_hook_.is_linked()) unflushed_.push_back(*stream);
 }
@@ -340,6 +356,9 @@ void Session::Reset(Stream* stream, uint32_t error_code) {
 }
 
 void Session::Consume(Stream* stream, size_t bytes) {
+  const size_t read = std::min(bytes, stream->unread_);
+  stream->unread_ -= read;
+  held_ -= read;
   if (stream->remote_end_received_) return;
   nghttp2_session_consume_stream(h2_, stream->id_, bytes);
 }
@@ -355,6 +374,8 @@ void Session::RecordClosed(Stream* stream, uint32_t error_code) {
   Detach(stream);
   if (stream->place_hook_.is_linked()) stream->place_hook_.unlink();
   if (stream->unflushed_hook_.is_linked()) stream->unflushed_hook_.unlink();
+  held_ -= stream->held_bytes();
+  stream->unread_ = stream->kept_ = 0;
   stream->queue_.Clear();
   Record(SessionEvent::Kind::kStreamClosed, stream);
 }
@@ -381,6 +402,25 @@ void Session::CloseAll(uint32_t error_code, const Status& status) {
 
 void Session::CloseWaiting() {
   while (!waiting_.empty()) RecordClosed(&waiting_.front(), kHttp2RefusedStream);
+}
+
+void Session::CutStalledReplies(int64_t before_ns) {
+  for (auto at = live_.begin(); at != live_.end();) {
+    Stream& stream = *at++;
+    if (stream.closing_ || !stream.local_ended_ || stream.queue_.empty()) continue;
+    if (stream.progress_ns_ > before_ns) continue;
+    Count(LocalCounters().limit_reply_time);
+    Reset(&stream, kHttp2Cancel);
+  }
+}
+
+void Session::Trim() {
+  while (pool_.size() > kPooledStreamsIdle) {
+    delete pool_.back();
+    pool_.pop_back();
+  }
+  pool_.shrink_to_fit();
+  if (!has_events() && events_.capacity() > kEventsKeptIdle) std::vector<SessionEvent>().swap(events_);
 }
 
 // ---- The connection ----

@@ -100,6 +100,7 @@ class Session {
   void Resume(Stream* stream);
   void Reset(Stream* stream, uint32_t error_code);
   void Consume(Stream* stream, size_t bytes);
+  bool SetKept(Stream* stream, size_t bytes);
   // Records the end of a stream that nghttp2 is not to touch any more.
   void RecordClosed(Stream* stream, uint32_t error_code);
   // Records the end of every stream, because the connection ends with `status`.
@@ -110,6 +111,10 @@ class Session {
   Stream* AnyLive() { return live_.empty() ? nullptr : &live_.front(); }
   // After its OnClosed().
   void Recycle(Stream* stream);
+  // Resets streams whose end waits for a peer that has taken nothing since `before_ns`.
+  void CutStalledReplies(int64_t before_ns);
+  // Gives memory back that only a busy connection needs.
+  void Trim();
 
   // ---- The connection ----
   void SubmitShutdownNotice();
@@ -120,6 +125,10 @@ class Session {
   void Terminate(uint32_t error_code);
   // Nothing is to be read or sent any more.
   bool Ended() const;
+  // By when the frame or header block that the peer has begun must be complete; kNever if none is.
+  int64_t InputDeadline() const;
+  // Adds to the process's account what has changed.
+  void PublishHeld();
   // Why nghttp2 or one of our limits ended it; OK if it did not.
   Status failure() const;
   // What the peer's GOAWAY said, for people; empty if there was none, or it was in order.
@@ -155,14 +164,28 @@ class Session {
   void Submit(Stream* stream);
   int SubmitTrailers(Stream* stream);
   Status Fail(ssize_t nghttp2_error) const;
+
+  // ---- What a peer may cost; see session_limits.cc ----
+  void FollowFrames(std::span<const uint8_t> bytes);
+  void NoteFrame();
+  void NoteHeaders(int32_t stream_id, uint32_t flags);
+  void NoteContinuation(uint32_t flags);
+  void NoteGoawaySent(const nghttp2_goaway& goaway);
+  void NoteResetSent(uint32_t error_code);
   void SpendControlFrame();
   void SpendReset();
   void FailLimit(std::atomic<uint64_t>* counter, std::string_view what);
   // What a callback of Receive() answers nghttp2: to stop where it is, once a limit was hit.
   int Verdict() const;
+  void EndAtLimit();
+  void CountReceiveError(ssize_t nghttp2_error);
+  // Whether more may be held for the peer: in all, or (not null) for that stream.
+  bool MayHold(const Stream* stream) {
+    return held_ <= kConnectionHeldBytesFree || MayHoldMuch(stream);
+  }
+  bool MayHoldMuch(const Stream* stream);
 
   // ---- What nghttp2 calls; see session_callbacks.cc ----
-  void OnBeginFrame(const nghttp2_frame_hd& frame);
   int OnBeginHeaders(const nghttp2_frame* frame);
   int OnHeader(const nghttp2_frame* frame, std::string_view name, std::string_view value,
                uint8_t flags);
@@ -203,6 +226,8 @@ class Session {
   bool settings_received_ = false;
   bool discard_data_ = false;
   bool limit_failed_ = false;
+  bool limit_told_ = false;      // the session was terminated for it
+  bool failure_counted_ = false;
   bool paused_ = false;
   int32_t last_accepted_id_ = INT32_MAX;  // server: of the final GOAWAY
   uint32_t goaway_error_ = 0;             // that we sent
@@ -210,6 +235,21 @@ class Session {
   std::string peer_complaint_;
   TokenBucket control_frames_;
   TokenBucket resets_;
+  uint64_t late_headers_ = 0;      // that streams which we have reset may still bring
+  uint64_t resets_spent_ = 0;      // of those that nghttp2 is about to send
+  size_t incoming_ = 0;            // server: streams that nghttp2 knows
+  int32_t last_incoming_id_ = 0;   // server
+  size_t header_block_bytes_ = 0;  // of the block that is open or was last, as it came
+  size_t continuations_ = 0;       // of that block
+  bool header_block_open_ = false;
+  bool in_headers_ = false;        // the last frame that began is of a header block
+  static constexpr size_t kFrameHeaderBytes = 9;
+  uint8_t frame_header_[kFrameHeaderBytes];
+  uint8_t frame_header_size_ = 0;  // of the header that has come in part
+  uint32_t frame_left_;            // of the frame that has come in part, after its header
+  int64_t frame_began_ns_ = 0;     // the last frame, or the first one of its header block
+  size_t held_ = 0;                // queued, unread and kept of all streams
+  int64_t held_published_ = 0;
   Sums sums_;
 };
 

@@ -38,7 +38,7 @@ nghttp2_option* SessionCallbacks::MakeOptions() {
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_no_closed_streams(options, 1);
   nghttp2_option_set_max_outbound_ack(options, kOutboundAcksMax);
-  nghttp2_option_set_stream_reset_rate_limit(options, kResetsBurst, kResetsPerSecond);
+  nghttp2_option_set_stream_reset_rate_limit(options, kResetsBurstBehind, kResetsPerSecond);
   nghttp2_option_set_max_continuations(options, kContinuationsMax);
   // What we send is bounded where it comes in; nghttp2 estimates less than is accounted there.
   nghttp2_option_set_max_send_header_block_length(options, 2 * kHeaderListBytesMax);
@@ -48,11 +48,6 @@ nghttp2_option* SessionCallbacks::MakeOptions() {
 nghttp2_session_callbacks* SessionCallbacks::Make() {
   nghttp2_session_callbacks* table = nullptr;
   if (nghttp2_session_callbacks_new(&table) != 0) return nullptr;
-  nghttp2_session_callbacks_set_on_begin_frame_callback(
-      table, [](nghttp2_session*, const nghttp2_frame_hd* frame, void* self) {
-        Self(self)->OnBeginFrame(*frame);
-        return Self(self)->Verdict();
-      });
   nghttp2_session_callbacks_set_on_begin_headers_callback(
       table, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
         return Self(self)->OnBeginHeaders(frame);
@@ -121,17 +116,13 @@ ssize_t SessionCallbacks::ReadData(nghttp2_session*, int32_t, uint8_t*, size_t s
 
 // ---- What comes in ----
 
-void Session::OnBeginFrame(const nghttp2_frame_hd& frame) {
-  // Ignored, so that OnFrame() never hears of it.
-  if (frame.type == NGHTTP2_PRIORITY) SpendControlFrame();
-}
-
 int Session::OnBeginHeaders(const nghttp2_frame* frame) {
   if (frame->hd.type != NGHTTP2_HEADERS) return 0;
   const int32_t id = frame->hd.stream_id;
   if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-    if (id > last_accepted_id_) {
-      // Between the final GOAWAY's making and its leaving: the peer will read that it was not run.
+    ++incoming_;
+    // Between the final GOAWAY's making and its leaving: the peer will read that it was not run.
+    if (id > last_accepted_id_ || !MayHold(nullptr)) {
       nghttp2_submit_rst_stream(h2_, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
       return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
@@ -156,11 +147,12 @@ int Session::OnHeader(const nghttp2_frame* frame, std::string_view name, std::st
   HeaderList& list = trailers ? stream->trailers_ : stream->headers_;
   const size_t bytes = list.AccountedBytes() + name.size() + value.size() + 32;
   if (bytes > options_.header_list_bytes_max || list.size() == kHeaderFieldsMax) {
-    Count(GlobalCounters().limit_header_block);
+    Count(LocalCounters().limit_header_block);
     // The rest is decoded, for HPACK's table, without our hearing of it.
     nghttp2_submit_rst_stream(h2_, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                               NGHTTP2_ENHANCE_YOUR_CALM);
     SpendReset();
+    ++resets_spent_;
     return limit_failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
   list.Add(name, value,
@@ -173,10 +165,13 @@ void Session::OnFrame(const nghttp2_frame* frame) {
   switch (frame->hd.type) {
     case NGHTTP2_DATA: {
       const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-      if (frame->hd.length == frame->data.padlen && !end) {
-        SpendControlFrame();
-      } else {
-        control_frames_.Earn(kControlFramesEarned);
+      if ((frame->hd.flags & NGHTTP2_FLAG_PADDED) != 0) {
+        // The others were noted when they began.
+        if (frame->hd.length > frame->data.padlen || end) {
+          control_frames_.Earn(kControlFramesEarned);
+        } else {
+          SpendControlFrame();
+        }
       }
       if (!end) return;
       Stream* stream = Find(frame->hd.stream_id);
@@ -184,34 +179,21 @@ void Session::OnFrame(const nghttp2_frame* frame) {
       return;
     }
     case NGHTTP2_HEADERS:
-      control_frames_.Earn(kControlFramesEarned);
       OnHeadersFrame(frame);
       return;
-    case NGHTTP2_RST_STREAM:
-      ++sums_.resets_received;
-      SpendReset();
-      return;
     case NGHTTP2_SETTINGS:
-      if (ack) return;
-      SpendControlFrame();
-      if (!settings_received_) {
+      if (!ack && !settings_received_) {
         settings_received_ = true;
         Record(SessionEvent::Kind::kReady);
       }
       return;
     case NGHTTP2_PING:
-      if (!ack) {
-        SpendControlFrame();
-      } else if (std::memcmp(frame->ping.opaque_data, SessionCallbacks::kDrainPing, 8) == 0) {
+      if (ack && std::memcmp(frame->ping.opaque_data, SessionCallbacks::kDrainPing, 8) == 0) {
         Record(SessionEvent::Kind::kDrainPong);
       }
       return;
     case NGHTTP2_GOAWAY:
-      SpendControlFrame();
       OnGoawayFrame(frame->goaway);
-      return;
-    case NGHTTP2_WINDOW_UPDATE:
-      SpendControlFrame();
       return;
     default:
       return;
@@ -231,13 +213,15 @@ void Session::OnHeadersFrame(const nghttp2_frame* frame) {
     if (!status.starts_with('1')) {
       stream->final_headers_ = true;
       Record(SessionEvent::Kind::kHeaders, stream);
+    } else {
+      SpendControlFrame();
     }
   }
   if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) OnRemoteEnd(stream);
 }
 
 void Session::OnGoawayFrame(const nghttp2_goaway& goaway) {
-  Count(GlobalCounters().goaways_received);
+  Count(LocalCounters().goaways_received);
   if (goaway.error_code != NGHTTP2_NO_ERROR) {
     peer_complaint_ = nghttp2_http2_strerror(goaway.error_code);
     const std::string_view text =
@@ -256,12 +240,18 @@ void Session::OnDataChunk(int32_t stream_id, const uint8_t* data, size_t size) {
   received_data_bytes_ += size;
   Stream* stream = Find(stream_id);
   if (stream == nullptr) return;
+  stream->unread_ += size;
+  held_ += size;
+  if (!MayHold(stream)) {
+    Reset(stream, kHttp2EnhanceYourCalm);
+    return;
+  }
   receiving_->Ref();
   events_.push_back(SessionEvent{SessionEvent::Kind::kData, stream, Slice(data, size, receiving_)});
 }
 
 void Session::OnStreamClose(int32_t stream_id, uint32_t error_code) {
-  if (role_ == Role::kClient) --started_;
+  --(role_ == Role::kClient ? started_ : incoming_);
   Stream* stream = Find(stream_id);
   if (stream == nullptr) return;
   if (!stream->announced_) {
@@ -281,33 +271,16 @@ void Session::OnStreamClose(int32_t stream_id, uint32_t error_code) {
 }
 
 void Session::OnInvalidFrame(const nghttp2_frame* frame, int nghttp2_error) {
-  if (nghttp2_error == NGHTTP2_ERR_REFUSED_STREAM) Count(GlobalCounters().limit_refused_streams);
+  // Above the limit that the peer has acknowledged it is a mistake, which ends the connection.
+  if (nghttp2_error == NGHTTP2_ERR_REFUSED_STREAM ||
+      (frame->hd.type == NGHTTP2_HEADERS && incoming_ >= options_.streams_max)) {
+    Count(LocalCounters().limit_refused_streams);
+  }
   if (failure_.empty()) failure_ = nghttp2_strerror(nghttp2_error);
-  if (frame->hd.stream_id != 0) SpendReset();
+  if (frame->hd.stream_id == 0) return;
+  SpendReset();
+  ++resets_spent_;
 }
-
-// ---- The peer's budget ----
-
-void Session::SpendControlFrame() {
-  if (control_frames_.Spend(now_ns_)) return;
-  FailLimit(&GlobalCounters().limit_control_frames, "too many frames without content");
-}
-
-void Session::SpendReset() {
-  if (resets_.Spend(now_ns_)) return;
-  FailLimit(&GlobalCounters().limit_resets, "too many resets");
-}
-
-// The session is terminated after nghttp2 has returned: from inside of it, some frames that follow in the
-// same input would fail an assertion of its (version 1.52).
-void Session::FailLimit(std::atomic<uint64_t>* counter, std::string_view what) {
-  if (limit_failed_) return;
-  limit_failed_ = true;
-  Count(*counter);
-  failure_ = what;
-}
-
-int Session::Verdict() const { return limit_failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0; }
 
 // ---- What goes out ----
 
@@ -320,11 +293,10 @@ void Session::BeforeFrameSend(const nghttp2_frame* frame) {
 void Session::OnFrameSent(const nghttp2_frame* frame) {
   switch (frame->hd.type) {
     case NGHTTP2_RST_STREAM:
-      ++sums_.resets_sent;
+      NoteResetSent(frame->rst_stream.error_code);
       return;
     case NGHTTP2_GOAWAY:
-      ++sums_.goaways_sent;
-      goaway_error_ = frame->goaway.error_code;
+      NoteGoawaySent(frame->goaway);
       return;
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS: {
@@ -382,6 +354,8 @@ void Session::SendData(Stream* stream, const uint8_t* frame_header, size_t size)
   out_.Append({frame_header, kFrameHeaderBytes});
   out_.AppendFrom(&stream->queue_, size);
   stream->quantum_used_ += size;
+  held_ -= size;
+  if (stream->local_ended_) stream->progress_ns_ = connection_->loop().now_ns();
   control_frames_.Earn(kControlFramesEarned);
   if (stream->was_full_ && stream->queued_bytes() < kStreamQueuedBytesLow) {
     stream->was_full_ = false;

@@ -40,6 +40,7 @@ void Stream::EndWithTrailers(const HeaderList& trailers) {
 void Stream::EndWrite() {
   if (closing_ || local_ended_) return;
   local_ended_ = true;
+  progress_ns_ = connection_->loop().now_ns();
   session_->Resume(this);
   connection_->MarkDirty();
 }
@@ -53,6 +54,8 @@ void Stream::Reset(uint32_t error_code) {
   session_->Reset(this, error_code);
   connection_->MarkDirty();
 }
+
+bool Stream::SetKept(size_t bytes) { return closing_ || session_->SetKept(this, bytes); }
 
 void Stream::Consume(size_t bytes) {
   if (closing_) return;
@@ -70,6 +73,8 @@ void Stream::Clear() {
   close_ = StreamClose();
   headers_position_ = kNotWritten;
   quantum_used_ = 0;
+  progress_ns_ = 0;
+  unread_ = kept_ = 0;
   queue_.Clear();
   headers_.Recycle();
   trailers_.Recycle();

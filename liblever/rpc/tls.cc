@@ -145,7 +145,7 @@ void TlsContext::Reload() {
   if (read.ok()) {
     signature_ = std::move(signature);
     complaint_.clear();
-    Count(GlobalCounters().tls_reloads);
+    Count(LocalCounters().tls_reloads);
     Log(LogLevel::kInfo, "TLS: the files that changed were read again");
     const std::lock_guard lock(mutex_);
     current_ = std::move(read).value();
@@ -153,7 +153,7 @@ void TlsContext::Reload() {
   }
   if (complaint_ == read.status().message()) return;
   complaint_ = read.status().message();
-  Count(GlobalCounters().tls_reload_failures);
+  Count(LocalCounters().tls_reload_failures);
   Log(LogLevel::kError, complaint_ + "; what was read before stays in use");
 }
 

@@ -82,7 +82,7 @@ uint32_t TlsHandshake::OnReady(uint32_t events) {
   switch (stream_->Handshake()) {
     case TlsStream::Step::kWaits: return 0;
     case TlsStream::Step::kDone:
-      Count(GlobalCounters().tls_handshakes);
+      Count(LocalCounters().tls_handshakes);
       Finish(std::move(stream_));
       return 0;
     case TlsStream::Step::kFailed: break;
@@ -97,12 +97,12 @@ uint32_t TlsHandshake::OnReady(uint32_t events) {
 }
 
 void TlsHandshake::OnTimer() {
-  Count(GlobalCounters().tls_handshake_timeouts);
+  Count(LocalCounters().tls_handshake_timeouts);
   Failed("it was not done in time");
 }
 
 void TlsHandshake::Failed(const std::string& why) {
-  Count(GlobalCounters().tls_handshake_failures);
+  Count(LocalCounters().tls_handshake_failures);
   if (side_ == TlsSide::kServer) LogFailure(loop_->now_ns(), peer_, why);
   Finish(Unavailable("TLS: " + why));
 }

@@ -262,7 +262,7 @@ bool TlsStream::Established() {
 int TlsStream::Fail(int ssl_error) {
   broken_ = true;
   if (too_many_messages_) {
-    Count(GlobalCounters().limit_tls_messages);
+    Count(LocalCounters().limit_tls_messages);
     trouble_ = "the peer sends too many TLS messages that carry nothing";
     return EPROTO;
   }

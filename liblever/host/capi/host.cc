@@ -14,6 +14,7 @@
 #include "liblever/host/capi/external_driver.h"
 #include "liblever/host/capi/host_handle.h"
 #include "liblever/host/fleet/process_driver.h"
+#include "liblever/rpc/counters.h"
 
 namespace lever::host {
 namespace {
@@ -169,6 +170,8 @@ Status Host::OpenServices() {
   for (const auto& data : data_loops_) {
     LEVER_RETURN_IF_ERROR(
         data->Serve(control_.get(), id_, RandomSeed(), http, options_.upstreams));
+    // They are dealt out in turn.
+    data->front().set_connections_max(rpc::kConnectionsMax / data_loops_.size());
     admin::AdminOptions admin;
     admin.loop = data->loop();
     admin.control = control_.get();
@@ -208,6 +211,9 @@ lever::v1::HostDetails Host::Details() const {
   const scale::ControlCounters control = control_->Counters();
   counters->set_introductions(control.introductions);
   counters->set_instances_started(control.instances_started);
+  rpc::ForEachCounter(rpc::GlobalCounters(), [counters](std::string_view name, uint64_t value) {
+    (*counters->mutable_transport())[std::string(name)] = value;
+  });
   return details;
 }
 

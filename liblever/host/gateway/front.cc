@@ -15,6 +15,7 @@
 #include "liblever/host/gateway/grpc_reply.h"
 #include "liblever/host/gateway/upstream_relay.h"
 #include "liblever/route/wire.h"
+#include "liblever/rpc/counters.h"
 #include "liblever/rpc/grpc_status.h"
 
 namespace lever::gateway {
@@ -60,41 +61,6 @@ CameOver CameOverOf(int socket) {
 
 }  // namespace
 
-// Accepts on one listening socket.
-class Front::Listener final : public IoSource, public Timer {
- public:
-  Listener(Front* front, UniqueFd socket) : front_(front), socket_(std::move(socket)) {}
-  ~Listener() override {
-    front_->loop_->Disarm(this);
-    front_->loop_->Unwatch(this);
-  }
-  Status Start() { return front_->loop_->Watch(socket_.get(), EPOLLIN, this); }
-
-  uint32_t OnReady(uint32_t events) override {
-    constexpr int kAcceptsPerTurn = 32;
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
-      UniqueFd accepted(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (accepted.valid()) {
-        front_->Take(std::move(accepted));
-        continue;
-      }
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno == EAGAIN) return 0;
-      // Out of descriptors or memory: what waits is looked at again a little later, without
-      // spinning.
-      front_->loop_->Arm(this, front_->loop_->now_ns() + kRetryNs);
-      return 0;
-    }
-    return EPOLLIN;
-  }
-  void OnTimer() override { front_->loop_->MarkReady(this, EPOLLIN); }
-
- private:
-  static constexpr int64_t kRetryNs = 100 * kNanosPerMilli;
-  Front* front_;
-  UniqueFd socket_;
-};
-
 // Looks at the first bytes of a connection without taking them.
 class Front::Sniffer final : public IoSource, public Timer {
  public:
@@ -137,7 +103,10 @@ class Front::Sniffer final : public IoSource, public Timer {
     front_->OnSniffed(this, same);
     return 0;
   }
-  void OnTimer() override { front_->DropSniffer(this); }
+  void OnTimer() override {
+    rpc::Count(rpc::LocalCounters().preface_timeouts);
+    front_->DropSniffer(this);
+  }
 
  private:
   Front* front_;
@@ -148,9 +117,11 @@ class Front::Sniffer final : public IoSource, public Timer {
 class Front::Http2 final : public rpc::ConnectionHandler {
  public:
   Http2(Front* front, HttpPeer peer) : front_(front), peer_(std::move(peer)) {}
-  Status Start(UniqueFd socket, std::span<const uint8_t> already_read) {
+  Status Start(UniqueFd socket, Origin origin, std::span<const uint8_t> already_read) {
     rpc::ConnectionOptions options;
     options.role = rpc::Role::kServer;
+    // Instances keep their connection; whoever calls from outside opens another with his next call.
+    if (origin == Origin::kOutside) options.idle_timeout_ns = rpc::kIdleTimeoutNs;
     LEVER_ASSIGN_OR_RETURN(connection_,
                            rpc::Connection::Open(front_->loop_, std::move(socket), options, this,
                                                  already_read));
@@ -178,22 +149,19 @@ void Front::AddMethod(std::string path, MethodHandler handler) {
   methods_.emplace(std::move(path), std::move(handler));
 }
 
-Status Front::Listen(UniqueFd listening) {
-  auto listener = std::make_unique<Listener>(this, std::move(listening));
-  LEVER_RETURN_IF_ERROR(listener->Start());
-  listeners_.push_back(std::move(listener));
-  return Status::Ok();
-}
-
 size_t Front::connections() const {
   return sniffers_.size() + connections_.size() + (http_ != nullptr ? http_->connections() : 0);
 }
 
 void Front::Take(UniqueFd socket) {
-  if (connections() >= kConnectionsMax) {
-    Log(LogLevel::kWarning, "too many connections: one was closed");
+  if (connections() >= connections_max_) {
+    rpc::Count(rpc::LocalCounters().limit_connections);
+    if (!std::exchange(full_logged_, true)) {
+      Log(LogLevel::kWarning, "too many connections: new ones are closed at once");
+    }
     return;
   }
+  full_logged_ = false;
   const int on = 1;
   // Fails on a unix socket, which needs it no more than it has it.
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -212,21 +180,23 @@ void Front::OnSniffed(Sniffer* sniffer, bool http2) {
     if (http_ != nullptr) http_->ServeHttp1(std::move(socket), peer);
     return;
   }
-  const Status opened = Open(std::move(socket), std::move(peer), {});
+  const Status opened = Open(std::move(socket), std::move(peer), Origin::kOutside, {});
   if (!opened.ok()) Log(LogLevel::kWarning, "a connection failed: " + opened.ToString());
 }
 
 void Front::DropSniffer(Sniffer* sniffer) { sniffers_.erase(sniffer); }
 
 Status Front::Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read) {
-  return Open(std::move(socket), HttpPeer{std::move(caller), CameOver::kUnixSocket}, already_read);
+  return Open(std::move(socket), HttpPeer{std::move(caller), CameOver::kUnixSocket},
+              Origin::kInstance, already_read);
 }
 
-Status Front::Open(UniqueFd socket, HttpPeer peer, std::span<const uint8_t> already_read) {
+Status Front::Open(UniqueFd socket, HttpPeer peer, Origin origin,
+                   std::span<const uint8_t> already_read) {
   auto connection = std::make_unique<Http2>(this, std::move(peer));
   Http2* key = connection.get();
   connections_.emplace(key, std::move(connection));
-  const Status started = key->Start(std::move(socket), already_read);
+  const Status started = key->Start(std::move(socket), origin, already_read);
   if (!started.ok()) connections_.erase(key);
   return started;
 }
@@ -284,13 +254,11 @@ void Front::OnCall(rpc::Call& call) {
 }
 
 void Front::Drain() {
-  listeners_.clear();
   if (http_ != nullptr) http_->Drain();
   for (const auto& [key, connection] : connections_) connection->connection().Drain();
 }
 
 void Front::Close(const Status& status) {
-  listeners_.clear();
   sniffers_.clear();
   if (http_ != nullptr) http_->Close();
   for (const auto& [key, connection] : connections_) connection->connection().Close(status);

@@ -49,8 +49,6 @@ using MethodHandler = std::function<void(rpc::Call& call, const fleet::Caller& c
 
 class Front final : private rpc::CallDispatcher {
  public:
-  static constexpr size_t kConnectionsMax = 50'000;
-
   Front(Loop* loop, Router* router, RelayCounters* counters);
   ~Front() override;
 
@@ -59,8 +57,9 @@ class Front final : private rpc::CallDispatcher {
   void set_upstreams(const Upstreams* upstreams) { upstreams_ = upstreams; }
   // `path` as in "/lever.v1.Host/Attach". Before connections come.
   void AddMethod(std::string path, MethodHandler handler);
-  // Takes connections from a listening, non-blocking socket.
-  Status Listen(UniqueFd listening);
+  // How many connections Take() serves at a time; one more is closed at once. A host deals its
+  // connections out to its loops in turn, and gives each an equal part of rpc::kConnectionsMax.
+  void set_connections_max(size_t connections) { connections_max_ = connections; }
   // Serves a socket that was accepted elsewhere, from anybody.
   void Take(UniqueFd socket);
   // Serves a connected socket, whose other end is `caller`, with HTTP/2.
@@ -73,14 +72,15 @@ class Front final : private rpc::CallDispatcher {
   void Close(const Status& status);
 
  private:
-  class Listener;
+  enum class Origin : uint8_t { kOutside, kInstance };
   class Sniffer;
   class Http2;
 
   void OnCall(rpc::Call& call) override;
   void OnSniffed(Sniffer* sniffer, bool http2);
   void DropSniffer(Sniffer* sniffer);
-  Status Open(UniqueFd socket, HttpPeer peer, std::span<const uint8_t> already_read);
+  Status Open(UniqueFd socket, HttpPeer peer, Origin origin,
+              std::span<const uint8_t> already_read);
   void OnRequest(rpc::Stream& stream, const HttpPeer& peer);
   void OnHttp2Closed(Http2* connection);
 
@@ -92,10 +92,11 @@ class Front final : private rpc::CallDispatcher {
   std::unique_ptr<rpc::Server> server_;
   const fleet::Caller* serving_ = nullptr;  // during rpc::Server::Serve()
   boost::unordered_flat_map<std::string, MethodHandler> methods_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
   boost::unordered_flat_map<Sniffer*, std::unique_ptr<Sniffer>> sniffers_;
   boost::unordered_flat_map<Http2*, std::unique_ptr<Http2>> connections_;
+  size_t connections_max_ = rpc::kConnectionsMax;
   bool tls_logged_ = false;
+  bool full_logged_ = false;
 };
 
 }  // namespace lever::gateway

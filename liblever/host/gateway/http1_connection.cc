@@ -16,6 +16,7 @@
 #include "liblever/host/gateway/http_limits.h"
 #include "liblever/host/gateway/http_reply.h"
 #include "liblever/host/gateway/http_request.h"
+#include "liblever/rpc/counters.h"
 #include "liblever/rpc/limits.h"
 
 namespace lever::gateway {
@@ -427,11 +428,14 @@ void Http1Connection::OnTimer() {
     return;
   }
   if (phase_ != Phase::kHead || unread) {
+    if (unread) rpc::Count(rpc::LocalCounters().limit_output_time);
     Gone();
   } else if (parser_->begun()) {
+    rpc::Count(rpc::LocalCounters().limit_http_head_time);
     Refuse(408, DeadlineExceeded("the request's head did not come in time")
                     .WithExecuted(LEVER_EXECUTED_NO));
   } else {
+    rpc::Count(rpc::LocalCounters().limit_idle_time);
     BeginFlushing();
   }
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "liblever/host/gateway/http_limits.h"
+#include "liblever/rpc/counters.h"
 
 namespace lever::gateway {
 namespace {
@@ -154,6 +155,7 @@ Http1Parser::Result Http1Parser::Impl::NextOfHead(std::string_view input) {
     return Broken(400, "the request's lines do not end in CRLF, or are folded");
   }
   if (size > kHttp1HeadBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_head);
     return Broken(431, "the request's head is larger than " + std::to_string(kHttp1HeadBytesMax) +
                            " bytes");
   }
@@ -162,6 +164,7 @@ Http1Parser::Result Http1Parser::Impl::NextOfHead(std::string_view input) {
   error_code ec;
   const size_t parsed = put(boost::asio::const_buffer(input.data(), size), ec);
   if (ec == http::error::header_limit) {
+    rpc::Count(rpc::LocalCounters().limit_http_head);
     return Broken(431, "the request has more than " + std::to_string(kHttp1FieldsMax) + " fields");
   }
   if (ec == http::error::bad_version) {
@@ -233,6 +236,7 @@ Http1Parser::Result Http1Parser::Impl::NextOfBody(std::string_view input) {
     taken += put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
     if (ec == http::error::need_more) {
       if (rest.size() < kHttp1ChunkHeadBytesMax) return {Step::kNeedMore, taken};
+      rpc::Count(rpc::LocalCounters().limit_http_head);
       return Broken(400, "a chunk's head, or the trailers, are larger than " +
                              std::to_string(kHttp1ChunkHeadBytesMax) + " bytes");
     }

@@ -6,6 +6,7 @@
 #include "liblever/host/gateway/http_limits.h"
 #include "liblever/host/gateway/http_reply.h"
 #include "liblever/host/gateway/http_values.h"
+#include "liblever/rpc/counters.h"
 #include "liblever/value/json.h"
 
 namespace lever::gateway {
@@ -47,6 +48,7 @@ void HttpStream::OnBody(std::string_view data) {
   }
   unconsumed_ += data.size();
   if (context_->held_bytes + data.size() > kHttpHeldBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_held);
     Fail(ResourceExhausted("the host holds too many bytes of other requests"));
     return;
   }
@@ -85,6 +87,7 @@ bool HttpStream::TakeLine() {
   searched_ = whole ? end + 1 : input_.size();
   const size_t size = (whole ? end : input_.size()) - taken_;
   if (size > kHttpBodyBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_body);
     Fail(ResourceExhausted("a line is larger than a message may be, " +
                            std::to_string(kHttpBodyBytesMax) + " bytes"),
          413);

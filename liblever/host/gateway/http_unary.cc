@@ -5,6 +5,7 @@
 #include "liblever/host/gateway/http_limits.h"
 #include "liblever/host/gateway/http_reply.h"
 #include "liblever/host/gateway/http_values.h"
+#include "liblever/rpc/counters.h"
 
 namespace lever::gateway {
 
@@ -15,6 +16,7 @@ void HttpUnary::Serve(std::shared_ptr<HttpContext> context, HttpExchange& exchan
   exchange.set_handler(unary);
   unary->context_->loop->Arm(unary, unary->request_.call.deadline_ns);
   if (ContentLength(exchange.request()).value_or(0) > kHttpBodyBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_body);
     unary->Refuse(413, ResourceExhausted("the body is larger than a message may be, " +
                                          std::to_string(kHttpBodyBytesMax) + " bytes"));
   }
@@ -41,11 +43,13 @@ void HttpUnary::OnBody(std::string_view data) {
   exchange_->Consume(data.size());
   if (replied_) return;
   if (body_.size() + data.size() > kHttpBodyBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_body);
     Refuse(413, ResourceExhausted("the body is larger than a message may be, " +
                                   std::to_string(kHttpBodyBytesMax) + " bytes"));
     return;
   }
   if (context_->held_bytes + data.size() > kHttpHeldBytesMax) {
+    rpc::Count(rpc::LocalCounters().limit_http_held);
     Refuse(0, ResourceExhausted("the host holds too many bytes of other requests"));
     return;
   }
