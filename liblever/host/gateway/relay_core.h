@@ -121,6 +121,7 @@ class RelayCore {
   void OnRequestEnd();
   void OnCallerClosed();
   void ConsumeRequest();
+  void StopKeeping();
 
   void OnReplyHeaders();
   void OnReplyData(Slice data);
@@ -205,8 +206,7 @@ void RelayCore<Derived>::OnRequestData(Slice data) {
       data.Compact();
       kept_.push_back(std::move(data));
     } else {
-      keeping_ = false;
-      kept_.clear();
+      StopKeeping();
     }
   }
   // Until there is a peer, the window bounds what is kept.
@@ -223,6 +223,16 @@ template <typename Derived>
 void RelayCore<Derived>::ConsumeRequest() {
   if (down_ == nullptr || up_ == nullptr || !up_->Writable()) return;
   down_->Consume(std::exchange(request_unconsumed_, 0));
+  // Given back to the window, and held all the same. Where too much is held already the call goes on
+  // without a second attempt.
+  if (keeping_ && !down_->SetKept(kept_bytes_)) StopKeeping();
+}
+
+template <typename Derived>
+void RelayCore<Derived>::StopKeeping() {
+  keeping_ = false;
+  kept_.clear();
+  if (down_ != nullptr) (void)down_->SetKept(0);
 }
 
 template <typename Derived>
@@ -256,8 +266,7 @@ template <typename Derived>
 void RelayCore<Derived>::ForwardHeaders(rpc::Stream::End end) {
   reply_headers_ = false;
   headers_forwarded_ = true;
-  keeping_ = false;
-  kept_.clear();
+  StopKeeping();
   if (down_ != nullptr && !ended_) down_->SendHeaders(up_->headers(), end);
 }
 
