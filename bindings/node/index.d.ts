@@ -74,6 +74,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** The method may be run twice: an unknown outcome is tried again. */
   idempotent?: boolean;
+  /** What is sent goes compressed (gzip), and is answered likewise: for slow networks. */
+  compress?: boolean;
   metadata?: Metadata;
 }
 

@@ -275,7 +275,11 @@ enum {
   LEVER_CALL_IDEMPOTENT = 1,
   /* `address` is a gRPC path ("/package.Service/Method") served by the host or the peer; the payload
    * is the message itself, kind LEVER_KIND_RAW both ways. */
-  LEVER_CALL_GRPC = 2
+  LEVER_CALL_GRPC = 2,
+  /* What the call or stream sends goes compressed (gzip), message by message where that makes it
+   * smaller, and a service answers likewise. For slow networks: it costs far more time than the rest of
+   * a call. Whatever comes compressed is taken always. */
+  LEVER_CALL_COMPRESS = 4
 };
 
 typedef struct lever_call_options {

@@ -14,7 +14,8 @@
 namespace lever::capi {
 namespace {
 
-constexpr uint32_t kKnownFlags = LEVER_CALL_IDEMPOTENT | LEVER_CALL_GRPC;
+constexpr uint32_t kKnownFlags =
+    LEVER_CALL_IDEMPOTENT | LEVER_CALL_GRPC | LEVER_CALL_COMPRESS;
 
 // A request that is not carried out yet. `request.payload` is empty; its address and metadata point
 // to what outlives it.
@@ -47,6 +48,7 @@ Status Read(lever_queue* queue, const lever_call_options& options, RequestKind k
   to.kind = ReadKind(options.kind);
   to.idempotent = (options.flags & LEVER_CALL_IDEMPOTENT) != 0;
   to.grpc = (options.flags & LEVER_CALL_GRPC) != 0;
+  to.compress = (options.flags & LEVER_CALL_COMPRESS) != 0;
   if (options.metadata_count > 0) {
     LEVER_RETURN_IF_ERROR(ReadMetadata(options.metadata, options.metadata_count, metadata));
     to.metadata = metadata;

@@ -19,6 +19,7 @@ void Attempts::Begin(ClientImpl* client, std::shared_ptr<Target> target, const R
   if (target_ == nullptr) path_.assign(request.address);
   if (request.metadata != nullptr) route::AddUserHeaders(*request.metadata, &metadata_);
   idempotent_ = request.idempotent;
+  compression_ = request.compress ? rpc::Compression::kGzip : rpc::Compression::kIdentity;
   deadline_ns_ = deadline_ns;
 }
 
@@ -33,6 +34,7 @@ void Attempts::Reset() {
   metadata_.Clear();
   headers_.Clear();
   idempotent_ = false;
+  compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
 }
 
@@ -85,6 +87,7 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   options.metadata = &headers_;
   options.message_bytes_max = client_->options().message_bytes_max;
   options.initial_credit_messages = credit_messages;
+  options.compression = compression_;
   return channel->StartCall(options, handler);
 }
 

@@ -66,6 +66,7 @@ class Attempts {
   rpc::HeaderList metadata_;           // the caller's
   rpc::HeaderList headers_;            // of the attempt
   bool idempotent_ = false;
+  rpc::Compression compression_ = rpc::Compression::kIdentity;
   bool sampled_ = false;  // its time says how long a call takes, as a stream's does not
   int64_t deadline_ns_ = 0;
   int64_t started_ns_ = 0;

@@ -58,6 +58,7 @@ struct Request {
   Kind kind = Kind::kValue;  // kValue: an array of arguments; kRaw: the one bytes argument
   SliceList payload;
   bool idempotent = false;  // an outcome that is not known may be sent again
+  bool compress = false;    // what is sent, by gzip
   // Pass-through: the payload is the gRPC message itself, and so are the answers (kRaw).
   bool grpc = false;
   int64_t deadline_ns = kDefaultDeadline;  // absolute, on the loop's clock; kNever: none

@@ -83,6 +83,10 @@ void ServiceImpl::OnCall(rpc::Call& call) {
   if (drain_.phase() == Drain::Phase::kQuieting) loop_->Arm(&drain_timer_, drain_.WakeNs());
   StatusOr<RequestInfo> info = Examine(call, stream);
   if (!info.ok()) return call.Finish(info.status().WithExecuted(LEVER_EXECUTED_NO));
+  // Who sends compressed is answered likewise.
+  if (call.peer_compression() != rpc::Compression::kIdentity) {
+    call.set_compression(call.peer_compression());
+  }
   if (stream) {
     // Owns itself.
     (new IncomingStreamImpl(this))->Accept(call, *info);

@@ -38,6 +38,30 @@ TEST_F(Direct, OnceIntroducedCallsGoStraightToTheInstance) {
   EXPECT_EQ(client->stats().calls_direct, 10u);
 }
 
+TEST_F(Direct, CompressedRequestsGoCompressedToHostAndInstance) {
+  AddInstance("a");
+  std::string came;
+  const TestCall::Hook look = [&](TestCall& handler, rpc::Call& call) {
+    call.Read(1);
+    handler.on_message = [&](TestCall&, rpc::Call& answered) {
+      came += answered.message_was_compressed() ? 'c' : '-';
+      answered.Write(ValueMessage("\x05"));
+      answered.Finish(Status::Ok());
+    };
+  };
+  // The array of a text of 1,000 bytes.
+  const std::string text = std::string("\x91\xda\x03\xe8", 4) + std::string(1000, 't');
+  const auto call = [&](bool compress) {
+    return Ended(Call({.payload = Bytes(text), .compress = compress}));
+  };
+  host->on_call = look;
+  ASSERT_TRUE(call(true));
+  ConnectDirectly();
+  instances[0]->on_call = look;
+  for (bool compress : {false, true, false}) ASSERT_TRUE(call(compress));
+  EXPECT_EQ(came, "c-c-");
+}
+
 TEST_F(Direct, OnlyThroughHostMeansThat) {
   Close();
   closed = false;

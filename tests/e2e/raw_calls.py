@@ -61,10 +61,11 @@ class Caller:
             return message.raw
         return msgpack.unpackb(message.value, strict_map_key=False, timestamp=3)
 
-    def invoke(self, url, *arguments, timeout_s=60, environment=None):
+    def invoke(self, url, *arguments, timeout_s=60, environment=None, compression=None):
         try:
             return self.value(self.stub.Invoke(self._request(arguments), timeout=timeout_s,
-                                               metadata=self._metadata(url, environment)))
+                                               metadata=self._metadata(url, environment),
+                                               compression=compression))
         except grpc.RpcError as error:
             raise call_error(error) from None
 

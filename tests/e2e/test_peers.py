@@ -3,9 +3,10 @@
 import json
 import subprocess
 
+import grpc
 import pytest
 from lever_testing import BUILD, ROOT, write_service
-from raw_calls import Caller
+from raw_calls import CallError, Caller
 
 GRPCURL = ROOT / ".deps" / "bin" / "grpcurl"
 COUNTER = BUILD / "examples" / "counter-cpp" / "bundle" / "serve"
@@ -51,6 +52,17 @@ def test_a_foreign_client_calls_by_the_host(host, tmp_path, peer):
     assert run_peer(peer, "--target", host.address, "--url", "/sum/echoChan", "--arg-json",
                     '["a"]', "--message-json", '{"b":1}', "--message-json", "3",
                     "--stream") == ["a", {"b": 1}, 3]
+
+
+def test_a_foreign_client_calls_compressed_by_the_host(host, tmp_path):
+    host.deploy(write_service(tmp_path / "sum", {"s.js": SERVICE}, name="sum", jsEntry="s.js"))
+    text = "to be compressed " * 20_000
+    with Caller(host.address) as caller:
+        for compression in (grpc.Compression.Gzip, grpc.Compression.NoCompression):
+            assert caller.invoke("/sum/add", text, "!", compression=compression) == text + "!"
+        with pytest.raises(CallError) as refused:
+            caller.invoke("/sum/add", text, "!", compression=grpc.Compression.Deflate)
+    assert (refused.value.code, refused.value.executed) == ("UNIMPLEMENTED", "no")
 
 
 @pytest.mark.parametrize("peer", ["grpcio", "grpc-go"])

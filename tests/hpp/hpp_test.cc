@@ -164,6 +164,18 @@ TEST_F(HppTest, MetadataTravels) {
   EXPECT_EQ(client.invoke<std::string>(options, "/counter/tag"), "blue");
 }
 
+TEST_F(HppTest, CompressedCallsAreCallsLikeOthers) {
+  lever::Client& client = Start();
+  const lever::CallOptions options{.compress = true, .metadata = {{"x-tag", "blue"}}};
+  EXPECT_EQ(client.invoke<std::string>(options, "/counter/tag"), "blue");
+  lever::Stream stream = client.stream(options, "/counter/echoChan");
+  const std::string large(100'000, 'z');
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(stream.write(large));
+    EXPECT_EQ(stream.read<std::string>(), large);
+  }
+}
+
 TEST_F(HppTest, ThreadsShareAClient) {
   lever::Client& client = Start();
   std::vector<std::thread> threads;

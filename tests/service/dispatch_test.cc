@@ -59,6 +59,22 @@ TEST_F(Dispatch, ACallReachesItsMethodAndIsAnswered) {
   EXPECT_EQ(answered->trailers.size(), 1u);
 }
 
+TEST_F(Dispatch, CompressedRequestsAreAnsweredCompressed) {
+  // A raw argument of 1,000 bytes, which comes back.
+  const std::string text = std::string("\x12\xe8\x07", 3) + std::string(1000, 't');
+  for (const auto compression : {rpc::Compression::kGzip, rpc::Compression::kIdentity}) {
+    bool compressed = false;
+    TestCall& call = Call(caller, {.compression = compression}, {Bytes(text)});
+    call.on_message = [&](TestCall&, rpc::Call& answer) {
+      compressed = answer.message_was_compressed();
+    };
+    ASSERT_TRUE(Until([&] { return call.ended(); }));
+    EXPECT_TRUE(call.status.ok()) << call.Text();
+    EXPECT_EQ(call.messages.back(), text);
+    EXPECT_EQ(compressed, compression == rpc::Compression::kGzip);
+  }
+}
+
 TEST_F(Dispatch, RefusesByItsHeadersWhatMustNotRun) {
   struct Row {
     Ask ask;

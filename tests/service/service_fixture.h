@@ -124,6 +124,7 @@ class ServiceTest : public LoopTest {
     std::string_view path = route::kInvokePath;
     std::vector<std::pair<std::string, std::string>> headers = {{"lever-url", "/hello/echo"}};
     int64_t deadline_ns = kNever;
+    rpc::Compression compression = rpc::Compression::kIdentity;
   };
   // Starts a call with exactly these headers; `messages` are gRPC messages.
   TestCall& Call(rpc::Channel* channel, const Ask& ask, const std::vector<SliceList>& messages,
@@ -137,6 +138,7 @@ class ServiceTest : public LoopTest {
       options.deadline_ns = ask.deadline_ns;
       options.metadata = &headers;
       options.initial_credit_messages = UINT64_MAX;
+      options.compression = ask.compression;
       handler.call = channel->StartCall(options, &handler);
       for (const SliceList& message : messages) handler.call->Write(message);
       if (close) handler.call->CloseSend();

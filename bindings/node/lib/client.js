@@ -16,6 +16,7 @@ const { addon, Command, COMMAND_TIMEOUT, Event, shared } = native;
 const FLAG_ECHO = 1;
 const FLAG_ONLY_THROUGH_HOST = 2;
 const CALL_IDEMPOTENT = 1;
+const CALL_COMPRESS = 4;
 const NO_OPTIONS = Object.freeze({});
 
 class PendingCall {
@@ -110,7 +111,8 @@ function prepare(token, address, args, options) {
   words[Command.PARENT_HIGH] = bound ? parent.idHigh : 0;
   words[Command.OBJECT] = token;
   words[Command.ADDRESS] = native.addressId(address);
-  words[Command.FLAGS] = options.idempotent ? CALL_IDEMPOTENT : 0;
+  words[Command.FLAGS] =
+    (options.idempotent ? CALL_IDEMPOTENT : 0) | (options.compress ? CALL_COMPRESS : 0);
   shared.floats[COMMAND_TIMEOUT] = timeoutMs;
   return aside;
 }
@@ -164,7 +166,7 @@ class Client {
     });
   }
 
-  // The same with options: {timeoutMs, signal, idempotent, metadata}.
+  // The same with options: {timeoutMs, signal, idempotent, compress, metadata}.
   call(address, args = [], options = NO_OPTIONS) {
     return new Promise((resolve, reject) => {
       startCall(this.#token, address, args, options, resolve, reject);
@@ -176,7 +178,7 @@ class Client {
     return this.openStream(address, args);
   }
 
-  // The same with options: {timeoutMs, signal, metadata}.
+  // The same with options: {timeoutMs, signal, compress, metadata}.
   openStream(address, args = [], options = NO_OPTIONS) {
     const signal = checkSignal(options.signal);
     const aside = prepare(this.#token, address, args, options);

@@ -35,6 +35,8 @@ struct CallOptions {
   std::optional<std::chrono::nanoseconds> timeout = {};
   // The method may run twice: an outcome that is not known is sent again.
   bool idempotent = false;
+  // What is sent goes compressed (gzip), and is answered likewise: for slow networks.
+  bool compress = false;
   Metadata metadata = {};
 };
 
@@ -150,7 +152,8 @@ class Client {
       call.address = address.data();
       call.address_size = address.size();
       call.kind = payload.kind;
-      call.flags = options.idempotent ? LEVER_CALL_IDEMPOTENT : 0;
+      call.flags = (options.idempotent ? LEVER_CALL_IDEMPOTENT : 0u) |
+                   (options.compress ? LEVER_CALL_COMPRESS : 0u);
       call.slices = &slice;
       call.slice_count = 1;
       if (options.timeout) {

@@ -106,6 +106,7 @@ test('options that are right are taken', async () => {
   const options = {
     timeoutMs: 5000,
     idempotent: true,
+    compress: true,
     signal: new AbortController().signal,
     metadata: { Name: 'value', list: ['a', 'b'], 'raw-bin': Buffer.from([0, 255]) },
   };
