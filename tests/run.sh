@@ -84,6 +84,7 @@ run_interop() {
   local report=$PWD/build/release/interop.xml
   printf '\n== interoperability\n'
   rm -f "$report"
+  (cd tests/interop/grpc-go && go build -o "$OLDPWD/build/release/interop/grpc-go-gzip" ./gzip)
   LEVER_BUILD_DIR=build/release .deps/venv/bin/python -m pytest -q --junitxml="$report" tests/interop || true
   junit interop "$report"
 }
