@@ -114,7 +114,7 @@ class Client {
           ++owed;
         } else if (event.type == LEVER_EVENT_STREAM_END) {
           ended = true;
-          failed = event.status != LEVER_OK;
+          failed = !EndedWell(event);
         }
       });
       if (ended || closed) continue;
@@ -153,7 +153,7 @@ class Client {
         confirmed |= event.type == LEVER_EVENT_STREAM_MESSAGE;
         if (event.type == LEVER_EVENT_STREAM_END) {
           ended = true;
-          confirmed &= event.status == LEVER_OK;
+          confirmed &= EndedWell(event);
         }
       });
     }
@@ -180,7 +180,7 @@ class Client {
         if (event.type == LEVER_EVENT_STREAM_MESSAGE) --waiting;
         if (event.type == LEVER_EVENT_STREAM_END) {
           --waiting;
-          if (failed++ == 0 && event.message != nullptr) std::fprintf(stderr, "%s\n", event.message);
+          if (!EndedWell(event)) ++failed;
         }
       });
     }
@@ -249,6 +249,13 @@ class Client {
       return;
     }
     latencies_.Add(took_ns);
+  }
+
+  static bool EndedWell(const lever_event& event) {
+    if (event.status == LEVER_OK) return true;
+    std::fprintf(stderr, "%s: %s\n", lever_status_name(static_cast<lever_status>(event.status)),
+                 event.message == nullptr ? "" : event.message);
+    return false;
   }
 
   lever_stream Open(const Target& target, const std::string& address, size_t credit) {

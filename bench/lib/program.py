@@ -109,11 +109,17 @@ class Program:
 
     def ask(self, *words, seconds=START_S):
         """A command, and its answer."""
+        self.tell(*words)
+        return self.answer(seconds)
+
+    def tell(self, *words):
         try:
             self.process.stdin.write((" ".join(str(word) for word in words) + "\n").encode())
             self.process.stdin.flush()
         except OSError as error:
             raise BenchError(f"{self.name} has ended: {self.errors()}") from error
+
+    def answer(self, seconds=START_S):
         answer = json.loads(self.line(seconds))
         if answer.get("errors"):
             raise BenchError(f"{self.name}: {answer['errors']} of {answer['calls']} failed: "
