@@ -1,9 +1,11 @@
 // The client that is measured, on the C ABI. bench/common/load.h tells how it is driven.
 //
-//   lever_client --host ADDRESS --service NAME [--way direct|host] [--value TEXT] [--clients N]
+//   lever_client --host ADDRESS --service NAME [--way direct|host] [--flush call] [--clients N] [--cold yes]
 //
 // `direct` waits until its calls go straight to an instance, over the socketpair that the host introduces;
 // `host` never does that: its calls go to ADDRESS, which may be a host, a proxy, or a service that listens.
+// With `--flush call` each call is written by itself, without waiting for others of its turn.
+// With --cold, nothing is connected before the first command.
 // With --clients, N clients share the process and call NAME0, NAME1, ...; for `open COUNT`, which opens so
 // many streams on each, waits until they are, and leaves them open.
 #include <poll.h>
@@ -43,8 +45,9 @@ class Client {
     lever_error* error = nullptr;
     lever_queue_options queue_options{};
     queue_options.size = sizeof(queue_options);
-    // As an event loop does it: what one batch of events starts is written together.
-    queue_options.flush_explicitly = 1;
+    // As an event loop does it: what one batch of events starts is written together. Where there is one
+    // call at a time there is nothing to wait for.
+    queue_options.flush_explicitly = Flag(argc, argv, "--flush") == "call" ? 0 : 1;
     Must(lever_queue_create(&queue_options, &queue_, &error), error, "queue");
     const std::string host = Flag(argc, argv, "--host");
     const std::string service = Flag(argc, argv, "--service");

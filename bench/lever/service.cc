@@ -1,6 +1,6 @@
 // The service that is measured, on the C ABI. Answers with what it was sent.
 //
-//   serve                                        an instance that a host has started
+//   serve [--flush call]                         an instance that a host has started
 //   serve --name NAME --host ADDRESS [--listen ADDRESS]
 //                                                attaches itself; ends with its standard input
 //
@@ -22,6 +22,7 @@
 namespace {
 
 using lever::bench::Die;
+using lever::bench::Flag;
 
 constexpr size_t kEventsMax = 256;
 // Messages that a stream may have delivered and not yet consumed.
@@ -40,12 +41,13 @@ class Server {
   Server(int argc, char** argv) {
     lever_queue_options queue_options{};
     queue_options.size = sizeof(queue_options);
-    queue_options.flush_explicitly = 1;  // what one batch of events answers is written together
+    // What one batch of events answers is written together, or each answer by itself.
+    queue_options.flush_explicitly = Flag(argc, argv, "--flush") == "call" ? 0 : 1;
     lever_error* error = nullptr;
     Must(lever_queue_create(&queue_options, &queue_, &error), error, "queue");
-    name_ = lever::bench::Flag(argc, argv, "--name");
-    host_ = lever::bench::Flag(argc, argv, "--host");
-    listen_ = lever::bench::Flag(argc, argv, "--listen");
+    name_ = Flag(argc, argv, "--name");
+    host_ = Flag(argc, argv, "--host");
+    listen_ = Flag(argc, argv, "--listen");
     lever_service_options options{};
     options.size = sizeof(options);
     Set(name_, &options.name, &options.name_size);

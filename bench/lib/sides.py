@@ -57,12 +57,12 @@ def only_host(bench):
     return bench.once("host", lambda: host(bench, "--threads", "1"))
 
 
-def deploy_cpp(bench, to, name="echo-cpp", **manifest):
+def deploy_cpp(bench, to, name="echo-cpp", flags=(), **manifest):
     """The C++ service as a bundle, deployed."""
     directory = bench.folder("bundles") / name
     if not directory.exists():
         shutil.copytree(bench.programs / "echo-cpp", directory)
-    lever_testing.write_service(directory, {}, name=name, entry=["./serve"], **manifest)
+    lever_testing.write_service(directory, {}, name=name, entry=["./serve", *flags], **manifest)
     to.deploy(directory)
     return directory
 
@@ -74,7 +74,7 @@ def listening_cpp(bench, address="127.0.0.1:0", name="bench"):
     return bench.serve(program, "--name", name, "--host", "127.0.0.1:1", "--listen", address)
 
 
-def lever_client(bench, address, service="bench", way="host", *flags):
+def lever_client(bench, address, service="bench", way="host", flags=()):
     return bench.load(bench.programs / "lever_client", "--host", address, "--service", service, "--way",
                       way, *flags)
 

@@ -44,8 +44,9 @@ def grpcio(bench):
 
 def lever_alone(bench):
     host = sides.only_host(bench)
-    sides.deploy_cpp(bench, host)
-    client = sides.lever_client(bench, host.address, "echo-cpp", "direct")
+    each = ("--flush", "call")  # nothing else is there to be written together with
+    sides.deploy_cpp(bench, host, flags=each)
+    client = sides.lever_client(bench, host.address, "echo-cpp", "direct", each)
     return Load(client, ("unary", 1))
 
 
