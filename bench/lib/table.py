@@ -54,7 +54,10 @@ def is_met(row, lever, peer):
     """None for a row that is only reported."""
     if row.target is None:
         return None
-    value = {RATIO: lambda: lever / peer, DELTA: lambda: lever - peer, ABSOLUTE: lambda: lever}[row.target_kind]()
+    if row.target_kind == RATIO:
+        value = lever / peer
+    else:
+        value = lever - peer if row.target_kind == DELTA else lever
     return value >= row.target if row.better == HIGHER else value <= row.target
 
 
@@ -104,7 +107,7 @@ def value_text(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-HEAD = (("row", 24), ("unit", 22), ("lever", 12), ("peer", 12), ("ratio", 7), ("target", 9),
+HEAD = (("row", 30), ("unit", 20), ("lever", 12), ("peer", 12), ("ratio", 7), ("target", 9),
         ("met", 4), ("spread", 7), ("against", 0))
 
 

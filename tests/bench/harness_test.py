@@ -38,6 +38,8 @@ WANTED = {
     "relay.p99.during_deploy": ["the same without"],
     "scaling.instances": ["1 instance (Lever: 10,000)"],
     "scaling.services": ["1 service (Lever: 100,000)"],
+    "attack.honest_p99.rapid_reset": ["the same without the attack"],
+    "attack.honest_p99.made_you_reset_by_window": ["the same without the attack"],
     "scaling.connections": ["1 connection (Lever: 10,000 idle beside it)"],
 }
 
