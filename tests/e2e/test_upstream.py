@@ -45,10 +45,11 @@ class Cart(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def serving(cart, address="127.0.0.1:0"):
+def serving(cart, address="127.0.0.1:0", credentials=None):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), handlers=(cart,),
                          options=[("grpc.so_reuseport", 0)])
-    port = server.add_insecure_port(address)
+    port = (server.add_insecure_port(address) if credentials is None else
+            server.add_secure_port(address, credentials))
     server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -127,6 +128,25 @@ def test_a_server_that_comes_back_is_found_again(cart):
     finally:
         channel.close()
         host.__exit__(None, None, None)
+
+
+def test_a_server_over_tls(cart, tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", certificate,
+                    "-days", "2", "-subj", "/CN=cart", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, capture_output=True, timeout=60)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    with serving(cart, credentials=credentials) as address:
+        with Host("--upstream", f"{SERVICE}=tls:{address}") as host, \
+                grpc.insecure_channel(host.address) as channel:
+            assert call(channel, "Add", b"x" * 500_000) == b"x" * 500_000
+        with Host("--upstream", f"{SERVICE}={address}") as host, \
+                grpc.insecure_channel(host.address) as channel:
+            with pytest.raises(grpc.RpcError) as failed:
+                call(channel, "Add")
+            assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("flag, why", [

@@ -44,9 +44,11 @@ StatusOr<UpstreamOptions> ParseUpstream(std::string_view text) {
   return options;
 }
 
-Upstream::Upstream(Loop* loop, const UpstreamOptions& options, rpc::Endpoint endpoint)
+Upstream::Upstream(Loop* loop, const UpstreamOptions& options, rpc::Endpoint endpoint,
+                   std::shared_ptr<rpc::TlsClientContext> tls)
     : loop_(loop),
       endpoint_(std::move(endpoint)),
+      tls_(std::move(tls)),
       name_(options.service + " at " + options.address) {}
 
 rpc::Connection* Upstream::Least() const {
@@ -103,7 +105,7 @@ void Upstream::Grow() {
   if (!all_full || channels_.size() == kConnectionsMax) return;
   rpc::ConnectionOptions options;
   options.keepalive_time_ns = kKeepaliveTimeNs;
-  channels_.push_back(rpc::Channel::To(loop_, endpoint_, options));
+  channels_.push_back(rpc::Channel::To(loop_, endpoint_, options, 0, tls_));
   rpc::Channel* const channel = channels_.back().get();
   using State = rpc::Channel::State;
   channel->OnStateChange([this, before = State::kIdle](State state, const Status& status) mutable {
@@ -151,11 +153,15 @@ void Upstream::Refuse(const Status& status) {
 
 Status Upstreams::Add(const UpstreamOptions& options) {
   LEVER_ASSIGN_OR_RETURN(rpc::Endpoint endpoint, rpc::Endpoint::Parse(options.address));
-  std::unique_ptr<Upstream>& upstream = by_service_[options.service];
-  if (upstream != nullptr) {
+  if (by_service_.contains(options.service)) {
     return InvalidArgument("upstream " + options.service + ": there are two of it");
   }
-  upstream = std::make_unique<Upstream>(loop_, options, std::move(endpoint));
+  std::shared_ptr<rpc::TlsClientContext> tls;
+  if (endpoint.tls) {
+    LEVER_ASSIGN_OR_RETURN(tls, rpc::TlsClientContext::Open());
+  }
+  by_service_.emplace(options.service, std::make_unique<Upstream>(
+                                           loop_, options, std::move(endpoint), std::move(tls)));
   return Status::Ok();
 }
 

@@ -25,12 +25,13 @@
 #include "liblever/base/status.h"
 #include "liblever/policy/retry.h"
 #include "liblever/rpc/channel.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::gateway {
 
 struct UpstreamOptions {
   std::string service;  // "grpc.testing.TestService"
-  std::string address;  // as rpc::Endpoint takes it
+  std::string address;  // as rpc::Endpoint takes it; "tls:" before it for TLS
 };
 
 // Reads "SERVICE=ENDPOINT". INVALID_ARGUMENT for what is neither, and for services that are the host's
@@ -54,10 +55,13 @@ class Upstream {
   static constexpr size_t kConnectionsMax = 8;
   static constexpr size_t kWaitingMax = 10'000;
 
-  Upstream(Loop* loop, const UpstreamOptions& options, rpc::Endpoint endpoint);
+  // `tls` for an endpoint that says so, else null.
+  Upstream(Loop* loop, const UpstreamOptions& options, rpc::Endpoint endpoint,
+           std::shared_ptr<rpc::TlsClientContext> tls);
 
   // "grpc.testing.TestService at 127.0.0.1:50051", for messages.
   const std::string& name() const { return name_; }
+  bool encrypted() const { return tls_ != nullptr; }
   policy::RetryBudget& retry_budget() { return retry_budget_; }
   void Find(UpstreamWaiter* waiter);
   void Cancel(UpstreamWaiter* waiter);
@@ -78,6 +82,7 @@ class Upstream {
 
   Loop* const loop_;
   const rpc::Endpoint endpoint_;
+  const std::shared_ptr<rpc::TlsClientContext> tls_;
   const std::string name_;
   policy::RetryBudget retry_budget_;
   WaiterList waiters_;
@@ -90,7 +95,8 @@ class Upstream {
 class Upstreams {
  public:
   explicit Upstreams(Loop* loop) : loop_(loop) {}
-  // INVALID_ARGUMENT: a service that is there already, or not an address.
+  // INVALID_ARGUMENT: a service that is there already, or not an address. FAILED_PRECONDITION: TLS, and no
+  // roots are found.
   Status Add(const UpstreamOptions& options);
   bool empty() const { return by_service_.empty(); }
   // Who serves the method of a path, "/grpc.testing.TestService/UnaryCall"; null: none of these.

@@ -28,11 +28,13 @@ void UpstreamRelay::Start(Loop* loop, Upstream* upstream, RelayCounters* counter
 
 void UpstreamRelay::BuildHeaders() {
   headers_.Clear();
+  const std::string_view scheme = upstream_->encrypted() ? "https" : "http";
   const rpc::HeaderList& request = down_->headers();
   for (size_t i = 0; i < request.size(); ++i) {
     const rpc::HeaderView field = request[i];
     if (ForOneHop(field.name)) continue;
-    headers_.Add(field.name, field.name == ":scheme" ? "http" : field.value, field.indexing);
+    const bool is_scheme = field.name == ":scheme";
+    headers_.Add(field.name, is_scheme ? scheme : field.value, field.indexing);
   }
   headers_.Add("te", "trailers");
   AddTimeout();
