@@ -49,7 +49,13 @@ class FaultProxy {
  public:
   // `drain` has the server drain; called from Pump().
   FaultProxy(UniqueFd client, UniqueFd server, const Fault& fault, std::function<void()> drain)
-      : ends_{std::move(client), std::move(server)}, fault_(fault), drain_(std::move(drain)) {
+      : ends_{std::move(client), std::move(server)}, drain_(std::move(drain)) {
+    Arm(fault);
+  }
+  // From now on; bytes are counted anew.
+  void Arm(const Fault& fault) {
+    fault_ = fault;
+    moved_[0] = moved_[1] = 0;
     if (fault_.kind != FaultKind::kNone) left_[fault_.direction] = fault_.after_bytes;
   }
 

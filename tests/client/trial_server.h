@@ -44,6 +44,12 @@ class TrialServers final : private rpc::CallDispatcher {
     answer_ = answer;
     runs = 0;
   }
+  // The trial's call comes only now, on a connection that has been used.
+  void Rearm(std::vector<Fault> faults) {
+    faults_ = std::move(faults);
+    connections_.front().proxy->Arm(faults_.empty() ? Fault() : faults_.front());
+    runs = 0;
+  }
   void EndTrial() {
     for (auto& connection : connections_) connection.proxy->Close();
     connections_.clear();
