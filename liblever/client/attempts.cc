@@ -88,6 +88,8 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   options.message_bytes_max = client_->options().message_bytes_max;
   options.initial_credit_messages = credit_messages;
   options.compression = compression_;
+  // A service of ours compresses only for who does so.
+  options.accept_compressed = bare() || compression_ != rpc::Compression::kIdentity;
   return channel->StartCall(options, handler);
 }
 

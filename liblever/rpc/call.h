@@ -70,6 +70,9 @@ struct CallOptions {
   uint64_t initial_credit_messages = 0;  // as a Read() before the first byte
   // How the call's messages are sent; each Write() may say no. Compressed ones are received always.
   Compression compression = Compression::kIdentity;
+  // Whether the server is told that it may send compressed messages (grpc-accept-encoding). No, for
+  // servers that would not do it unasked: a field costs each side several hundred instructions.
+  bool accept_compressed = true;
 };
 
 // Of one message: as the call's compression says, or as it is.

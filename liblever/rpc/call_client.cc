@@ -39,7 +39,7 @@ void CallImpl::BuildRequest(const CallOptions& options) {
   outgoing_.Add("te", "trailers");
   outgoing_.Add("content-type", "application/grpc");
   outgoing_.Add("user-agent", "lever/" LEVER_VERSION);
-  outgoing_.Add(kAcceptEncodingHeader, kAcceptedEncodings);
+  if (options.accept_compressed) outgoing_.Add(kAcceptEncodingHeader, kAcceptedEncodings);
   compression_ = options.compression;
   if (compression_ != Compression::kIdentity) {
     outgoing_.Add(kEncodingHeader, CompressionName(compression_));

@@ -42,17 +42,19 @@ TEST_F(Direct, CompressedRequestsGoCompressedToHostAndInstance) {
   AddInstance("a");
   std::string came;
   const TestCall::Hook look = [&](TestCall& handler, rpc::Call& call) {
+    call.set_compression(rpc::Compression::kGzip);
     call.Read(1);
     handler.on_message = [&](TestCall&, rpc::Call& answered) {
       came += answered.message_was_compressed() ? 'c' : '-';
-      answered.Write(ValueMessage("\x05"));
+      answered.Write(Bytes(std::string("\x12\xe8\x07", 3) + std::string(1000, 'r')));
       answered.Finish(Status::Ok());
     };
   };
   // The array of a text of 1,000 bytes.
   const std::string text = std::string("\x91\xda\x03\xe8", 4) + std::string(1000, 't');
   const auto call = [&](bool compress) {
-    return Ended(Call({.payload = Bytes(text), .compress = compress}));
+    Result& result = Call({.payload = Bytes(text), .compress = compress});
+    return Ended(result) && result.payload == std::string(1000, 'r');
   };
   host->on_call = look;
   ASSERT_TRUE(call(true));

@@ -36,6 +36,7 @@ void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
   backend_->Begin();
   began_ns_ = loop_->now_ns();
   rpc::CallOptions options;
+  options.accept_compressed = false;  // they are services of ours, which do so only when asked
   options.path = request_.streams ? route::kStreamPath : route::kInvokePath;
   options.deadline_ns = request_.deadline_ns;
   options.metadata = &headers_;
