@@ -82,6 +82,7 @@ class Conversation:
         self.requests = 0
         self.pings_sent = 0
         self.pings_answered = 0
+        self.pinged_last = False
         self.open = set()
         self.open_most = 0  # at a time, since the client has taken the limit of one
         self.limited = False
@@ -181,9 +182,14 @@ class Conversation:
             self.h2.send_data(stream, message[:size], pad_length=PAD_BYTES if padded else None)
             message = message[size:]
         self.unsent[stream] = (message, end)
-        if not message:
-            del self.unsent[stream]
+        if message:
+            return
+        if not self.pinged_last:
+            self.pinged_last = True
             self._ping()
+        # A client that has its answer may go; until then it owes one to each PING.
+        if self.pings_answered == self.pings_sent:
+            del self.unsent[stream]
             end(stream)
 
     def _finish(self, stream):
