@@ -255,6 +255,14 @@ class Writer : public msgpack::null_visitor {
   bool at_only_key_ = false;
 };
 
+// Whether there may be a map in it: a byte that is a map's first, wherever.
+bool MayHaveMap(std::string_view value) {
+  return std::any_of(value.begin(), value.end(), [](char c) {
+    const auto byte = static_cast<uint8_t>(c);
+    return (byte >= 0x80 && byte <= 0x8f) || byte == 0xde || byte == 0xdf;
+  });
+}
+
 }  // namespace
 
 void AppendJsonString(std::string_view text, std::string* out) {
@@ -267,10 +275,16 @@ StatusOr<std::string> MessagePackToJson(std::string_view value, size_t bytes_max
   LEVER_RETURN_IF_ERROR(
       CheckValue(Bytes(reinterpret_cast<const uint8_t*>(value.data()), value.size())));
   // Having passed the check, the value has no error left for the library to report.
-  MapScan scan;
-  msgpack::parse(value.data(), value.size(), scan);
+  std::vector<bool> forms;
+  if (MayHaveMap(value)) {
+    MapScan scan;
+    msgpack::parse(value.data(), value.size(), scan);
+    forms = scan.TakeForms();
+  }
   std::string json;
-  Writer writer(scan.TakeForms(), bytes_max, &json);
+  // Quotation marks and commas; text that needs more grows it.
+  json.reserve(std::min(value.size() + value.size() / 4 + 2, bytes_max));
+  Writer writer(std::move(forms), bytes_max, &json);
   if (!msgpack::parse(value.data(), value.size(), writer)) {
     return ResourceExhausted("the JSON text of the value is larger than " +
                              std::to_string(bytes_max) + " bytes")
