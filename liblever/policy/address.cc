@@ -236,6 +236,8 @@ StatusOr<Address> ParseAddressHeaders(std::string_view url,
 
 std::string FormatUrlHeader(const Address& address) {
   std::string text;
+  text.reserve(kAddressScheme.size() + address.environment.size() + address.service.size() +
+               address.method.size() + 2);
   if (!address.environment.empty()) text.append(kAddressScheme).append(address.environment);
   text.append("/").append(address.service).append("/").append(address.method);
   return text;

@@ -245,7 +245,8 @@ void Http1Connection::FailBody() {
 // The reply is complete: its handler is done with it.
 void Http1Connection::EndExchange() {
   phase_ = Phase::kDiscarding;
-  loop_->Arm(this, DeadlineAfter(loop_->now_ns(), kHttp1HeadTimeoutNs));
+  // Without a body left the next request's own timer follows.
+  if (!body_ended_) loop_->Arm(this, DeadlineAfter(loop_->now_ns(), kHttp1HeadTimeoutNs));
   std::exchange(handler_, nullptr)->OnClosed();
   // A client that waits to be told to send its body may never send it.
   if (!body_ended_ && !keep_alive_) BeginFlushing();
@@ -258,7 +259,7 @@ void Http1Connection::NextRequest() {
   }
   phase_ = Phase::kHead;
   starved_ = false;
-  parser_ = std::make_unique<Http1Parser>();
+  parser_->Reset();
   loop_->Arm(this, DeadlineAfter(loop_->now_ns(), kHttp1IdleTimeoutNs));
 }
 
@@ -297,7 +298,8 @@ void Http1Connection::SendHead(const HttpHead& head) {
   // A body that is not to be read: unsent because nobody told the client to, or too long.
   const bool too_long = ContentLength(parser_->head()).value_or(0) > kHttp1DiscardBytesMax;
   if (!body_ended_ && (wants_continue_ || too_long)) keep_alive_ = false;
-  std::string text("HTTP/1.1 ");
+  thread_local std::string text;  // for its memory
+  text.assign("HTTP/1.1 ");
   text.append(std::to_string(head.status)).append(" ").append(HttpReason(head.status));
   const auto add = [&](std::string_view name, std::string_view value) {
     text.append("\r\n").append(name).append(": ").append(value);

@@ -1,6 +1,7 @@
 #include "liblever/host/gateway/http1_parser.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/beast/http/basic_parser.hpp>
 #include <optional>
 #include <string>
@@ -21,11 +22,14 @@ constexpr size_t kChunkHeadBytesMin = 5;
 
 std::string_view View(string_view text) { return {text.data(), text.size()}; }
 
+// Names up to here are put into small letters without an allocation.
+constexpr size_t kShortNameBytes = 48;
+
+char Small(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 std::string Lower(std::string_view text) {
   std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  std::transform(lower.begin(), lower.end(), lower.begin(), Small);
   return lower;
 }
 
@@ -42,21 +46,69 @@ bool LinesAreClean(std::string_view head, size_t from) {
 }
 
 bool IsDigits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-}  // namespace
-
-class Http1Parser::Impl final : public http::basic_parser<true> {
+// What is read out of a request.
+class RequestEvents {
  public:
-  Impl() {
+  virtual void OnRequest(std::string_view method, std::string_view target, bool http_1_0) = 0;
+  // False: one field too many.
+  virtual bool OnField(std::string_view name, std::string_view value) = 0;
+  virtual void OnChunk(uint64_t size) = 0;
+  virtual void OnBody(std::string_view piece) = 0;
+
+ protected:
+  ~RequestEvents() = default;
+};
+
+// Beast's parser, which cannot be used twice: it is made anew for each request, in the same place.
+class Reader final : public http::basic_parser<true> {
+ public:
+  explicit Reader(RequestEvents* events) : events_(events) {
     header_limit(static_cast<uint32_t>(kHttp1HeadBytesMax));
     body_limit(boost::none);  // the handler's own
   }
 
+ private:
+  void on_request_impl(http::verb, string_view verb, string_view target, int version,
+                       error_code&) override {
+    events_->OnRequest(View(verb), View(target), version == 10);
+  }
+  void on_response_impl(int, string_view, int, error_code&) override {}
+  void on_field_impl(http::field, string_view name, string_view value, error_code& ec) override {
+    if (!events_->OnField(View(name), View(value))) ec = http::error::header_limit;
+  }
+  void on_header_impl(error_code&) override {}
+  void on_body_init_impl(const boost::optional<uint64_t>&, error_code&) override {}
+  size_t on_body_impl(string_view piece, error_code&) override {
+    events_->OnBody(View(piece));
+    return piece.size();
+  }
+  void on_chunk_header_impl(uint64_t size, string_view, error_code&) override {
+    events_->OnChunk(size);
+  }
+  size_t on_chunk_body_impl(uint64_t, string_view piece, error_code&) override {
+    events_->OnBody(View(piece));
+    return piece.size();
+  }
+  void on_finish_impl(error_code&) override {}
+
+  RequestEvents* events_;
+};
+
+}  // namespace
+
+class Http1Parser::Impl final : private RequestEvents {
+ public:
+  Impl() { reader_.emplace(static_cast<RequestEvents*>(this)); }
+
   Result Next(std::string_view input);
+  // Back to how it was made, keeping the memory of the head.
+  void Reset();
   bool begun() const { return searched_ > 0; }
+  bool keep_alive() const { return reader_->keep_alive(); }
   Result Broken(int http_status, std::string message) {
     error = InvalidArgument(std::move(message)).WithExecuted(LEVER_EXECUTED_NO);
     error_http_status = http_status;
@@ -75,60 +127,53 @@ class Http1Parser::Impl final : public http::basic_parser<true> {
 
   Result NextOfHead(std::string_view input);
   Result NextOfBody(std::string_view input);
-  // Empty if the head makes sense.
+  // Empty if the head makes sense; then :authority is added to it.
   std::string CheckHead();
-  // Cuts an absolute target down to its path, and takes the host's name from it.
-  void TakeAbsoluteTarget();
 
-  // What Beast calls.
-  void on_request_impl(http::verb, string_view verb, string_view target, int version,
-                       error_code&) override {
-    method_ = View(verb);
-    target_ = View(target);
-    http_1_0 = version == 10;
+  void OnRequest(std::string_view method, std::string_view target, bool version_1_0) override;
+  bool OnField(std::string_view name, std::string_view value) override;
+  void OnChunk(uint64_t size) override { chunk_left_ = size; }
+  void OnBody(std::string_view piece) override {
+    body = piece;
+    chunk_left_ -= std::min<uint64_t>(chunk_left_, piece.size());
   }
-  void on_response_impl(int, string_view, int, error_code&) override {}
-  void on_field_impl(http::field, string_view name, string_view value, error_code& ec) override {
-    if (++fields_ > kHttp1FieldsMax) {
-      ec = http::error::header_limit;
-      return;
-    }
-    // Trailers are read and forgotten.
-    if (phase_ == Phase::kHead) fields_list_.Add(Lower(View(name)), View(value));
-  }
-  void on_header_impl(error_code&) override {}
-  void on_body_init_impl(const boost::optional<uint64_t>&, error_code&) override {}
-  size_t on_body_impl(string_view piece, error_code&) override {
-    body = View(piece);
-    return piece.size();
-  }
-  void on_chunk_header_impl(uint64_t size, string_view, error_code&) override {
-    chunk_left_ = size;
-  }
-  size_t on_chunk_body_impl(uint64_t, string_view piece, error_code&) override {
-    body = View(piece);
-    chunk_left_ -= piece.size();
-    return piece.size();
-  }
-  void on_finish_impl(error_code&) override {}
 
+  std::optional<Reader> reader_;
   Phase phase_ = Phase::kHead;
   size_t searched_ = 0;  // of the head, for its end
   size_t blank_ = 0;     // bytes of empty lines before it
   size_t fields_ = 0;
   uint64_t chunk_left_ = 0;
-  std::string method_;
-  std::string target_;
+  // Of the head, as it is read.
+  bool asterisk_ = false;
+  bool target_names_host_ = false;
+  size_t hosts_ = 0;
+  size_t lengths_ = 0;
+  size_t encodings_ = 0;
   std::string authority_;
-  rpc::HeaderList fields_list_;
+  std::string_view wrong_field_;
 };
+
+void Http1Parser::Impl::Reset() {
+  reader_.emplace(static_cast<RequestEvents*>(this));
+  head.Recycle();
+  body = {};
+  error = Status();
+  error_http_status = 400;
+  http_1_0 = has_body = asterisk_ = target_names_host_ = false;
+  phase_ = Phase::kHead;
+  searched_ = blank_ = fields_ = hosts_ = lengths_ = encodings_ = 0;
+  chunk_left_ = 0;
+  authority_.clear();
+  wrong_field_ = {};
+}
 
 Http1Parser::Result Http1Parser::Impl::Next(std::string_view input) {
   body = {};
   Result result{Step::kEnd, 0};
   if (phase_ == Phase::kHead) result = NextOfHead(input);
   if (phase_ == Phase::kBody && result.step == Step::kEnd) {
-    result = is_done() ? result : NextOfBody(input);
+    result = reader_->is_done() ? result : NextOfBody(input);
   }
   if (result.step == Step::kEnd) phase_ = Phase::kEnded;
   if (result.step == Step::kBroken) phase_ = Phase::kBroken;
@@ -162,7 +207,7 @@ Http1Parser::Result Http1Parser::Impl::NextOfHead(std::string_view input) {
   searched_ = size;
   if (!whole) return {Step::kNeedMore, taken};
   error_code ec;
-  const size_t parsed = put(boost::asio::const_buffer(input.data(), size), ec);
+  const size_t parsed = reader_->put(boost::asio::const_buffer(input.data(), size), ec);
   if (ec == http::error::header_limit) {
     rpc::Count(rpc::LocalCounters().limit_http_head);
     return Broken(431, "the request has more than " + std::to_string(kHttp1FieldsMax) + " fields");
@@ -170,70 +215,90 @@ Http1Parser::Result Http1Parser::Impl::NextOfHead(std::string_view input) {
   if (ec == http::error::bad_version) {
     return Broken(505, "the request is of no version of HTTP that is spoken here");
   }
-  if (ec || parsed != size || !is_header_done()) {
+  if (ec || parsed != size || !reader_->is_header_done()) {
     return Broken(400, "the request's head is malformed" + (ec ? ": " + ec.message() : ""));
   }
   if (std::string wrong = CheckHead(); !wrong.empty()) return Broken(400, std::move(wrong));
-  has_body = !is_done();
+  has_body = !reader_->is_done();
   phase_ = Phase::kBody;
   return {Step::kHead, taken + size};
 }
 
-void Http1Parser::Impl::TakeAbsoluteTarget() {
+void Http1Parser::Impl::OnRequest(std::string_view method, std::string_view target,
+                                  bool version_1_0) {
   constexpr std::string_view kScheme = "http://";
-  if (Lower(std::string_view(target_).substr(0, kScheme.size())) != kScheme) return;
-  const size_t end = std::min(target_.find_first_of("/?", kScheme.size()), target_.size());
-  authority_ = target_.substr(kScheme.size(), end - kScheme.size());
-  target_.erase(0, end);
-  if (!target_.starts_with('/')) target_.insert(0, "/");
+  http_1_0 = version_1_0;
+  head.Add(":method", method);
+  asterisk_ = target == "*" && method == "OPTIONS";
+  if (Lower(target.substr(0, kScheme.size())) != kScheme) {
+    head.Add(":path", target);
+    return;
+  }
+  // An absolute target is cut down to its path. RFC 9112 section 3.2.2: with a target that names
+  // the host, Host counts for nothing.
+  target_names_host_ = true;
+  const size_t end = std::min(target.find_first_of("/?", kScheme.size()), target.size());
+  authority_ = target.substr(kScheme.size(), end - kScheme.size());
+  const std::string_view path = target.substr(end);
+  head.Add(":path", path.starts_with('/') ? std::string(path) : "/" + std::string(path));
+}
+
+bool Http1Parser::Impl::OnField(std::string_view name, std::string_view value) {
+  if (++fields_ > kHttp1FieldsMax) return false;
+  // Trailers are read and forgotten.
+  if (phase_ != Phase::kHead) return true;
+  std::array<char, kShortNameBytes> small;
+  std::string large;
+  if (name.size() <= small.size()) {
+    std::transform(name.begin(), name.end(), small.begin(), Small);
+    name = std::string_view(small.data(), name.size());
+  } else {
+    large = Lower(name);
+    name = large;
+  }
+  if (name == "host") {
+    ++hosts_;
+    if (!target_names_host_) authority_ = value;
+    return true;
+  }
+  if (name == "content-length") {
+    ++lengths_;
+    if (wrong_field_.empty() && !IsDigits(value)) wrong_field_ = "content-length is not a number";
+  } else if (name == "transfer-encoding") {
+    ++encodings_;
+    if (wrong_field_.empty() && Lower(value) != "chunked") {
+      wrong_field_ = "the only transfer-encoding is chunked";
+    }
+  }
+  head.Add(name, value);
+  return true;
 }
 
 std::string Http1Parser::Impl::CheckHead() {
-  size_t hosts = 0;
-  size_t lengths = 0;
-  size_t encodings = 0;
-  for (size_t i = 0; i < fields_list_.size(); ++i) {
-    const rpc::HeaderView field = fields_list_[i];
-    if (field.name == "host") {
-      ++hosts;
-      authority_ = field.value;
-    } else if (field.name == "content-length") {
-      ++lengths;
-      if (!IsDigits(field.value)) return "content-length is not a number";
-    } else if (field.name == "transfer-encoding") {
-      ++encodings;
-      if (Lower(field.value) != "chunked") return "the only transfer-encoding is chunked";
-    }
-  }
-  if (hosts > 1) return "the request names its host twice";
-  if (hosts == 0 && !http_1_0) return "the request does not name its host";
-  if (lengths > 1 || encodings > 1 || (lengths != 0 && encodings != 0)) {
+  if (!wrong_field_.empty()) return std::string(wrong_field_);
+  if (hosts_ > 1) return "the request names its host twice";
+  if (hosts_ == 0 && !http_1_0) return "the request does not name its host";
+  if (lengths_ > 1 || encodings_ > 1 || (lengths_ != 0 && encodings_ != 0)) {
     return "the request says more than one thing of its body's size";
   }
-  if (encodings != 0 && http_1_0) return "HTTP/1.0 has no transfer-encoding";
-  // RFC 9112 section 3.2.2: with a target that names the host, Host counts for nothing.
-  TakeAbsoluteTarget();
-  const bool asterisk = target_ == "*" && method_ == "OPTIONS";
-  if (!target_.starts_with('/') && !asterisk) return "the request's target is not a path";
-  head.Add(":method", method_);
-  head.Add(":path", target_);
-  head.Add(":authority", authority_);
-  for (size_t i = 0; i < fields_list_.size(); ++i) {
-    if (fields_list_[i].name != "host") head.Add(fields_list_[i].name, fields_list_[i].value);
+  if (encodings_ != 0 && http_1_0) return "HTTP/1.0 has no transfer-encoding";
+  if (!head.Find(":path")->starts_with('/') && !asterisk_) {
+    return "the request's target is not a path";
   }
+  head.Add(":authority", authority_);
   return {};
 }
 
 Http1Parser::Result Http1Parser::Impl::NextOfBody(std::string_view input) {
   size_t taken = 0;
-  while (!is_done()) {
+  while (!reader_->is_done()) {
     const std::string_view rest = input.substr(taken);
-    const bool chunk_head = chunked() && chunk_left_ == 0;
+    const bool chunk_head = reader_->chunked() && chunk_left_ == 0;
     if (rest.empty() || (chunk_head && rest.size() < kChunkHeadBytesMin)) {
       return {Step::kNeedMore, taken};
     }
     error_code ec;
-    taken += put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
+    taken += reader_->put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
     if (ec == http::error::need_more) {
       if (rest.size() < kHttp1ChunkHeadBytesMax) return {Step::kNeedMore, taken};
       rpc::Count(rpc::LocalCounters().limit_http_head);
@@ -252,6 +317,7 @@ Http1Parser::Http1Parser() : impl_(std::make_unique<Impl>()) {}
 Http1Parser::~Http1Parser() = default;
 
 Http1Parser::Result Http1Parser::Next(std::string_view input) { return impl_->Next(input); }
+void Http1Parser::Reset() { impl_->Reset(); }
 bool Http1Parser::begun() const { return impl_->begun(); }
 const rpc::HeaderList& Http1Parser::head() const { return impl_->head; }
 std::string_view Http1Parser::body() const { return impl_->body; }

@@ -37,12 +37,15 @@ class Http1Parser {
   Http1Parser();
   ~Http1Parser();
 
+  // Ready for the next request, keeping memory.
+  void Reset();
+
   // Looks at `input`, which begins where the last call's `taken` ended.
   Result Next(std::string_view input);
 
   // Whether a part of the head has come.
   bool begun() const;
-  // ":method", ":path", ":authority" and the fields, names in small letters.
+  // ":method", ":path", the fields, names in small letters, and ":authority".
   const rpc::HeaderList& head() const;
   std::string_view body() const;  // within the input of the last Next()
   bool keep_alive() const;

@@ -127,7 +127,7 @@ bool HttpApi::CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     Refuse(exchange, 0, InvalidArgument("the request names its host twice"), *extra);
     return false;
   }
-  if (!HostAllowed(*authority, peer.came_over, options_)) {
+  if (!MayNameHost(*authority, peer.came_over)) {
     Refuse(exchange, 0,
            PermissionDenied("over loopback the host is called by an IP address, as localhost, or "
                             "by a name in --http-hosts"),
@@ -136,7 +136,7 @@ bool HttpApi::CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
   }
   const auto origin = request.Find("origin");
   const OriginVerdict verdict = JudgeOrigin(origin, *authority, options_);
-  if (verdict == OriginVerdict::kForeign || CountFields(request, "origin") > 1) {
+  if (verdict == OriginVerdict::kForeign || (origin && CountFields(request, "origin") > 1)) {
     Refuse(exchange, 0,
            PermissionDenied("the page's origin is neither the host's own nor in --cors-origins"),
            *extra);
@@ -147,6 +147,15 @@ bool HttpApi::CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     extra->Add("access-control-expose-headers", kExposedFields);
   }
   if (!options_.cors_origins.empty()) extra->Add("vary", "origin");
+  return true;
+}
+
+// Nearly all requests name it as the one before.
+bool HttpApi::MayNameHost(std::string_view authority, CameOver came_over) {
+  if (came_over != CameOver::kLoopback) return true;
+  if (!authority.empty() && authority == allowed_authority_) return true;
+  if (!HostAllowed(authority, came_over, options_)) return false;
+  allowed_authority_ = authority;
   return true;
 }
 

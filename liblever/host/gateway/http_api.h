@@ -12,6 +12,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "liblever/base/fd.h"
@@ -48,6 +49,7 @@ class HttpApi final : public HttpFront {
  private:
   // Fills the fields that go with every reply. False: the request was refused.
   bool CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::HeaderList* extra);
+  bool MayNameHost(std::string_view authority, CameOver came_over);
   void ServeOptions(HttpExchange& exchange, rpc::HeaderList extra, std::string_view path);
   void ServeOwn(HttpExchange& exchange, const rpc::HeaderList& extra, std::string_view path);
   void ServeMethod(HttpExchange& exchange, const HttpPeer& peer, rpc::HeaderList extra);
@@ -55,6 +57,7 @@ class HttpApi final : public HttpFront {
   std::shared_ptr<HttpContext> context_;  // with what outlives this for a moment
   HttpOptions options_;
   bool draining_ = false;
+  std::string allowed_authority_;  // the last that may be used over loopback
   boost::unordered_flat_map<Http1Connection*, std::unique_ptr<Http1Connection>> connections_;
 };
 

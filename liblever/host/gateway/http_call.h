@@ -13,11 +13,11 @@
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
 #define LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "liblever/base/slice.h"
 #include "liblever/base/status.h"
@@ -104,7 +104,7 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   uint32_t attempt_ = 0;
   uint64_t credit_ = 0;  // of the attempt that is to begin
   FunctionTimer again_timer_;
-  std::vector<SliceList> kept_;
+  boost::container::small_vector<SliceList, 1> kept_;
   size_t kept_bytes_ = 0;
   bool keeping_ = true;
   bool send_closed_ = false;

@@ -61,7 +61,35 @@ TEST(Http1Parser, ReadsARequestInPiecesOfAnySize) {
     EXPECT_EQ(parsed.body, "hello world!") << piece;
     EXPECT_EQ(parsed.taken, text.size() - 4) << piece;
     EXPECT_EQ(parsed.head,
-              ":method=POST|:path=/a/b?c=d|:authority=localhost:80|x-y=z|transfer-encoding=Chunked|");
+              ":method=POST|:path=/a/b?c=d|x-y=z|transfer-encoding=Chunked|:authority=localhost:80|");
+  }
+}
+
+TEST(Http1Parser, KnowsNothingOfTheRequestBefore) {
+  const std::string before[] = {
+      "GET http://other/a HTTP/1.0\r\nx: y\r\n\r\n",
+      "POST /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+      "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: x\r\n\r\n",
+      "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "OPTIONS * HT"};
+  const std::string next = "POST /b HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n[]";
+  for (const std::string& text : before) {
+    Http1Parser parser;
+    for (size_t taken = 0;;) {
+      const Http1Parser::Result result = parser.Next(std::string_view(text).substr(taken));
+      taken += result.taken;
+      if (result.step != Step::kHead && result.step != Step::kBody) break;
+    }
+    parser.Reset();
+    EXPECT_FALSE(parser.begun());
+    Http1Parser::Result result = parser.Next(next);
+    ASSERT_EQ(result.step, Step::kHead) << text;
+    EXPECT_EQ(parser.head().size(), 4u);
+    EXPECT_EQ(parser.head().Find(":authority"), "b");
+    EXPECT_TRUE(parser.keep_alive() && parser.has_body() && !parser.http_1_0());
+    result = parser.Next(std::string_view(next).substr(result.taken));
+    ASSERT_EQ(result.step, Step::kBody);
+    EXPECT_EQ(parser.body(), "[]");
+    EXPECT_EQ(parser.Next("").step, Step::kEnd);
   }
 }
 
