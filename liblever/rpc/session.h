@@ -228,6 +228,7 @@ class Session {
   bool limit_failed_ = false;
   bool limit_told_ = false;      // the session was terminated for it
   bool failure_counted_ = false;
+  bool peer_left_ = false;  // a client that is done, with a GOAWAY that makes no sense
   bool paused_ = false;
   int32_t last_accepted_id_ = INT32_MAX;  // server: of the final GOAWAY
   uint32_t goaway_error_ = 0;             // that we sent

@@ -276,6 +276,10 @@ void Session::OnInvalidFrame(const nghttp2_frame* frame, int nghttp2_error) {
       (frame->hd.type == NGHTTP2_HEADERS && incoming_ >= options_.streams_max)) {
     Count(LocalCounters().limit_refused_streams);
   }
+  // A grpc-go client that closes its connection says goodbye with the last stream of its own, where
+  // the server's belongs. With no stream open nothing is amiss.
+  peer_left_ = frame->hd.type == NGHTTP2_GOAWAY && role_ == Role::kServer &&
+               frame->goaway.error_code == NGHTTP2_NO_ERROR && live_.empty();
   if (failure_.empty()) failure_ = nghttp2_strerror(nghttp2_error);
   if (frame->hd.stream_id == 0) return;
   SpendReset();

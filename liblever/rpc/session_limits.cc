@@ -147,7 +147,7 @@ void Session::CountReceiveError(ssize_t nghttp2_error) {
 
 void Session::NoteGoawaySent(const nghttp2_goaway& goaway) {
   ++sums_.goaways_sent;
-  goaway_error_ = goaway.error_code;
+  goaway_error_ = peer_left_ ? static_cast<uint32_t>(NGHTTP2_NO_ERROR) : goaway.error_code;
   if (goaway_error_ == NGHTTP2_NO_ERROR || limit_failed_) return;
   if (std::exchange(failure_counted_, true)) return;
   const std::string_view why(reinterpret_cast<const char*>(goaway.opaque_data),

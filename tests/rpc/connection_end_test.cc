@@ -1,4 +1,5 @@
 // How connections end: drains, GOAWAY, broken peers, and handlers that pull the rug away.
+#include "liblever/rpc/counters.h"
 #include "tests/rpc/connection_fixture.h"
 
 namespace lever::rpc {
@@ -138,6 +139,22 @@ TEST_F(ConnectionTest, StreamsAboveThePeersLastIdAreUnprocessedAndTheOthersGoOn)
   EXPECT_EQ(first.log, "HEC");
   EXPECT_EQ(first.close.error_code, 0u);
   EXPECT_TRUE(client.status.ok());
+}
+
+// Seen with grpc-go: its clients' GOAWAY names the last stream that they opened themselves.
+TEST_F(ConnectionTest, AClientThatIsDoneMayNameItsOwnLastStreamInItsGoaway) {
+  const uint64_t errors = GlobalCounters().protocol_errors;
+  RawPeer peer = ServerAgainstRaw();
+  Echo(&server);
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0) +
+            Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 1, kRequestBlock));
+  ASSERT_TRUE(Until([&] { return server.requests.size() == 1 && server.requests[0]->closed == 1; }));
+  peer.Send(Frame(kFrameGoaway, 0, 0, Number(1) + Number(0)));
+  ASSERT_TRUE(Until([&] { return peer.Frames(kFrameGoaway).size() == 1; }));
+  peer.Close();
+  ASSERT_TRUE(Until([&] { return server.closed == 1; }));
+  EXPECT_TRUE(server.status.ok()) << server.status.ToString();
+  EXPECT_EQ(GlobalCounters().protocol_errors - errors, 0u);
 }
 
 TEST_F(ConnectionTest, StreamsThatWaitAreGivenBackAtGoaway) {
