@@ -211,6 +211,9 @@ struct ConnectionOptions {
   uint32_t stream_window_bytes = kStreamWindowBytes;
   uint32_t streams_max = kStreamsPerConnectionMax;
   size_t header_list_bytes_max = kHeaderListBytesMax;
+  // Whose resets are limited. A relay cancels what its own callers cancel, and limits each of those:
+  // beyond that it is no fault of its, and all of them would lose their calls.
+  enum class Resets : uint8_t { kOfOneCaller, kOfManyCallers } resets = Resets::kOfOneCaller;
   int64_t keepalive_time_ns = kKeepaliveTimeNs;  // negative: none
   int64_t keepalive_timeout_ns = kKeepaliveTimeoutNs;
   // Of one server, over all its listeners.

@@ -58,8 +58,11 @@ class Server {
   virtual Status Listen(const Endpoint& endpoint, const ListenOptions& options = {}) = 0;
   // The address that the last Listen() bound, with the port that was chosen.
   virtual const Endpoint& bound() const = 0;
-  // Serves a connected socket. `tag` is what connection_tag() gives for its calls (who is calling).
-  virtual Status Adopt(UniqueFd socket, std::shared_ptr<void> tag = nullptr) = 0;
+  // Serves a connected socket. `tag` is what connection_tag() gives for its calls (who is calling);
+  // `resets` of kOfManyCallers: a relay that we trust is at the other end.
+  using Resets = ConnectionOptions::Resets;
+  virtual Status Adopt(UniqueFd socket, std::shared_ptr<void> tag = nullptr,
+                       Resets resets = Resets::kOfOneCaller) = 0;
   // The tag of the connection that `call` came over; null without.
   virtual void* connection_tag(const Call& call) const = 0;
 

@@ -92,7 +92,8 @@ Status Session::Init() {
   const auto make =
       role_ == Role::kClient ? nghttp2_session_client_new3 : nghttp2_session_server_new3;
   nghttp2_mem memory = MemoryOf(&connection_->loop().blocks());
-  if (make(&h2_, SessionCallbacks::Get(), this, SessionCallbacks::Options(), &memory) != 0) {
+  const nghttp2_option* const options = SessionCallbacks::Options(options_.resets);
+  if (make(&h2_, SessionCallbacks::Get(), this, options, &memory) != 0) {
     return ResourceExhausted("no memory for an HTTP/2 session");
   }
   boost::container::small_vector<nghttp2_settings_entry, 6> settings = {

@@ -27,18 +27,25 @@ const nghttp2_session_callbacks* SessionCallbacks::Get() {
   return callbacks;
 }
 
-const nghttp2_option* SessionCallbacks::Options() {
-  static const nghttp2_option* const options = MakeOptions();
-  return options;
+const nghttp2_option* SessionCallbacks::Options(ConnectionOptions::Resets resets) {
+  static const nghttp2_option* const of_one = MakeOptions(ConnectionOptions::Resets::kOfOneCaller);
+  static const nghttp2_option* const of_many =
+      MakeOptions(ConnectionOptions::Resets::kOfManyCallers);
+  return resets == ConnectionOptions::Resets::kOfOneCaller ? of_one : of_many;
 }
 
-nghttp2_option* SessionCallbacks::MakeOptions() {
+nghttp2_option* SessionCallbacks::MakeOptions(ConnectionOptions::Resets resets) {
   nghttp2_option* options = nullptr;
   if (nghttp2_option_new(&options) != 0) return nullptr;
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_no_closed_streams(options, 1);
   nghttp2_option_set_max_outbound_ack(options, kOutboundAcksMax);
-  nghttp2_option_set_stream_reset_rate_limit(options, kResetsBurstBehind, kResetsPerSecond);
+  if (resets == ConnectionOptions::Resets::kOfOneCaller) {
+    nghttp2_option_set_stream_reset_rate_limit(options, kResetsBurstBehind, kResetsPerSecond);
+  } else {
+    // Without this it would be nghttp2's own default.
+    nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX);
+  }
   nghttp2_option_set_max_continuations(options, kContinuationsMax);
   // What we send is bounded where it comes in; nghttp2 estimates less than is accounted there.
   nghttp2_option_set_max_send_header_block_length(options, 2 * kHeaderListBytesMax);

@@ -7,11 +7,13 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "liblever/rpc/connection.h"
+
 namespace lever::rpc {
 
 struct SessionCallbacks {
   static const nghttp2_session_callbacks* Get();
-  static const nghttp2_option* Options();
+  static const nghttp2_option* Options(ConnectionOptions::Resets resets);
   static ssize_t ReadData(nghttp2_session* h2, int32_t stream_id, uint8_t* buffer, size_t size,
                           uint32_t* flags, nghttp2_data_source* source, void* self);
 
@@ -20,7 +22,7 @@ struct SessionCallbacks {
 
  private:
   static nghttp2_session_callbacks* Make();
-  static nghttp2_option* MakeOptions();
+  static nghttp2_option* MakeOptions(ConnectionOptions::Resets resets);
 };
 
 }  // namespace lever::rpc

@@ -114,6 +114,7 @@ void Session::SpendControlFrame() {
 }
 
 void Session::SpendReset() {
+  if (options_.resets == ConnectionOptions::Resets::kOfManyCallers) return;
   if (resets_.Spend(now_ns_)) return;
   FailLimit(&LocalCounters().limit_resets, "too many resets");
 }

@@ -57,7 +57,9 @@ bool ServiceImpl::OnIncomingConnection(const route::Introduction& introduction, 
   auto tag = std::make_shared<CallerTag>();
   tag->caller = introduction.caller;
   tag->host = introduction.host;
-  return server_->Adopt(std::move(socket), std::move(tag)).ok();
+  const auto resets = introduction.host ? rpc::Server::Resets::kOfManyCallers
+                                        : rpc::Server::Resets::kOfOneCaller;
+  return server_->Adopt(std::move(socket), std::move(tag), resets).ok();
 }
 
 std::string_view ServiceImpl::CallerOf(const rpc::Call& call) const {

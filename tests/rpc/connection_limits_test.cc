@@ -10,8 +10,9 @@ std::string Preface() { return std::string(kClientMagic) + Frame(kFrameSettings,
 class ConnectionLimitsTest : public ConnectionTest {
  protected:
   // Sends `piece(i)` for i = 0.. until the server has closed the connection; how many it took.
-  size_t FloodServer(const std::function<std::string(uint32_t)>& piece, size_t most) {
-    RawPeer peer = ServerAgainstRaw();
+  size_t FloodServer(const std::function<std::string(uint32_t)>& piece, size_t most,
+                     const ConnectionOptions& options = {}) {
+    RawPeer peer = ServerAgainstRaw(options);
     peer.Send(Preface());
     Settle();
     size_t sent = 0;
@@ -169,6 +170,21 @@ TEST_F(ConnectionLimitsTest, RapidResetsEndTheConnection) {
   EXPECT_EQ(server.closed, 1);
   EXPECT_GE(taken, kResetsBurst - 10);
   for (const auto& request : server.requests) EXPECT_EQ(request->closed, 1);
+}
+
+// Seen when a client was cut off again and again: the instance then closed the connection of the
+// host that had passed its cancels on, and with it went the calls of all others.
+TEST_F(ConnectionLimitsTest, ResetsOfARelayAreNotLimited) {
+  ConnectionOptions options;
+  options.resets = ConnectionOptions::Resets::kOfManyCallers;
+  const size_t taken = FloodServer(
+      [](uint32_t i) {
+        return Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock) +
+               Frame(kFrameReset, 0, 2 * i + 1, Number(kHttp2Cancel));
+      },
+      4 * kResetsBurst, options);
+  EXPECT_EQ(taken, 4 * kResetsBurst);
+  EXPECT_EQ(server.closed, 0);
 }
 
 TEST_F(ConnectionLimitsTest, ResetsThatThePeerMakesUsSendEndTheConnection) {
