@@ -1,6 +1,7 @@
 #include "liblever/rpc/compression.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <string>
@@ -175,6 +176,29 @@ TEST(CompressionTest, RoomIsThatOfTheMessageWhateverIsPromised) {
   held = 0;
   for (const Slice& slice : *message) held += slice.owner()->capacity();
   EXPECT_LE(held, Slice::kCompactRatio * 500'001u);
+}
+
+TEST(CompressionTest, BombTakesNoMoreMemoryThanAMessageMay) {
+  const auto peak_bytes = [] {
+    rusage usage = {};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<size_t>(usage.ru_maxrss) * 1024;
+  };
+  SliceList zeros;
+  const Slice one_mib = Slice::Copy(std::string(kMiB, '\0'));
+  for (int i = 0; i < 512; ++i) zeros.push_back(one_mib);
+  const SliceList bomb = DeflateGzip(zeros);
+  const size_t before = peak_bytes();
+  const StatusOr<SliceList> message = InflateGzip(bomb, kMiB);
+  EXPECT_EQ(message.status().code(), LEVER_RESOURCE_EXHAUSTED);
+  EXPECT_LT(peak_bytes() - before, 16 * kMiB);
+}
+
+TEST(CompressionTest, CompressedMessageKeepsLittleMoreThanItsSize) {
+  const SliceList compressed = DeflateGzip(Pieces(std::string(200'000, 'c'), 1000));
+  size_t held = 0;
+  for (const Slice& slice : compressed) held += slice.owner()->capacity();
+  EXPECT_LE(held, Slice::kCompactRatio * TotalSize(compressed));
 }
 
 TEST(CompressionTest, NamesOfEncodings) {
