@@ -80,8 +80,8 @@ export interface CallOptions {
 }
 
 export interface ClientOptions {
-  /** '127.0.0.1:8080', 'host:8080', 'unix:/path'. Default: the host that this instance is attached
-   * to, else LEVER_HOST, else 127.0.0.1:8080. */
+  /** '127.0.0.1:8080', 'host:8080', 'unix:/path', 'tls:host:8443'. Default: the host that this instance is
+   * attached to, else LEVER_HOST, else 127.0.0.1:8080. */
   host?: string;
   /** Default: that of this instance, else LEVER_ENV, else dev.lever. */
   env?: string;
@@ -91,6 +91,20 @@ export interface ClientOptions {
   onlyThroughHost?: boolean;
   /** 4 MiB by default. */
   messageBytesMax?: number;
+  /** For a host with 'tls:' before its address; an error with another. */
+  tls?: TlsOptions;
+}
+
+/** PEM files. They are followed: what replaces one is used by the next connection. */
+export interface TlsOptions {
+  /** Whose signature on the host's certificate is trusted. Default: LEVER_TLS_CA, SSL_CERT_FILE, the
+   * system's. */
+  ca?: string;
+  /** For a host that asks for a client's certificate. Default: LEVER_TLS_CERT and LEVER_TLS_KEY. */
+  cert?: string;
+  key?: string;
+  /** The name that the host's certificate must bear. Default: the address's host. */
+  serverName?: string;
 }
 
 export interface ClientStats {

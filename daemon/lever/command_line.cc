@@ -99,7 +99,8 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   CLI::App app("Deploys services to a Lever host, calls them, and shows what runs.", "lever");
   bool json = false;
   app.add_option("--host", line.globals.host,
-                 "HOST:PORT or unix:PATH of the host (default: 127.0.0.1:8080)")
+                 "HOST:PORT or unix:PATH of the host, with tls: before it for TLS "
+                 "(default: 127.0.0.1:8080)")
       ->envname("LEVER_HOST");
   app.add_option("--env", line.globals.environment, "the environment (default: dev.lever)")
       ->envname("LEVER_ENV");

@@ -97,6 +97,9 @@ struct Flags {
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_client_ca;
 };
 
 std::string DefaultDataDir() {
@@ -118,6 +121,11 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_flag("--verbose", flags.verbose, "log more");
   app.add_flag("--insecure", flags.insecure, "allow plain listening beyond loopback");
+  app.add_option("--tls-cert", flags.tls_cert,
+                 "PEM file of the certificate for addresses with tls: before them");
+  app.add_option("--tls-key", flags.tls_key, "PEM file of its key");
+  app.add_option("--tls-client-ca", flags.tls_client_ca,
+                 "serve there only clients with a certificate that these have signed");
   app.add_option("--threads", flags.threads, "queues, each with a thread (default: cores)");
   app.add_option("--service-uids", flags.service_uids,
                  "user ids that services run under if the host is root (default 61184-65519)");
@@ -178,6 +186,9 @@ int Run(const Flags& flags) {
   const std::vector<const char*> upstreams = Pointers(flags.upstreams);
   options.upstreams = upstreams.data();
   options.upstream_count = upstreams.size();
+  options.tls_certificate_file = OrNull(flags.tls_cert);
+  options.tls_key_file = OrNull(flags.tls_key);
+  options.tls_client_roots_file = OrNull(flags.tls_client_ca);
   options.log_sink = Log;
   options.log_context = &format;
   options.log_least = flags.verbose ? LEVER_LOG_DEBUG : LEVER_LOG_INFO;

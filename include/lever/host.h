@@ -82,10 +82,11 @@ typedef struct lever_host_options {
   size_t size;
   /* Where the host keeps what it must not lose. Made if missing. One host at a time. Required. */
   const char* data_dir;
-  /* Addresses to listen on, "127.0.0.1:8080", "[::1]:0", "unix:/path"; default 127.0.0.1:8080. */
+  /* Addresses to listen on, "127.0.0.1:8080", "[::1]:0", "unix:/path"; default 127.0.0.1:8080. With
+   * "tls:" before it an address speaks TLS, and needs the files below. */
   const char* const* listen;
   size_t listen_count;
-  /* Allows plain listening beyond loopback. */
+  /* Allows plain listening beyond loopback; TLS needs no allowance. */
   int32_t insecure;
   /* Queues, each with its thread. Default: the number of cores. */
   uint32_t threads;
@@ -111,6 +112,12 @@ typedef struct lever_host_options {
    * "shop.v1.Cart=127.0.0.1:50051": calls whose path names the service are passed on to the address. */
   const char* const* upstreams;
   size_t upstream_count;
+  /* For the addresses with "tls:": PEM files of the certificate (with those that lead to a root) and of
+   * its key. They are followed: what replaces them is used without a restart. */
+  const char* tls_certificate_file;
+  const char* tls_key_file;
+  /* Not NULL: only clients whose certificate one of these has signed are served there (mutual TLS). */
+  const char* tls_client_roots_file;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

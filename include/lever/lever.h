@@ -235,9 +235,27 @@ LEVER_API void lever_retained_release(lever_retained* retained);
 
 /* ---- Clients ---------------------------------------------------------------------------------- */
 
+/* How a host with "tls:" before its address is trusted, and what it is shown. PEM files; they are
+ * followed: what replaces them is used by the next connection. What is NULL is taken from the
+ * environment, also where this struct is not given at all. */
+typedef struct lever_tls_options {
+  size_t size;
+  /* The authorities' certificates. Else $LEVER_TLS_CA, $SSL_CERT_FILE, the system's own. */
+  const char* roots_file;
+  size_t roots_file_size;
+  /* For a host that asks for them (mutual TLS). Else $LEVER_TLS_CERT and $LEVER_TLS_KEY. */
+  const char* certificate_file;
+  size_t certificate_file_size;
+  const char* key_file;
+  size_t key_file_size;
+  /* The name that the host's certificate must bear; default: the address's host. */
+  const char* server_name;
+  size_t server_name_size;
+} lever_tls_options;
+
 typedef struct lever_client_options {
   size_t size;
-  /* "127.0.0.1:8080", "host:8080", "unix:/path"; NULL: the service of this queue, if the process is an
+  /* "127.0.0.1:8080", "host:8080", "unix:/path", "tls:host:8443"; NULL: the service of this queue, if the process is an
    * instance; else $LEVER_HOST; else 127.0.0.1:8080. */
   const char* host;
   size_t host_size;
@@ -253,6 +271,7 @@ typedef struct lever_client_options {
   int32_t only_through_host;
   size_t message_bytes_max; /* default 4 MiB */
   void* user_data;
+  const lever_tls_options* tls; /* for a host with "tls:"; INVALID_ARGUMENT with another. Default NULL */
 } lever_client_options;
 
 LEVER_API lever_status lever_client_create(lever_queue* queue, const lever_client_options* options,
@@ -378,6 +397,7 @@ typedef struct lever_service_options {
    * bytes of UTF-8. Default: nothing. */
   const char* runtime;
   size_t runtime_size;
+  const lever_tls_options* tls; /* as for a client */
 } lever_service_options;
 
 LEVER_API lever_status lever_service_create(lever_queue* queue,

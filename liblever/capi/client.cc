@@ -9,6 +9,7 @@
 #include "liblever/capi/inputs.h"
 #include "liblever/capi/service.h"
 #include "liblever/capi/sized.h"
+#include "liblever/capi/tls.h"
 #include "liblever/policy/address.h"
 
 namespace lever::capi {
@@ -48,6 +49,10 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
   if (options.message_bytes_max != 0) to.message_bytes_max = options.message_bytes_max;
   to.host = ReadText(options.host, options.host_size);
   if (options.host == nullptr) to.host = FromEnvironment("LEVER_HOST", kDefaultHost);
+  // A client of a service goes the service's way.
+  if (*service == nullptr && !to.echo) {
+    LEVER_ASSIGN_OR_RETURN(to.tls, ReadTlsOptions(options.tls, to.host));
+  }
   to.environment = ReadText(options.environment, options.environment_size);
   if (options.environment == nullptr) {
     to.environment = *service != nullptr

@@ -7,6 +7,7 @@
 #include "liblever/capi/error.h"
 #include "liblever/capi/inputs.h"
 #include "liblever/capi/sized.h"
+#include "liblever/capi/tls.h"
 #include "liblever/policy/address.h"
 #include "liblever/service/method_table.h"
 
@@ -38,7 +39,10 @@ Status ToServiceOptions(const lever_service_options& options, service::ServiceOp
   to->concurrency_max = options.concurrency_max;
   if (options.drain_timeout_ns < 0) return InvalidArgument("drain_timeout_ns: negative");
   to->drain_timeout_ns = options.drain_timeout_ns;
-  if (options.name != nullptr) return policy::CheckService(to->name);
+  if (options.name != nullptr) {
+    LEVER_ASSIGN_OR_RETURN(to->tls, ReadTlsOptions(options.tls, to->host));
+    return policy::CheckService(to->name);
+  }
   const service::InheritedSockets sockets = service::TakeInheritedSockets();
   if (sockets.attach < 0) {
     return FailedPrecondition(

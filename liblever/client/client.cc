@@ -59,7 +59,7 @@ StatusOr<std::unique_ptr<Client>> Client::Open(Loop* loop, ClientOptions options
                                                ClientHandler* handler) {
   LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(options.environment));
   if (options.link == nullptr && !options.echo) {
-    LEVER_ASSIGN_OR_RETURN(options.link, route::HostLink::To(loop, options.host));
+    LEVER_ASSIGN_OR_RETURN(options.link, route::HostLink::To(loop, options.host, options.tls));
   }
   return std::unique_ptr<Client>(new ClientImpl(loop, std::move(options), handler));
 }

@@ -29,6 +29,7 @@
 #include "liblever/route/envelope.h"
 #include "liblever/route/message_stream.h"
 #include "liblever/rpc/limits.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever {
 class Loop;
@@ -95,7 +96,8 @@ using ClientStream = route::MessageStream;
 struct ClientOptions {
   // The way to the host: shared with an attached service (Service::link()), or null: `host` is used.
   std::shared_ptr<route::HostLink> link;
-  std::string host;  // "127.0.0.1:8080", "unix:/path"
+  std::string host;  // "127.0.0.1:8080", "unix:/path", "tls:host:8443"
+  rpc::TlsClientOptions tls;
   std::string environment = "dev.lever";
   bool only_through_host = false;
   // No network: a call answers with its own arguments, a stream with its own messages.

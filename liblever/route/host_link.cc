@@ -17,12 +17,17 @@ HostLink::~HostLink() {
 }
 
 StatusOr<std::shared_ptr<HostLink>> HostLink::To(Loop* loop, std::string_view endpoint,
+                                                 const rpc::TlsClientOptions& tls,
                                                  uint64_t seed) {
   LEVER_ASSIGN_OR_RETURN(rpc::Endpoint parsed, rpc::Endpoint::Parse(endpoint));
+  std::shared_ptr<rpc::TlsClientContext> context;
+  if (parsed.tls) {
+    LEVER_ASSIGN_OR_RETURN(context, rpc::TlsClientContext::Open(tls));
+  }
   std::shared_ptr<HostLink> link(new HostLink(loop, seed));
   rpc::ConnectionOptions options;
   options.role = rpc::Role::kClient;
-  link->channel_ = rpc::Channel::To(loop, std::move(parsed), options);
+  link->channel_ = rpc::Channel::To(loop, std::move(parsed), options, 0, std::move(context));
   link->router_ = std::make_unique<Router>(link.get());
   return link;
 }

@@ -23,6 +23,7 @@
 #include "liblever/base/random.h"
 #include "liblever/base/status.h"
 #include "liblever/route/introduction.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::rpc {
 class Channel;
@@ -42,8 +43,10 @@ class IncomingAcceptor {
 
 class HostLink final : private IntroductionHandler {
  public:
-  // To a host's endpoint ("127.0.0.1:8080", "unix:/path"); it reconnects.
+  // To a host's endpoint ("127.0.0.1:8080", "unix:/path", "tls:host:8443"); it reconnects. `tls` is for an
+  // endpoint with "tls:".
   static StatusOr<std::shared_ptr<HostLink>> To(Loop* loop, std::string_view endpoint,
+                                                const rpc::TlsClientOptions& tls = {},
                                                 uint64_t seed = RandomSeed());
   // Over what a started instance has inherited; it does not reconnect. `introductions` may be invalid.
   static StatusOr<std::shared_ptr<HostLink>> Over(Loop* loop, UniqueFd socket,

@@ -33,6 +33,8 @@ struct TlsServerOptions {
   std::string key_file;
   // Not empty: every client must show a certificate that one of these has signed (mutual TLS).
   std::string client_roots_file;
+
+  bool operator==(const TlsServerOptions&) const = default;
 };
 
 struct TlsClientOptions {

@@ -103,7 +103,7 @@ void TlsHandshake::OnTimer() {
 
 void TlsHandshake::Failed(const std::string& why) {
   Count(LocalCounters().tls_handshake_failures);
-  if (side_ == TlsSide::kServer) LogFailure(loop_->now_ns(), peer_, why);
+  if (side_ == TlsSide::kServer && stream_->heard()) LogFailure(loop_->now_ns(), peer_, why);
   Finish(Unavailable("TLS: " + why));
 }
 

@@ -32,6 +32,7 @@ struct TlsHooks {
     }
     const IoResult result =
         stream->inner_->Read({reinterpret_cast<uint8_t*>(data), size});
+    stream->heard_ = stream->heard_ || result.bytes > 0;
     // What is known of an empty socket holds only until Read() returns; a handshake asks again.
     stream->input_empty_ = result.drained && stream->established_;
     return Moved(stream, bio, result, moved, BIO_FLAGS_READ);
@@ -274,6 +275,7 @@ int TlsStream::Fail(int ssl_error) {
   }
   TlsTrouble trouble = DescribeTlsTrouble(ssl_, side_, name_, peer_names_);
   plain_http_ = trouble.plain_http;
+  if (trouble.cut_off && !established_) trouble.text = "the peer closed the connection";
   trouble_ = std::move(trouble.text);
   return trouble.cut_off ? ECONNRESET : EPROTO;
 }

@@ -63,6 +63,8 @@ class TlsStream final : public ByteStream {
   TlsProtocol protocol() const { return protocol_; }
   // Failed because the peer speaks plain HTTP.
   bool plain_http() const { return plain_http_; }
+  // Whether any byte has come: who connects and goes again is not worth a line in the log.
+  bool heard() const { return heard_; }
   // For who wants to say something to a peer that speaks no TLS.
   ByteStream& inner() { return *inner_; }
 
@@ -105,6 +107,7 @@ class TlsStream final : public ByteStream {
   bool input_empty_ = false;  // the socket has no more, without another try
   bool too_many_messages_ = false;
   bool plain_http_ = false;
+  bool heard_ = false;
 };
 
 // What a server's context needs of the streams that are made from it.

@@ -25,7 +25,7 @@ StatusOr<std::unique_ptr<Service>> Service::Open(Loop* loop, ServiceOptions opti
   } else {
     LEVER_RETURN_IF_ERROR(policy::CheckService(options.name));
     LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(options.environment));
-    LEVER_ASSIGN_OR_RETURN(link, route::HostLink::To(loop, options.host));
+    LEVER_ASSIGN_OR_RETURN(link, route::HostLink::To(loop, options.host, options.tls));
   }
   return std::unique_ptr<Service>(
       new ServiceImpl(loop, std::move(options), std::move(link), handler));

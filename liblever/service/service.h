@@ -29,6 +29,7 @@
 #include "liblever/route/envelope.h"
 #include "liblever/route/message_stream.h"
 #include "liblever/rpc/limits.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever {
 class Loop;
@@ -135,6 +136,7 @@ struct ServiceOptions {
   std::string environment = "dev.lever";
   // Of an attached program: the host's endpoint. It reconnects.
   std::string host;
+  rpc::TlsClientOptions tls;  // for a host with "tls:"
   // The descriptors that a host hands to an instance: attach socket, introduction socket. Owned by the
   // service from Open() on; -1: not such an instance. See TakeInheritedSockets().
   int attach_socket = -1;

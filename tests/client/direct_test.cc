@@ -274,7 +274,7 @@ TEST_F(Direct, TheTableOfARestartedHostReplacesTheOld) {
   Do([&] {
     client.reset();
     ASSERT_TRUE(host->server->Listen(*rpc::Endpoint::Parse("unix:" + path)).ok());
-    link = std::move(route::HostLink::To(loop.get(), "unix:" + path, 7)).value();
+    link = std::move(route::HostLink::To(loop.get(), "unix:" + path, {}, 7)).value();
     ClientOptions options;
     options.link = link;
     client = std::move(Client::Open(loop.get(), std::move(options), this_handler())).value();

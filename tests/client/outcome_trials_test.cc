@@ -52,7 +52,7 @@ class OutcomeTrials : public LoopTest, private ClientHandler {
     closed_ = false;
     Do([&] {
       ClientOptions options;
-      options.link = std::move(route::HostLink::To(loop.get(), servers.endpoint, 7)).value();
+      options.link = std::move(route::HostLink::To(loop.get(), servers.endpoint, {}, 7)).value();
       options.only_through_host = true;
       client = std::move(Client::Open(loop.get(), std::move(options), this)).value();
       Request request;

@@ -120,7 +120,7 @@ class RandomCut : public service::ServiceTest, private ClientHandler {
     cut_ = cut;
     Do([&] {
       ClientOptions options;
-      options.link = std::move(route::HostLink::To(loop.get(), "unix:" + path_, 7)).value();
+      options.link = std::move(route::HostLink::To(loop.get(), "unix:" + path_, {}, 7)).value();
       options.only_through_host = true;
       client_ = std::move(Client::Open(loop.get(), std::move(options), this)).value();
       Request request;

@@ -147,13 +147,16 @@ class Client {
   #closed = null;
 
   // host: 'address:port' or 'unix:/path'; default: the host that this instance is attached to, else
-  // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever.
+  // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever. tls: {ca, cert, key,
+  // serverName}, for a host with 'tls:' before its address.
   constructor(options = NO_OPTIONS, service = 0) {
-    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0 } = options;
+    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0, tls = null } =
+      options;
     native.open();
     this.#token = objects.add(this);
     const flags = (echo ? FLAG_ECHO : 0) | (onlyThroughHost ? FLAG_ONLY_THROUGH_HOST : 0);
-    const status = addon.clientCreate(this.#token, host, env, flags, messageBytesMax, service);
+    const status =
+      addon.clientCreate(this.#token, host, env, flags, messageBytesMax, service, tls);
     if (status === Status.OK) return;
     objects.remove(this.#token);
     throw refusal(status, addon.takeError());

@@ -1,3 +1,4 @@
+#include <optional>
 #include <string>
 
 #include "functions.h"
@@ -5,8 +6,28 @@
 namespace lever::node {
 namespace {
 
-// clientCreate(token, host, environment, flags, messageBytesMax, service) -> status. host and
-// environment may be null; flags: 1 echo, 2 only through the host; service: a token, or 0.
+// The texts of {ca, cert, key, serverName}, and what points to them.
+struct TlsTexts {
+  explicit TlsTexts(const Napi::Object& from) {
+    options.size = sizeof(options);
+    Take(from.Get("ca"), &ca, &options.roots_file, &options.roots_file_size);
+    Take(from.Get("cert"), &cert, &options.certificate_file, &options.certificate_file_size);
+    Take(from.Get("key"), &key, &options.key_file, &options.key_file_size);
+    Take(from.Get("serverName"), &name, &options.server_name, &options.server_name_size);
+  }
+  static void Take(const Napi::Value& value, std::string* text, const char** data, size_t* size) {
+    if (!value.IsString()) return;
+    *text = value.As<Napi::String>().Utf8Value();
+    *data = text->data();
+    *size = text->size();
+  }
+
+  lever_tls_options options{};
+  std::string ca, cert, key, name;
+};
+
+// clientCreate(token, host, environment, flags, messageBytesMax, service, tls) -> status. host,
+// environment and tls may be null; flags: 1 echo, 2 only through the host; service: a token, or 0.
 Napi::Value ClientCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const uint32_t token = info[0].As<Napi::Number>().Uint32Value();
@@ -24,6 +45,8 @@ Napi::Value ClientCreate(const Napi::CallbackInfo& info) {
   options.message_bytes_max = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
   options.service = binding.Service(info[5].As<Napi::Number>().Uint32Value());
   options.user_data = reinterpret_cast<void*>(uintptr_t{token});
+  std::optional<TlsTexts> tls;
+  if (info[6].IsObject()) options.tls = &tls.emplace(info[6].As<Napi::Object>()).options;
   lever_client* client = nullptr;
   lever_error* error = nullptr;
   const lever_status status = lever_client_create(binding.queue(), &options, &client, &error);

@@ -20,14 +20,24 @@
 
 namespace lever {
 
+// For a host with "tls:" before its address. PEM files, which are followed; what is empty comes from the
+// environment (LEVER_TLS_CA, LEVER_TLS_CERT, LEVER_TLS_KEY) or is the system's.
+struct TlsOptions {
+  std::string roots_file = {};
+  std::string certificate_file = {};
+  std::string key_file = {};
+  std::string server_name = {};  // that the host's certificate must bear; empty: the address's host
+};
+
 struct ClientOptions {
-  // "127.0.0.1:8080", "unix:/path"; empty: $LEVER_HOST, else 127.0.0.1:8080.
+  // "127.0.0.1:8080", "unix:/path", "tls:host:8443"; empty: $LEVER_HOST, else 127.0.0.1:8080.
   std::string host = {};
   std::string environment = {};  // empty: $LEVER_ENV, else dev.lever
   // No network: a call answers with its own arguments, a stream with its own messages.
   bool echo = false;
   // Never straight to instances.
   bool only_through_host = false;
+  std::optional<TlsOptions> tls = {};
 };
 
 struct CallOptions {
@@ -135,6 +145,20 @@ class Client {
     native.echo = options.echo ? 1 : 0;
     native.only_through_host = options.only_through_host ? 1 : 0;
     native.user_data = static_cast<detail::EventTarget*>(&target_);
+    lever_tls_options tls{};
+    if (options.tls) {
+      tls.size = sizeof(tls);
+      const auto set = [](const std::string& text, const char*& data, size_t& size) {
+        if (text.empty()) return;
+        data = text.data();
+        size = text.size();
+      };
+      set(options.tls->roots_file, tls.roots_file, tls.roots_file_size);
+      set(options.tls->certificate_file, tls.certificate_file, tls.certificate_file_size);
+      set(options.tls->key_file, tls.key_file, tls.key_file_size);
+      set(options.tls->server_name, tls.server_name, tls.server_name_size);
+      native.tls = &tls;
+    }
     lever_error* error = nullptr;
     const lever_status status = lever_client_create(queue_->get(), &native, &client_, &error);
     detail::Check(status, error);

@@ -65,9 +65,10 @@ void DataLoop::Close() {
   upstreams_.reset();
 }
 
-void DataLoop::Take(UniqueFd socket) {
-  loop()->Post([this, shared = std::make_shared<UniqueFd>(std::move(socket))] {
-    front_->Take(std::move(*shared));
+void DataLoop::Take(UniqueFd socket, std::shared_ptr<rpc::TlsServerContext> tls) {
+  loop()->Post([this, shared = std::make_shared<UniqueFd>(std::move(socket)),
+                tls = std::move(tls)]() mutable {
+    front_->Take(std::move(*shared), std::move(tls));
   });
 }
 

@@ -46,8 +46,8 @@ class DataLoop {
   gateway::Router& router() { return *router_; }
   const gateway::RelayCounters& counters() const { return counters_; }
 
-  // Any thread: serves a socket that was accepted, or one whose other end is known.
-  void Take(UniqueFd socket);
+  // Any thread: serves a socket that was accepted (null: plain), or one whose other end is known.
+  void Take(UniqueFd socket, std::shared_ptr<rpc::TlsServerContext> tls);
   void Adopt(UniqueFd socket, fleet::Caller caller);
 
  private:

@@ -59,6 +59,7 @@ Host::Host(HostOptions options, lever_host* handle)
 Status Host::Init() {
   LEVER_ASSIGN_OR_RETURN(runtimes_, FindRuntimes(options_.node_path, options_.python_path,
                                                  options_.runtime_dir, users_));
+  LEVER_RETURN_IF_ERROR(OpenTls());
   LEVER_RETURN_IF_ERROR(OpenLoops());
   LEVER_RETURN_IF_ERROR(OpenStores());
   LEVER_RETURN_IF_ERROR(OpenDriver());
@@ -71,8 +72,9 @@ Status Host::Init() {
   Status status;
   control_thread_->Run([this, &status] {
     StatusOr<Listeners> opened = Listeners::Open(
-        control_thread_->loop(), options_.listen, options_.insecure, [this](UniqueFd socket) {
-          data_loops_[next_data_loop_++ % data_loops_.size()]->Take(std::move(socket));
+        control_thread_->loop(), options_.listen, options_.insecure, tls_,
+        [this](UniqueFd socket, const Listeners::Tls& tls) {
+          data_loops_[next_data_loop_++ % data_loops_.size()]->Take(std::move(socket), tls);
         });
     if (opened.ok()) {
       listeners_ = std::move(*opened);
@@ -83,6 +85,18 @@ Status Host::Init() {
   const std::lock_guard lock(mutex_);
   addresses_ = listeners_.addresses();
   return status;
+}
+
+Status Host::OpenTls() {
+  const rpc::TlsServerOptions& files = options_.tls;
+  bool wanted = false;
+  for (const std::string& address : options_.listen) wanted |= address.starts_with("tls:");
+  if (!wanted) {
+    if (files == rpc::TlsServerOptions()) return Status::Ok();
+    return InvalidArgument("a certificate is of no use without an address that begins with tls:");
+  }
+  LEVER_ASSIGN_OR_RETURN(tls_, rpc::TlsServerContext::Open(files));
+  return Status::Ok();
 }
 
 Status Host::OpenLoops() {

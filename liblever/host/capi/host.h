@@ -69,6 +69,7 @@ class Host {
   Host(HostOptions options, lever_host* handle);
   Status Init();
   Status OpenStores();
+  Status OpenTls();
   Status OpenLoops();
   Status OpenDriver();
   Status OpenControl();
@@ -97,6 +98,7 @@ class Host {
   std::unique_ptr<scale::ControlLoop> control_;
   std::shared_ptr<deploy::Deployer> deployer_;
   std::vector<std::unique_ptr<admin::AdminService>> admins_;  // one a data loop
+  Listeners::Tls tls_;  // of the addresses with tls:; null without
   Listeners listeners_;
   size_t next_data_loop_ = 0;  // of the control loop: where the next connection goes
 

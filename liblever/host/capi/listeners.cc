@@ -8,6 +8,7 @@
 namespace lever::host {
 
 bool NeedsInsecure(const rpc::Endpoint& endpoint) {
+  if (endpoint.tls) return false;
   if (endpoint.kind == rpc::Endpoint::Kind::kUnix || endpoint.host_or_path == "localhost") {
     return false;
   }
@@ -22,16 +23,27 @@ bool NeedsInsecure(const rpc::Endpoint& endpoint) {
 }
 
 StatusOr<Listeners> Listeners::Open(Loop* loop, const std::vector<std::string>& addresses,
-                                    bool insecure, const Take& take) {
+                                    bool insecure, const Tls& tls, const Take& take) {
   Listeners listeners;
   for (const std::string& text : addresses) {
     LEVER_ASSIGN_OR_RETURN(const rpc::Endpoint endpoint, rpc::Endpoint::Parse(text));
     if (!insecure && NeedsInsecure(endpoint)) {
       return InvalidArgument("listening on " + text +
                              " would let anybody in the network call and deploy, unencrypted: "
-                             "listen on loopback, or say --insecure");
+                             "listen on loopback or with tls:, or say --insecure");
     }
-    LEVER_ASSIGN_OR_RETURN(auto listener, rpc::Listener::Open(loop, endpoint, {}, take));
+    if (endpoint.tls && tls == nullptr) {
+      return InvalidArgument("listening on " + text +
+                             " needs a certificate and its key: --tls-cert, --tls-key");
+    }
+    rpc::ListenOptions options;
+    if (endpoint.tls) options.tls = tls;
+    LEVER_ASSIGN_OR_RETURN(
+        auto listener,
+        rpc::Listener::Open(loop, endpoint, options,
+                            [take, tls = options.tls](UniqueFd socket) {
+                              take(std::move(socket), tls);
+                            }));
     listeners.addresses_.push_back(listener->bound().ToString());
     listeners.listeners_.push_back(std::move(listener));
   }

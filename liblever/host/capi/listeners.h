@@ -14,21 +14,23 @@
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
 #include "liblever/rpc/listener.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::host {
 
-// Whether plain listening there needs to be allowed: anything but a unix socket and a loopback address.
+// Whether listening there needs to be allowed: plain, and neither a unix socket nor a loopback address.
 bool NeedsInsecure(const rpc::Endpoint& endpoint);
 
 class Listeners {
  public:
-  // Gets each accepted socket, on the accepting loop.
-  using Take = std::function<void(UniqueFd socket)>;
+  using Tls = std::shared_ptr<rpc::TlsServerContext>;
+  // Gets each accepted socket, on the accepting loop; without `tls` it is plain.
+  using Take = std::function<void(UniqueFd socket, const Tls& tls)>;
 
-  // Binds all of them, or none. INVALID_ARGUMENT: an address that is none, or one beyond loopback
-  // without `insecure`.
+  // Binds all of them, or none. INVALID_ARGUMENT: an address that is none, one with "tls:" where `tls` is
+  // null, or a plain one beyond loopback without `insecure`.
   static StatusOr<Listeners> Open(Loop* loop, const std::vector<std::string>& addresses,
-                                  bool insecure, const Take& take);
+                                  bool insecure, const Tls& tls, const Take& take);
 
   // As bound, with the ports that were chosen.
   const std::vector<std::string>& addresses() const { return addresses_; }

@@ -134,6 +134,8 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
     }
     options.driver = driver;
   }
+  options.tls = {OrEmpty(raw.tls_certificate_file), OrEmpty(raw.tls_key_file),
+                 OrEmpty(raw.tls_client_roots_file)};
   options.log_sink = raw.log_sink;
   options.log_context = raw.log_context;
   options.log_least = raw.log_least;

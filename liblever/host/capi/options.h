@@ -10,6 +10,7 @@
 #include "lever/host.h"
 #include "liblever/base/status.h"
 #include "liblever/host/gateway/upstream.h"
+#include "liblever/rpc/tls.h"
 
 namespace lever::host {
 
@@ -26,6 +27,7 @@ struct HostOptions {
   std::string spawner_path;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
+  rpc::TlsServerOptions tls;
   std::optional<lever_driver> driver;
   lever_log_sink log_sink = nullptr;
   void* log_context = nullptr;

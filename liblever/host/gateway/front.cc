@@ -1,7 +1,6 @@
 #include "liblever/host/gateway/front.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <strings.h>
 #include <sys/socket.h>
 
@@ -17,6 +16,7 @@
 #include "liblever/route/wire.h"
 #include "liblever/rpc/counters.h"
 #include "liblever/rpc/grpc_status.h"
+#include "liblever/rpc/tls_handshake.h"
 
 namespace lever::gateway {
 namespace {
@@ -59,49 +59,77 @@ CameOver CameOverOf(int socket) {
   return mapped || loopback ? CameOver::kLoopback : CameOver::kNetwork;
 }
 
+HttpPeer PeerOf(const rpc::ByteStream& socket) {
+  HttpPeer peer;
+  peer.came_over = CameOverOf(socket.fd());
+  peer.encrypted = socket.encrypted() ? Encrypted::kYes : Encrypted::kNo;
+  return peer;
+}
+
 }  // namespace
 
-// Looks at the first bytes of a connection without taking them.
+// A connection in its TLS handshake.
+class Front::Handshake {
+ public:
+  explicit Handshake(Front* front) : front_(front) {}
+  Status Start(UniqueFd socket, rpc::TlsServerContext& tls) {
+    LEVER_ASSIGN_OR_RETURN(
+        handshake_, rpc::TlsHandshake::Accept(
+                        front_->loop_, rpc::SocketStream(std::move(socket)), tls,
+                        rpc::TlsOffer::kHttp2OrHttp1, [this](auto stream) {
+                          front_->OnEncrypted(this, std::move(stream));
+                        }));
+    return Status::Ok();
+  }
+
+ private:
+  Front* front_;
+  std::unique_ptr<rpc::TlsHandshake> handshake_;
+};
+
+// Takes the first bytes of a connection, to see what it speaks.
 class Front::Sniffer final : public IoSource, public Timer {
  public:
-  Sniffer(Front* front, UniqueFd socket) : front_(front), socket_(std::move(socket)) {}
+  Sniffer(Front* front, std::unique_ptr<rpc::ByteStream> socket)
+      : front_(front), socket_(std::move(socket)) {}
   ~Sniffer() override {
     front_->loop_->Disarm(this);
     front_->loop_->Unwatch(this);
   }
   Status Start() {
     front_->loop_->Arm(this, DeadlineAfter(front_->loop_->now_ns(), rpc::kPrefaceTimeoutNs));
-    return front_->loop_->Watch(socket_.get(), EPOLLIN | EPOLLRDHUP, this);
+    LEVER_RETURN_IF_ERROR(front_->loop_->Watch(socket_->fd(), EPOLLIN | EPOLLRDHUP, this));
+    if (socket_->HasBufferedInput()) front_->loop_->MarkReady(this, EPOLLIN);
+    return Status::Ok();
   }
-  UniqueFd TakeSocket() {
+  std::unique_ptr<rpc::ByteStream> TakeSocket() {
     front_->loop_->Unwatch(this);
     return std::move(socket_);
   }
+  std::string TakeSeen() { return std::move(seen_); }
 
   uint32_t OnReady(uint32_t events) override {
-    std::array<char, kHttp2Preface.size()> bytes;
-    const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_PEEK);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return errno == EINTR ? uint32_t{EPOLLIN} : 0;
-    if (size <= 0) {
-      front_->DropSniffer(this);
-      return 0;
-    }
-    if (static_cast<uint8_t>(bytes[0]) == kTlsHandshake) {
-      if (!std::exchange(front_->tls_logged_, true)) {
-        Log(LogLevel::kWarning, "TLS on a plain port: the connection was closed");
+    for (;;) {
+      std::array<uint8_t, kHttp2Preface.size()> bytes;
+      const rpc::IoResult result =
+          socket_->Read(std::span(bytes).first(bytes.size() - seen_.size()));
+      if (result.bytes == 0) {
+        if (result.error != EAGAIN) front_->DropSniffer(this);
+        return 0;
       }
-      front_->DropSniffer(this);
+      seen_.append(reinterpret_cast<const char*>(bytes.data()), result.bytes);
+      if (static_cast<uint8_t>(seen_[0]) == kTlsHandshake && !socket_->encrypted()) {
+        if (!std::exchange(front_->tls_logged_, true)) {
+          Log(LogLevel::kWarning, "TLS on a plain port: the connection was closed");
+        }
+        front_->DropSniffer(this);
+        return 0;
+      }
+      const bool same = kHttp2Preface.starts_with(seen_);
+      if (same && seen_.size() < kHttp2Preface.size()) continue;
+      front_->OnSniffed(this, same);
       return 0;
     }
-    const std::string_view seen(bytes.data(), static_cast<size_t>(size));
-    const bool same = kHttp2Preface.starts_with(seen);
-    if (same && seen.size() < kHttp2Preface.size()) {
-      // The rest of the preface makes another edge; a peer that has closed makes none.
-      if ((events & EPOLLRDHUP) != 0) front_->DropSniffer(this);
-      return 0;
-    }
-    front_->OnSniffed(this, same);
-    return 0;
   }
   void OnTimer() override {
     rpc::Count(rpc::LocalCounters().preface_timeouts);
@@ -110,20 +138,22 @@ class Front::Sniffer final : public IoSource, public Timer {
 
  private:
   Front* front_;
-  UniqueFd socket_;
+  std::unique_ptr<rpc::ByteStream> socket_;
+  std::string seen_;
 };
 
 // One HTTP/2 connection.
 class Front::Http2 final : public rpc::ConnectionHandler {
  public:
   Http2(Front* front, HttpPeer peer) : front_(front), peer_(std::move(peer)) {}
-  Status Start(UniqueFd socket, Origin origin, std::span<const uint8_t> already_read) {
+  Status Start(std::unique_ptr<rpc::ByteStream> socket, Origin origin,
+               std::span<const uint8_t> already_read) {
     rpc::ConnectionOptions options;
     options.role = rpc::Role::kServer;
     // Instances keep their connection; whoever calls from outside opens another with his next call.
     if (origin == Origin::kOutside) options.idle_timeout_ns = rpc::kIdleTimeoutNs;
     LEVER_ASSIGN_OR_RETURN(connection_,
-                           rpc::Connection::Open(front_->loop_, std::move(socket), options, this,
+                           rpc::Connection::Over(front_->loop_, std::move(socket), options, this,
                                                  already_read));
     return Status::Ok();
   }
@@ -150,10 +180,11 @@ void Front::AddMethod(std::string path, MethodHandler handler) {
 }
 
 size_t Front::connections() const {
-  return sniffers_.size() + connections_.size() + (http_ != nullptr ? http_->connections() : 0);
+  return handshakes_.size() + sniffers_.size() + connections_.size() +
+         (http_ != nullptr ? http_->connections() : 0);
 }
 
-void Front::Take(UniqueFd socket) {
+void Front::Take(UniqueFd socket, std::shared_ptr<rpc::TlsServerContext> tls) {
   if (connections() >= connections_max_) {
     rpc::Count(rpc::LocalCounters().limit_connections);
     if (!std::exchange(full_logged_, true)) {
@@ -162,9 +193,29 @@ void Front::Take(UniqueFd socket) {
     return;
   }
   full_logged_ = false;
-  const int on = 1;
-  // Fails on a unix socket, which needs it no more than it has it.
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if (tls == nullptr) return Sniff(rpc::SocketStream(std::move(socket)));
+  auto handshake = std::make_unique<Handshake>(this);
+  if (!handshake->Start(std::move(socket), *tls).ok()) return;
+  Handshake* key = handshake.get();
+  handshakes_.emplace(key, std::move(handshake));
+}
+
+void Front::OnEncrypted(Handshake* handshake, StatusOr<std::unique_ptr<rpc::TlsStream>> stream) {
+  const auto found = handshakes_.find(handshake);
+  // Gone when this returns: it is still on the stack here.
+  const std::unique_ptr<Handshake> last = std::move(found->second);
+  handshakes_.erase(found);
+  if (!stream.ok()) return;
+  const rpc::TlsProtocol protocol = (*stream)->protocol();
+  std::unique_ptr<rpc::ByteStream> socket = std::move(*stream);
+  switch (protocol) {
+    case rpc::TlsProtocol::kHttp2: return ServeHttp2(std::move(socket), {});
+    case rpc::TlsProtocol::kHttp1: return ServeHttp1(std::move(socket), {});
+    case rpc::TlsProtocol::kNone: return Sniff(std::move(socket));
+  }
+}
+
+void Front::Sniff(std::unique_ptr<rpc::ByteStream> socket) {
   auto sniffer = std::make_unique<Sniffer>(this, std::move(socket));
   if (!sniffer->Start().ok()) return;
   Sniffer* key = sniffer.get();
@@ -172,26 +223,41 @@ void Front::Take(UniqueFd socket) {
 }
 
 void Front::OnSniffed(Sniffer* sniffer, bool http2) {
-  UniqueFd socket = sniffer->TakeSocket();
+  std::unique_ptr<rpc::ByteStream> socket = sniffer->TakeSocket();
+  const std::string seen = sniffer->TakeSeen();
   DropSniffer(sniffer);
-  HttpPeer peer;
-  peer.came_over = CameOverOf(socket.get());
-  if (!http2) {
-    if (http_ != nullptr) http_->ServeHttp1(std::move(socket), peer);
-    return;
+  const std::span bytes(reinterpret_cast<const uint8_t*>(seen.data()), seen.size());
+  if (http2) {
+    ServeHttp2(std::move(socket), bytes);
+  } else {
+    ServeHttp1(std::move(socket), bytes);
   }
-  const Status opened = Open(std::move(socket), std::move(peer), Origin::kOutside, {});
+}
+
+void Front::ServeHttp1(std::unique_ptr<rpc::ByteStream> socket,
+                       std::span<const uint8_t> already_read) {
+  if (http_ == nullptr) return;
+  const HttpPeer peer = PeerOf(*socket);
+  http_->ServeHttp1(std::move(socket), peer, already_read);
+}
+
+void Front::ServeHttp2(std::unique_ptr<rpc::ByteStream> socket,
+                       std::span<const uint8_t> already_read) {
+  HttpPeer peer = PeerOf(*socket);
+  const Status opened =
+      Open(std::move(socket), std::move(peer), Origin::kOutside, already_read);
   if (!opened.ok()) Log(LogLevel::kWarning, "a connection failed: " + opened.ToString());
 }
 
 void Front::DropSniffer(Sniffer* sniffer) { sniffers_.erase(sniffer); }
 
 Status Front::Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read) {
-  return Open(std::move(socket), HttpPeer{std::move(caller), CameOver::kUnixSocket},
+  return Open(rpc::SocketStream(std::move(socket)),
+              HttpPeer{std::move(caller), CameOver::kUnixSocket, Encrypted::kNo},
               Origin::kInstance, already_read);
 }
 
-Status Front::Open(UniqueFd socket, HttpPeer peer, Origin origin,
+Status Front::Open(std::unique_ptr<rpc::ByteStream> socket, HttpPeer peer, Origin origin,
                    std::span<const uint8_t> already_read) {
   auto connection = std::make_unique<Http2>(this, std::move(peer));
   Http2* key = connection.get();
@@ -254,11 +320,13 @@ void Front::OnCall(rpc::Call& call) {
 }
 
 void Front::Drain() {
+  handshakes_.clear();
   if (http_ != nullptr) http_->Drain();
   for (const auto& [key, connection] : connections_) connection->connection().Drain();
 }
 
 void Front::Close(const Status& status) {
+  handshakes_.clear();
   sniffers_.clear();
   if (http_ != nullptr) http_->Close();
   for (const auto& [key, connection] : connections_) connection->connection().Close(status);

@@ -5,7 +5,9 @@
 //                             the host's own services -> their handlers
 //   HTTP/2, anything else     the HTTP API
 //   HTTP/1.1                  the HTTP API
-//   TLS on this plain port    closed, and logged once
+//   TLS on a plain port       closed, and logged once
+//
+// Over TLS ALPN tells, and where a client offers none, the first bytes.
 //
 // Threads: those of its loop.
 #ifndef LIBLEVER_HOST_GATEWAY_FRONT_H_
@@ -25,7 +27,13 @@
 #include "liblever/host/gateway/relay.h"
 #include "liblever/host/gateway/router.h"
 #include "liblever/host/gateway/upstream.h"
+#include "liblever/rpc/byte_stream.h"
 #include "liblever/rpc/server.h"
+#include "liblever/rpc/tls.h"
+
+namespace lever::rpc {
+class TlsStream;
+}  // namespace lever::rpc
 
 namespace lever::gateway {
 
@@ -35,8 +43,9 @@ class HttpFront {
   virtual ~HttpFront() = default;
   // A request over HTTP/2 that is not gRPC. Must set the stream's handler.
   virtual void ServeStream(rpc::Stream& stream, const HttpPeer& peer) = 0;
-  // A connection that speaks HTTP/1.1, or nonsense; nothing has been read from it yet.
-  virtual void ServeHttp1(UniqueFd socket, const HttpPeer& peer) = 0;
+  // A connection that speaks HTTP/1.1, or nonsense; `already_read` is what it began with.
+  virtual void ServeHttp1(std::unique_ptr<rpc::ByteStream> socket, const HttpPeer& peer,
+                          std::span<const uint8_t> already_read) = 0;
   // Connections of HTTP/1.1 that are open.
   virtual size_t connections() const = 0;
   // They end after what they serve; they end now.
@@ -60,8 +69,8 @@ class Front final : private rpc::CallDispatcher {
   // How many connections Take() serves at a time; one more is closed at once. A host deals its
   // connections out to its loops in turn, and gives each an equal part of rpc::kConnectionsMax.
   void set_connections_max(size_t connections) { connections_max_ = connections; }
-  // Serves a socket that was accepted elsewhere, from anybody.
-  void Take(UniqueFd socket);
+  // Serves a socket that was accepted elsewhere, from anybody; null: plain.
+  void Take(UniqueFd socket, std::shared_ptr<rpc::TlsServerContext> tls = nullptr);
   // Serves a connected socket, whose other end is `caller`, with HTTP/2.
   Status Adopt(UniqueFd socket, fleet::Caller caller, std::span<const uint8_t> already_read = {});
 
@@ -73,13 +82,18 @@ class Front final : private rpc::CallDispatcher {
 
  private:
   enum class Origin : uint8_t { kOutside, kInstance };
+  class Handshake;
   class Sniffer;
   class Http2;
 
   void OnCall(rpc::Call& call) override;
+  void Sniff(std::unique_ptr<rpc::ByteStream> socket);
   void OnSniffed(Sniffer* sniffer, bool http2);
+  void OnEncrypted(Handshake* handshake, StatusOr<std::unique_ptr<rpc::TlsStream>> stream);
+  void ServeHttp1(std::unique_ptr<rpc::ByteStream> socket, std::span<const uint8_t> already_read);
+  void ServeHttp2(std::unique_ptr<rpc::ByteStream> socket, std::span<const uint8_t> already_read);
   void DropSniffer(Sniffer* sniffer);
-  Status Open(UniqueFd socket, HttpPeer peer, Origin origin,
+  Status Open(std::unique_ptr<rpc::ByteStream> socket, HttpPeer peer, Origin origin,
               std::span<const uint8_t> already_read);
   void OnRequest(rpc::Stream& stream, const HttpPeer& peer);
   void OnHttp2Closed(Http2* connection);
@@ -92,6 +106,7 @@ class Front final : private rpc::CallDispatcher {
   std::unique_ptr<rpc::Server> server_;
   const fleet::Caller* serving_ = nullptr;  // during rpc::Server::Serve()
   boost::unordered_flat_map<std::string, MethodHandler> methods_;
+  boost::unordered_flat_map<Handshake*, std::unique_ptr<Handshake>> handshakes_;
   boost::unordered_flat_map<Sniffer*, std::unique_ptr<Sniffer>> sniffers_;
   boost::unordered_flat_map<Http2*, std::unique_ptr<Http2>> connections_;
   size_t connections_max_ = rpc::kConnectionsMax;

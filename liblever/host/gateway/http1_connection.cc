@@ -40,10 +40,11 @@ void SetKeepalive(int socket) {
 
 }  // namespace
 
-Http1Connection::Http1Connection(HttpApi* api, UniqueFd socket, const HttpPeer& peer)
+Http1Connection::Http1Connection(HttpApi* api, std::unique_ptr<rpc::ByteStream> socket,
+                                 const HttpPeer& peer)
     : api_(api),
       loop_(api->loop()),
-      socket_(rpc::SocketStream(std::move(socket))),
+      socket_(std::move(socket)),
       peer_(peer),
       parser_(std::make_unique<Http1Parser>()) {}
 
@@ -53,10 +54,14 @@ Http1Connection::~Http1Connection() {
   loop_->Unwatch(this);
 }
 
-Status Http1Connection::Start() {
+Status Http1Connection::Start(std::span<const uint8_t> already_read) {
   SetKeepalive(socket_->fd());
+  input_.assign(reinterpret_cast<const char*>(already_read.data()), already_read.size());
   loop_->Arm(this, DeadlineAfter(loop_->now_ns(), kHttp1HeadTimeoutNs));
-  return loop_->Watch(socket_->fd(), kInterest, this);
+  LEVER_RETURN_IF_ERROR(loop_->Watch(socket_->fd(), kInterest, this));
+  if (!input_.empty()) MarkDirty();
+  if (socket_->HasBufferedInput()) loop_->MarkReady(this, EPOLLIN);
+  return Status::Ok();
 }
 
 void Http1Connection::MarkDirty() {
@@ -415,8 +420,11 @@ void Http1Connection::EndIfFlushed() {
     Gone();
     return;
   }
+  if (!socket_->ShutdownWrite()) {
+    blocked_ = true;
+    return;
+  }
   phase_ = Phase::kLingering;
-  socket_->ShutdownWrite();
   loop_->Arm(this, DeadlineAfter(loop_->now_ns(), kHttp1LingerTimeoutNs));
   // What waits in the kernel is thrown away, too.
   loop_->MarkReady(this, EPOLLIN);

@@ -37,10 +37,11 @@ class Http1Connection final : private IoSource,
                               private Timer,
                               private HttpExchange {
  public:
-  Http1Connection(HttpApi* api, UniqueFd socket, const HttpPeer& peer);
+  Http1Connection(HttpApi* api, std::unique_ptr<rpc::ByteStream> socket, const HttpPeer& peer);
   ~Http1Connection() override;
 
-  Status Start();
+  // With what has been read from the socket already.
+  Status Start(std::span<const uint8_t> already_read);
   // Ends after the request that is being served.
   void Drain();
   // Ends now. The API's OnConnectionClosed() is called from inside.

@@ -71,10 +71,11 @@ void HttpApi::ServeStream(rpc::Stream& stream, const HttpPeer& peer) {
   Serve(H2Exchange::Over(stream), peer);
 }
 
-void HttpApi::ServeHttp1(UniqueFd socket, const HttpPeer& peer) {
+void HttpApi::ServeHttp1(std::unique_ptr<rpc::ByteStream> socket, const HttpPeer& peer,
+                         std::span<const uint8_t> already_read) {
   auto connection = std::make_unique<Http1Connection>(this, std::move(socket), peer);
   Http1Connection* key = connection.get();
-  const Status started = key->Start();
+  const Status started = key->Start(already_read);
   if (!started.ok()) {
     Log(LogLevel::kWarning, "a connection failed: " + started.ToString());
     return;
@@ -135,7 +136,7 @@ bool HttpApi::CheckSender(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     return false;
   }
   const auto origin = request.Find("origin");
-  const OriginVerdict verdict = JudgeOrigin(origin, *authority, options_);
+  const OriginVerdict verdict = JudgeOrigin(origin, *authority, peer.encrypted, options_);
   if (verdict == OriginVerdict::kForeign || (origin && CountFields(request, "origin") > 1)) {
     Refuse(exchange, 0,
            PermissionDenied("the page's origin is neither the host's own nor in --cors-origins"),

@@ -32,7 +32,8 @@ class HttpApi final : public HttpFront {
   ~HttpApi() override;
 
   void ServeStream(rpc::Stream& stream, const HttpPeer& peer) override;
-  void ServeHttp1(UniqueFd socket, const HttpPeer& peer) override;
+  void ServeHttp1(std::unique_ptr<rpc::ByteStream> socket, const HttpPeer& peer,
+                  std::span<const uint8_t> already_read) override;
   size_t connections() const override { return connections_.size(); }
   // Requests that are being served go on; connections end with them, and the host is not ready.
   void Drain() override;

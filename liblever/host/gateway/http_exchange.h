@@ -29,6 +29,7 @@ namespace lever::gateway {
 struct HttpPeer {
   fleet::Caller caller;
   CameOver came_over = CameOver::kNetwork;
+  Encrypted encrypted = Encrypted::kNo;
 };
 
 class HttpHandler {

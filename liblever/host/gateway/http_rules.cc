@@ -158,12 +158,13 @@ bool HostAllowed(std::string_view authority, CameOver came_over, const HttpOptio
 }
 
 OriginVerdict JudgeOrigin(std::optional<std::string_view> origin, std::string_view authority,
-                          const HttpOptions& options) {
+                          Encrypted encrypted, const HttpOptions& options) {
   if (!origin) return OriginVerdict::kNone;
   // "null" is a page that will not say which it is.
   const std::optional<Origin> page = ParseOrigin(*origin);
   const std::optional<HttpAuthority> own = ParseAuthority(authority);
-  if (page && own && page->host == own->host) {
+  const bool may_be_own = page && (page->secure || encrypted == Encrypted::kNo);
+  if (may_be_own && own && page->host == own->host) {
     // Behind something that ends TLS the page is https where the host sees http.
     const uint16_t own_port = own->port.value_or(page->secure ? 443 : 80);
     if (page->port == own_port) return OriginVerdict::kOwn;

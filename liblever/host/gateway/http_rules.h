@@ -48,8 +48,12 @@ enum class OriginVerdict : uint8_t {
   kListed,   // a page of a listed origin: the reply tells the browser so
   kForeign,  // refused
 };
+// Whether the request came over TLS.
+enum class Encrypted : bool { kNo, kYes };
+// Over TLS only https pages are the host's own: anybody on the way can make one of http. On a plain port
+// they are, too, as there may be something before the host that ends TLS.
 OriginVerdict JudgeOrigin(std::optional<std::string_view> origin, std::string_view authority,
-                          const HttpOptions& options);
+                          Encrypted encrypted, const HttpOptions& options);
 
 enum class BodyType : uint8_t {
   kNone,        // none said

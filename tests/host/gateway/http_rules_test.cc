@@ -35,13 +35,26 @@ TEST(HttpRules, OnlyLoopbackAsksForAHostOfItsOwn) {
   EXPECT_TRUE(HostAllowed("", CameOver::kUnixSocket, options));
 }
 
+TEST(HttpRules, OverTlsOnlyAnHttpsPageIsTheHostsOwn) {
+  const HttpOptions options{.cors_origins = {"http://a.example"}, .http_hosts = {}};
+  const auto judge = [&](std::string_view origin, std::string_view host) {
+    return JudgeOrigin(origin, host, Encrypted::kYes, options);
+  };
+  EXPECT_EQ(judge("https://x.example:8443", "x.example:8443"), OriginVerdict::kOwn);
+  EXPECT_EQ(judge("https://x.example", "x.example"), OriginVerdict::kOwn);
+  EXPECT_EQ(judge("https://x.example", "x.example:8443"), OriginVerdict::kForeign);
+  EXPECT_EQ(judge("http://x.example:8443", "x.example:8443"), OriginVerdict::kForeign);
+  EXPECT_EQ(judge("http://x.example", "x.example"), OriginVerdict::kForeign);
+  EXPECT_EQ(judge("http://a.example", "x.example"), OriginVerdict::kListed);
+}
+
 TEST(HttpRules, AnOriginIsOwnListedOrForeign) {
   const HttpOptions options{.cors_origins = {"https://App.example", "http://a.example:3000"},
                             .http_hosts = {}};
   const auto judge = [&](std::string_view origin, std::string_view host = "localhost:8080") {
-    return JudgeOrigin(origin, host, options);
+    return JudgeOrigin(origin, host, Encrypted::kNo, options);
   };
-  EXPECT_EQ(JudgeOrigin(std::nullopt, "localhost", options), OriginVerdict::kNone);
+  EXPECT_EQ(JudgeOrigin(std::nullopt, "localhost", Encrypted::kNo, options), OriginVerdict::kNone);
   EXPECT_EQ(judge("http://localhost:8080"), OriginVerdict::kOwn);
   EXPECT_EQ(judge("https://localhost:8080"), OriginVerdict::kOwn);
   EXPECT_EQ(judge("http://LOCALHOST:8080"), OriginVerdict::kOwn);
@@ -58,7 +71,7 @@ TEST(HttpRules, AnOriginIsOwnListedOrForeign) {
     EXPECT_EQ(judge(origin), OriginVerdict::kForeign) << origin;
   }
   const HttpOptions any{.cors_origins = {"*"}, .http_hosts = {}};
-  EXPECT_EQ(JudgeOrigin("https://evil.example", "localhost", any), OriginVerdict::kListed);
+  EXPECT_EQ(JudgeOrigin("https://evil.example", "localhost", Encrypted::kNo, any), OriginVerdict::kListed);
 }
 
 TEST(HttpRules, OptionsThatAreNoneAreNamed) {

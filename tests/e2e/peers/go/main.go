@@ -23,6 +23,7 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -38,17 +39,18 @@ func (l *messageList) String() string     { return strings.Join(*l, " ") }
 func (l *messageList) Set(v string) error { *l = append(*l, v); return nil }
 
 type options struct {
-	target, url, arguments, resource string
-	stream                           bool
-	messages                         messageList
-	timeout                          time.Duration
-	metadata                         messageList
-	descriptor                       bool
+	target, ca, url, arguments, resource string
+	stream                               bool
+	messages                             messageList
+	timeout                              time.Duration
+	metadata                             messageList
+	descriptor                           bool
 }
 
 func parse() options {
 	var o options
 	flag.StringVar(&o.target, "target", "127.0.0.1:8080", "host:port")
+	flag.StringVar(&o.ca, "ca", "", "TLS, trusting this file of roots")
 	flag.StringVar(&o.url, "url", "", "/service/method, or lever://environment/service/method")
 	flag.StringVar(&o.arguments, "arg-json", "[]", "the array of arguments")
 	flag.StringVar(&o.resource, "resource", "", "lever-resource, percent-encoded")
@@ -130,8 +132,14 @@ func show(message *leverpb.Message) error {
 }
 
 func call(o options, trailer *metadata.MD) error {
-	connection, err := grpc.NewClient(o.target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	transport := insecure.NewCredentials()
+	if o.ca != "" {
+		var err error
+		if transport, err = credentials.NewClientTLSFromFile(o.ca, ""); err != nil {
+			return err
+		}
+	}
+	connection, err := grpc.NewClient(o.target, grpc.WithTransportCredentials(transport))
 	if err != nil {
 		return err
 	}

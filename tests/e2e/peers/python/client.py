@@ -40,6 +40,7 @@ def lever_proto():
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--target", default="127.0.0.1:8080", help="host:port")
+    parser.add_argument("--ca", help="TLS, trusting this file of roots")
     parser.add_argument("--url", required=True, help="/service/method, or with lever://environment")
     parser.add_argument("--arg-json", type=json.loads, default=[], help="the array of arguments")
     parser.add_argument("--resource", help="lever-resource, percent-encoded")
@@ -49,6 +50,13 @@ def parse():
     parser.add_argument("--timeout", type=float, default=30, help="seconds")
     parser.add_argument("--metadata", action="append", default=[], help="name=value")
     return parser.parse_args()
+
+
+def open_channel(options):
+    if options.ca is None:
+        return grpc.insecure_channel(options.target)
+    roots = pathlib.Path(options.ca).read_bytes()
+    return grpc.secure_channel(options.target, grpc.ssl_channel_credentials(roots))
 
 
 class MethodError(Exception):
@@ -88,7 +96,7 @@ def call(options):
         for message in options.message_json:
             yield messages.Message(value=msgpack.packb(message))
 
-    with grpc.insecure_channel(options.target) as channel:
+    with open_channel(options) as channel:
         lever = stubs.LeverStub(channel)
         if not options.stream:
             show(lever.Invoke(next(requests()), timeout=options.timeout, metadata=metadata))
