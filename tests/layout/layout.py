@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 
+import limits
+
 # A folder of liblever/ includes only itself and what stands before it here.
 FOLDERS = [
     'base', 'value', 'rpc', 'policy', 'route', 'client', 'service', 'capi',
@@ -141,12 +143,15 @@ def committed(root, files):
                 yield f'{path}: a binary file'
 
 
+def guard_of(path):
+    return re.sub(r'[^A-Za-z0-9]', '_', path.removeprefix('include/')).upper() + '_'
+
+
 def header_guards(root, files):
     for path in files:
         if not path.endswith('.h') or not path.startswith(('liblever/', 'include/')):
             continue
-        name = path.removeprefix('include/')
-        guard = re.sub(r'[^A-Za-z0-9]', '_', name).upper() + '_'
+        guard = guard_of(path)
         if f'#ifndef {guard}\n#define {guard}\n' not in read(root, path):
             yield f'{path}: its guard is not {guard}'
 
@@ -185,7 +190,14 @@ def status_tables(root, files):
         yield 'docs: no page has the table of status codes'
 
 
-RULES = [includes, client_library_is_small, sizes, leftovers, committed, header_guards, status_tables]
+def limits_page(root, files):
+    """Where there are limits, docs/limits.md has them."""
+    if limits.HEADERS[0] in files:
+        yield from limits.findings(lambda path: read(root, path))
+
+
+RULES = [includes, client_library_is_small, sizes, leftovers, committed, header_guards, status_tables,
+         limits_page]
 
 
 def findings(root):

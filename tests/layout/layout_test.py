@@ -84,6 +84,30 @@ class Rules(unittest.TestCase):
     def test_a_wrong_header_guard_is_found(self):
         self.assert_found({'liblever/base/a.h': '#ifndef A_H_\n#define A_H_\n#endif\n'}, 'its guard is not')
 
+    def test_a_page_of_limits_that_is_wrong_is_found(self):
+        files = {'liblever/rpc/limits.h': 'inline constexpr size_t kAMax = 4 * 1024;\n'
+                                          'inline constexpr int64_t kBNs = 10 * kNanosPerSecond;\n',
+                 'liblever/host/gateway/http_limits.h': 'inline constexpr int kCMax = rpc::kAMax / 2;\n',
+                 'liblever/value/limits.h': '', 'liblever/rpc/counters.h': 'X(limit_a) X(opened)\n'}
+        rows = ['| a | `kAMax` | 4 KiB | refused | `limit_a` |', '| b | `kBNs` | 10 s | closed | `opened` |',
+                '| c | `kCMax` | 2 KiB | | |']
+        guarded = {path: f'#ifndef {layout.guard_of(path)}\n#define {layout.guard_of(path)}\n{text}#endif\n'
+                   for path, text in files.items()}
+
+        def page(*changed):
+            text = '\n'.join(rows)
+            for old, new in changed:
+                text = text.replace(old, new)
+            return guarded | {'docs/limits.md': text}
+
+        self.assertEqual(self.found(page()), [])
+        self.assert_found(page(('4 KiB', '5 KiB')), 'kAMax is 4096, not 5 KiB')
+        self.assert_found(page(('10 s', '10 ms')), 'kBNs is 10000000000')
+        self.assert_found(page(('`kCMax`', '`kDMax`')), 'there is no constant kDMax')
+        self.assert_found(page(('`kCMax`', '`kDMax`')), 'lacks kCMax')
+        self.assert_found(page(('`opened`', '`closed`')), 'there is no counter closed')
+        self.assert_found(page(('`limit_a`', '')), 'lacks the counter limit_a')
+
     def test_a_stale_table_of_codes_is_found(self):
         self.assert_found({'docs/wire.md': TABLE.replace('| 3 | `CODE3` | 3 | 200', '| 3 | `CODE3` | 3 | 404')},
                           'not as in include/lever/status.h')
