@@ -244,8 +244,7 @@ void Connection::Receive(std::span<const uint8_t> bytes, Buffer* owner) {
   last_receive_ns_ = loop_->now_ns();
   const Status status = session_->Receive(bytes, owner, last_receive_ns_);
   if (!status.ok()) input_failure_ = status;
-  const int64_t complete_by_ns = session_->InputDeadline();
-  if (complete_by_ns != kNever && ready_) LookBy(complete_by_ns);
+  if (ready_) LookAtInput();
 }
 
 // Reading gave nothing: for now (EAGAIN), because the peer has closed its side (0), or it failed.
@@ -399,6 +398,7 @@ void Connection::DispatchOne(SessionEvent* event) {
       ready_ = true;
       loop_->Disarm(&live_timer_);
       open_streams_ > 0 ? OnBusy() : OnIdle();
+      LookAtInput();
       if (peer_.empty()) peer_ = PeerName(socket_->fd());
       handler_->OnReady(*this);
       return;

@@ -322,6 +322,7 @@ class Connection final : public IoSource, public TurnEnd {
       loop_->Arm(&live_timer_, deadline_ns);
     }
   }
+  void LookAtInput();
   void OnBusy();
   void OnIdle();
   bool CheckPeerInTime(int64_t now_ns);

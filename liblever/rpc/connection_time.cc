@@ -20,6 +20,12 @@ std::atomic<uint64_t> not_logged{0};
 
 }  // namespace
 
+// A frame that has come in part has to be finished.
+void Connection::LookAtInput() {
+  const int64_t complete_by_ns = session_->InputDeadline();
+  if (complete_by_ns != kNever) LookBy(complete_by_ns);
+}
+
 void Connection::OnBusy() {
   if (open_streams_ == 1) turned_ns_ = loop_->now_ns();
   if (!ready_) return;

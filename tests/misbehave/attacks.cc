@@ -121,7 +121,8 @@ std::vector<Attack> AttacksOnServer(std::string_view path, std::string_view requ
   });
   uploads.ends = Ends::kHeld;
   uploads.pieces_max = 16 * 900;
-  uploads.memory_bytes_max = rpc::kConnectionHeldBytesMax + 96 * kMiB;
+  // A relay has a copy of what it may have to send again.
+  uploads.memory_bytes_max = 2 * rpc::kConnectionHeldBytesMax + 32 * kMiB;
   // Calls whose answers nobody makes room for.
   Attack& zero_window = add("zero_window", "", [=](uint32_t i) {
     return headers(id(i)) + Frame(rpc::kFrameData, rpc::kFlagEndStream, id(i),

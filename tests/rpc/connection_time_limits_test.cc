@@ -109,6 +109,16 @@ TEST_F(ConnectionTimeLimitsTest, HeadersThatAreLeftOpenEndTheConnection) {
   }
 }
 
+TEST_F(ConnectionTimeLimitsTest, HeadersThatComeWithThePrefaceAndAreLeftOpenEndTheConnection) {
+  ConnectionOptions options;
+  options.idle_timeout_ns = kIdleTimeoutNs;
+  RawPeer peer = ServerAgainstRaw(options);
+  peer.Send(Preface() + Frame(kFrameHeaders, 0, 1, kRequestBlock));
+  Settle();
+  Pass(kHeadersTimeoutNs);
+  EXPECT_EQ(server.closed, 1);
+}
+
 TEST_F(ConnectionTimeLimitsTest, HeadersThatDripEndTheConnectionAllTheSame) {
   RawPeer peer = ReadyPeer();
   peer.Send(Frame(kFrameHeaders, 0, 1, kRequestBlock));
