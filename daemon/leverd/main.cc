@@ -1,6 +1,7 @@
 // leverd: a host as a program of its own. Parses flags, starts a host through lever/host.h, says when it
 // is ready, and ends it in order on SIGTERM and SIGINT (a second one ends it at once).
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -220,6 +221,14 @@ int Run(const Flags& flags) {
   return 0;
 }
 
+// As many descriptors as it may have: the usual 1,024 are few for a host's connections.
+void RaiseDescriptorLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -232,5 +241,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  RaiseDescriptorLimit();
   return Run(flags);
 }

@@ -153,6 +153,8 @@ bool Listener::RefuseOne() {
   }
   socket.reset();
   OpenSpare();
+  // accept() looks for a descriptor before it looks who waits: only now is it known that nobody does.
+  if (error == EAGAIN && !accepted) return false;
   if (accepted || !OutOfDescriptors(error)) return true;
   // Somebody else has taken the spare one. No edge will come for who waits already.
   loop_->Arm(this, loop_->clock().NowNs() + kAcceptRetryNs);

@@ -85,7 +85,7 @@ std::vector<Attack> AttacksOnServer(std::string_view path, std::string_view requ
     return Frame(rpc::kFrameHeaders, rpc::kFlagEndHeaders, id(i),
                  block + Field("content-length", "9")) +
            Frame(rpc::kFrameData, rpc::kFlagEndStream, id(i), "x");
-  });
+  }).waits = true;
   add("header_bomb", "limit_resets", [=](uint32_t i) {
     return Frame(rpc::kFrameHeaders, rpc::kFlagEndHeaders, id(i), block + Bomb());
   });
@@ -154,12 +154,13 @@ std::vector<Attack> AttacksOnServer(std::string_view path, std::string_view requ
 std::vector<Attack> AttacksOnClient() {
   std::vector<Attack> attacks;
   AddWorthlessFrames(&attacks);
-  const auto add = [&](std::string name, std::string counter, auto piece) {
+  const auto add = [&](std::string name, std::string counter, auto piece) -> Attack& {
     Attack& attack = attacks.emplace_back();
     attack.name = std::move(name);
     attack.counter = std::move(counter);
     attack.first = Nothing;
     attack.piece = piece;
+    return attack;
   };
   add("interim_responses", "limit_control_frames", [](uint32_t, uint32_t stream) {
     return Frame(rpc::kFrameHeaders, rpc::kFlagEndHeaders, stream, Field(":status", "103"));
@@ -182,10 +183,10 @@ std::vector<Attack> AttacksOnClient() {
   });
   add("push_promise", "protocol_errors", [](uint32_t, uint32_t stream) {
     return Frame(kPushPromise, rpc::kFlagEndHeaders, stream, Number(2) + "\x82");
-  });
+  }).pieces_max = 1;
   add("window_overflow", "protocol_errors", [](uint32_t, uint32_t) {
     return Frame(rpc::kFrameWindowUpdate, 0, 0, Number(0x7fffffff));
-  });
+  }).pieces_max = 2;
   return attacks;
 }
 

@@ -104,6 +104,20 @@ class HonestClient final : private rpc::CallHandler {
     (void)loop_.get()->Turn(0);
   }
 
+  // Its last call has been answered, and no other follows.
+  void Pause() {
+    paused_.store(true);
+    size_t seen;
+    do {
+      seen = done_.load();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } while (done_.load() != seen);
+  }
+  void GoOn() {
+    paused_.store(false);
+    loop_.get()->Post([this] { Next(); });
+  }
+
   // What has been called since the last time.
   struct Report {
     size_t calls = 0;
@@ -162,7 +176,7 @@ class HonestClient final : private rpc::CallHandler {
     answered_ = false;
     done_.fetch_add(1);
     if (end.status.code() == LEVER_CANCELLED) return;
-    loop_.get()->Post([this] { Next(); });
+    if (!paused_.load()) loop_.get()->Post([this] { Next(); });
   }
 
   LoopOnThread loop_;
@@ -173,6 +187,7 @@ class HonestClient final : private rpc::CallHandler {
   std::string error_;
   std::vector<int64_t> times_;
   std::atomic<size_t> done_{0};
+  std::atomic<bool> paused_{false};
 };
 
 }  // namespace lever::misbehave
