@@ -90,6 +90,7 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   options.compression = compression_;
   // A service of ours compresses only for who does so.
   options.accept_compressed = bare() || compression_ != rpc::Compression::kIdentity;
+  options.user_agent = bare();
   return channel->StartCall(options, handler);
 }
 

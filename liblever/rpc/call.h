@@ -73,6 +73,8 @@ struct CallOptions {
   // Whether the server is told that it may send compressed messages (grpc-accept-encoding). No, for
   // servers that would not do it unasked: a field costs each side several hundred instructions.
   bool accept_compressed = true;
+  // Whether the server is told what is calling (user-agent). No, between ends of our own.
+  bool user_agent = true;
 };
 
 // Of one message: as the call's compression says, or as it is.

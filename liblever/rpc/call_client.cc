@@ -38,7 +38,7 @@ void CallImpl::BuildRequest(const CallOptions& options) {
   outgoing_.Add(":authority", options.authority.empty() ? "localhost" : options.authority);
   outgoing_.Add("te", "trailers");
   outgoing_.Add("content-type", "application/grpc");
-  outgoing_.Add("user-agent", "lever/" LEVER_VERSION);
+  if (options.user_agent) outgoing_.Add("user-agent", "lever/" LEVER_VERSION);
   if (options.accept_compressed) outgoing_.Add(kAcceptEncodingHeader, kAcceptedEncodings);
   compression_ = options.compression;
   if (compression_ != Compression::kIdentity) {
@@ -58,11 +58,7 @@ bool CallImpl::Attach(Connection* connection) {
   stream_ = connection->StartStream(outgoing_, Stream::End::kNo, this);
   if (stream_ == nullptr) {
     // The timeout is another one next time.
-    HeaderList without;
-    for (size_t i = 0; i < fields; ++i) {
-      without.Add(outgoing_[i].name, outgoing_[i].value, outgoing_[i].indexing);
-    }
-    outgoing_ = std::move(without);
+    outgoing_.Truncate(fields);
     return false;
   }
   phase_ = Phase::kOpen;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "liblever/rpc/limits.h"
 
@@ -13,21 +14,46 @@ constexpr size_t kTextBytesFirst = 256;
 
 }  // namespace
 
-void HeaderList::Add(std::string_view name, std::string_view value, Indexing indexing) {
-  const size_t begin = text_.size();
-  fields_.push_back(Field{static_cast<uint32_t>(begin), static_cast<uint32_t>(name.size()),
-                          static_cast<uint32_t>(value.size()), indexing});
-  const size_t end = begin + name.size() + value.size();
+void HeaderList::Reserve(size_t bytes) {
   // Of more than is needed: the next fields follow.
-  if (end > text_.capacity()) text_.reserve(std::max(2 * end, kTextBytesFirst));
-  text_.resize(end, boost::container::default_init);
-  // An empty view may have no address.
-  if (!name.empty()) std::memcpy(text_.data() + begin, name.data(), name.size());
-  if (!value.empty()) std::memcpy(text_.data() + begin + name.size(), value.data(), value.size());
+  const size_t capacity = std::max(2 * bytes, kTextBytesFirst);
+  auto text = std::make_unique_for_overwrite<char[]>(capacity);
+  if (text_size_ != 0) std::memcpy(text.get(), text_.get(), text_size_);
+  text_ = std::move(text);
+  text_capacity_ = static_cast<uint32_t>(capacity);
+}
+
+HeaderList& HeaderList::operator=(const HeaderList& other) {
+  if (this == &other) return *this;
+  Clear();
+  if (other.text_size_ != 0) {
+    std::memcpy(Grow(other.text_size_), other.text_.get(), other.text_size_);
+  }
+  fields_ = other.fields_;
+  bytes_ = other.bytes_;
+  return *this;
+}
+
+void HeaderList::Swap(HeaderList& other) noexcept {
+  text_.swap(other.text_);
+  std::swap(text_size_, other.text_size_);
+  std::swap(text_capacity_, other.text_capacity_);
+  std::swap(bytes_, other.bytes_);
+  fields_.swap(other.fields_);
+}
+
+void HeaderList::Truncate(size_t fields) {
+  while (fields_.size() > fields) {
+    bytes_ -= fields_.back().name_size + fields_.back().value_size;
+    fields_.pop_back();
+  }
+  // Each field's text lies behind that of those before it.
+  const Field* const last = fields_.empty() ? nullptr : &fields_.back();
+  text_size_ = last == nullptr ? 0 : last->begin + last->name_size + last->value_size;
 }
 
 std::optional<std::string_view> HeaderList::Find(std::string_view name) const {
-  const char* const text = text_.data();
+  const char* const text = text_.get();
   for (const Field& field : fields_) {
     if (field.name_size != name.size()) continue;
     const char* const at = text + field.begin;
@@ -40,8 +66,9 @@ std::optional<std::string_view> HeaderList::Find(std::string_view name) const {
 
 void HeaderList::Recycle() {
   Clear();
-  if (text_.capacity() <= kPooledHeaderBytesMax) return;
-  text_.shrink_to_fit();
+  if (text_capacity_ <= kPooledHeaderBytesMax) return;
+  text_.reset();
+  text_capacity_ = 0;
   fields_.shrink_to_fit();
 }
 

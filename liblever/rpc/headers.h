@@ -7,8 +7,9 @@
 #define LIBLEVER_RPC_HEADERS_H_
 
 #include <boost/container/small_vector.hpp>
-#include <boost/container/vector.hpp>
 #include <cstdint>
+#include <cstring>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -25,10 +26,36 @@ struct HeaderView {
 
 class HeaderList {
  public:
-  void Add(std::string_view name, std::string_view value, Indexing indexing = Indexing::kAllowed);
+  HeaderList() = default;
+  HeaderList(const HeaderList& other) { *this = other; }
+  HeaderList(HeaderList&& other) noexcept { Swap(other); }
+  HeaderList& operator=(const HeaderList& other);
+  HeaderList& operator=(HeaderList&& other) noexcept {
+    Swap(other);
+    return *this;
+  }
+  ~HeaderList() = default;
+
+  void Add(std::string_view name, std::string_view value, Indexing indexing = Indexing::kAllowed) {
+    const size_t bytes = name.size() + value.size();
+    fields_.push_back(Field{text_size_, static_cast<uint32_t>(name.size()),
+                            static_cast<uint32_t>(value.size()), indexing});
+    bytes_ += bytes;
+    char* const at = Grow(bytes);
+    // An empty view may have no address.
+    if (!name.empty()) std::memcpy(at, name.data(), name.size());
+    if (!value.empty()) std::memcpy(at + name.size(), value.data(), value.size());
+  }
+  // Adds those fields of another list whose names `keep` takes, in one copy of its text.
+  template <typename Keep>
+  void AddFrom(const HeaderList& other, Keep keep);
+  // Only the first `fields` stay.
+  void Truncate(size_t fields);
+  void Swap(HeaderList& other) noexcept;
   void Clear() {
-    text_.clear();
+    text_size_ = 0;
     fields_.clear();
+    bytes_ = 0;
   }
   // Clear() for a list that is kept for reuse: gives memory beyond kPooledHeaderBytesMax back.
   void Recycle();
@@ -36,13 +63,13 @@ class HeaderList {
   bool empty() const { return fields_.empty(); }
   HeaderView operator[](size_t index) const {
     const Field& field = fields_[index];
-    const char* const name = text_.data() + field.begin;
+    const char* const name = text_.get() + field.begin;
     return {{name, field.name_size}, {name + field.name_size, field.value_size}, field.indexing};
   }
   // The first field of that name.
   std::optional<std::string_view> Find(std::string_view name) const;
   // RFC 9113 section 6.5.2: name + value + 32 for each field.
-  size_t AccountedBytes() const { return text_.size() + 32 * fields_.size(); }
+  size_t AccountedBytes() const { return bytes_ + 32 * fields_.size(); }
 
  private:
   struct Field {
@@ -51,9 +78,36 @@ class HeaderList {
     uint32_t value_size;
     Indexing indexing;
   };
-  boost::container::vector<char> text_;
+  // Room for so many bytes more, which the caller fills.
+  char* Grow(size_t by) {
+    const size_t end = text_size_ + by;
+    if (end > text_capacity_) Reserve(end);
+    char* const at = text_.get() + text_size_;
+    text_size_ = static_cast<uint32_t>(end);
+    return at;
+  }
+  void Reserve(size_t bytes);
+
+  std::unique_ptr<char[]> text_;
+  uint32_t text_size_ = 0;
+  uint32_t text_capacity_ = 0;
+  size_t bytes_ = 0;  // of the names and values; the text may hold more than the fields refer to
   boost::container::small_vector<Field, 8> fields_;
 };
+
+template <typename Keep>
+void HeaderList::AddFrom(const HeaderList& other, Keep keep) {
+  const uint32_t base = text_size_;
+  if (other.text_size_ != 0) {
+    std::memcpy(Grow(other.text_size_), other.text_.get(), other.text_size_);
+  }
+  for (const Field& field : other.fields_) {
+    if (!keep(std::string_view(other.text_.get() + field.begin, field.name_size))) continue;
+    fields_.push_back(field);
+    fields_.back().begin += base;
+    bytes_ += field.name_size + field.value_size;
+  }
+}
 
 }  // namespace lever::rpc
 

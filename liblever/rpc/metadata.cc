@@ -128,15 +128,25 @@ void AppendMetadata(const HeaderList& metadata, HeaderList* wire) {
 }
 
 Status ReadMetadata(const HeaderList& wire, HeaderList* metadata) {
-  for (size_t i = 0; i < wire.size(); ++i) {
-    const HeaderView field = wire[i];
-    if (IsReservedHeader(field.name) && field.name != kUserAgent) continue;
+  metadata->Clear();
+  bool binary = false;
+  metadata->AddFrom(wire, [&binary](std::string_view name) {
+    if (IsReservedHeader(name) && name != kUserAgent) return false;
+    binary |= IsBinary(name);
+    return true;
+  });
+  if (!binary) return Status::Ok();
+  // In the order in which they came, so that all of it is made anew.
+  HeaderList decoded;
+  for (size_t i = 0; i < metadata->size(); ++i) {
+    const HeaderView field = (*metadata)[i];
     if (IsBinary(field.name)) {
-      LEVER_RETURN_IF_ERROR(ReadBinary(field, metadata));
+      LEVER_RETURN_IF_ERROR(ReadBinary(field, &decoded));
     } else {
-      metadata->Add(field.name, field.value, field.indexing);
+      decoded.Add(field.name, field.value, field.indexing);
     }
   }
+  *metadata = std::move(decoded);
   return Status::Ok();
 }
 

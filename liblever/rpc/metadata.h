@@ -25,7 +25,7 @@ Status CheckMetadata(std::string_view name, std::string_view value);
 // tell a user asks CheckMetadata() before.
 void AppendMetadata(const HeaderList& metadata, HeaderList* wire);
 
-// Appends a peer's metadata without the reserved fields; user-agent stays. INVALID_ARGUMENT for a
+// Fills the list with a peer's metadata without the reserved fields; user-agent stays. INVALID_ARGUMENT for a
 // "-bin" value that is not base64.
 Status ReadMetadata(const HeaderList& wire, HeaderList* metadata);
 

@@ -13,12 +13,7 @@ namespace {
 // Codes that pass, as grpc-status has them.
 constexpr std::string_view kGrpcResourceExhausted = "8";
 constexpr std::string_view kGrpcUnavailable = "14";
-
-// Fields that the host sets itself, or that belong to one hop only.
-bool ForOneHop(std::string_view name) {
-  return name == route::kCallerHeader || name == route::kAttemptHeader || name == "grpc-timeout" ||
-         name == "connection" || name == "te";
-}
+constexpr std::string_view kTimeoutHeader = "grpc-timeout";
 
 }  // namespace
 
@@ -59,17 +54,21 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
 void Relay::BuildHeaders() {
   headers_.Clear();
   const rpc::HeaderList& request = down_->headers();
-  for (size_t i = 0; i < request.size(); ++i) {
-    const rpc::HeaderView field = request[i];
-    if (!ForOneHop(field.name)) headers_.Add(field.name, field.value, field.indexing);
-  }
-  headers_.Add("te", "trailers");
+  // Without what the host sets itself, or belongs to one hop only.
+  headers_.AddFrom(request, [this](std::string_view name) {
+    switch (name.size()) {
+      case route::kCallerHeader.size():
+        static_assert(route::kCallerHeader.size() == kTimeoutHeader.size());
+        return name != route::kCallerHeader && name != kTimeoutHeader;
+      case route::kAttemptHeader.size():
+        return !host_retries_ || name != route::kAttemptHeader;
+      default:
+        return name != "connection";
+    }
+  });
+  if (!request.Find("te")) headers_.Add("te", "trailers");
   if (!caller_.empty()) headers_.Add(route::kCallerHeader, caller_);
-  if (host_retries_) {
-    headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
-  } else {
-    headers_.Add(route::kAttemptHeader, *request.Find(route::kAttemptHeader));
-  }
+  if (host_retries_) headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
   AddTimeout();
 }
 

@@ -33,7 +33,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "liblever/base/loop.h"
 #include "liblever/base/slice.h"
@@ -149,7 +148,7 @@ class RelayCore {
   rpc::HeaderList headers_;  // to the peer
 
  private:
-  std::vector<Slice> kept_;  // of the request, while it may be sent again
+  SliceList kept_;  // of the request, while it may be sent again
   size_t kept_bytes_ = 0;
   bool keeping_ = true;
   bool request_ended_ = false;
