@@ -41,7 +41,6 @@ StatusOr<UpstreamOptions> ParseUpstream(std::string_view text) {
   }
   const StatusOr<rpc::Endpoint> endpoint = rpc::Endpoint::Parse(options.address);
   if (!endpoint.ok()) return InvalidArgument(where + endpoint.status().message());
-  if (endpoint->tls) return InvalidArgument(where + "upstreams are reached without TLS");
   return options;
 }
 
