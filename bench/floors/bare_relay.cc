@@ -15,7 +15,7 @@ namespace {
 
 using lever::bench::H2Socket;
 
-constexpr int32_t kStreamWindowBytes = 256 * 1024;
+constexpr int32_t kStreamWindowBytes = 1024 * 1024;
 constexpr int32_t kConnectionWindowBytes = 4 * 1024 * 1024;
 
 struct Pair;

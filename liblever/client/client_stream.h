@@ -21,7 +21,8 @@
 
 namespace lever::client {
 
-inline constexpr size_t kReplayBytesMax = rpc::kStreamWindowBytes;
+// What is kept of a stream's messages until the reply begins, to send them again.
+inline constexpr size_t kReplayBytesMax = size_t{256} * 1024;
 
 class ClientStreamImpl final : public ClientStream,
                                public Live,

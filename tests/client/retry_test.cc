@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "liblever/client/client_stream.h"
 #include "liblever/policy/retry.h"
 #include "tests/client/client_fixture.h"
 
@@ -406,13 +407,13 @@ TEST_F(Retry, AStreamWhoseHeadersCameIsNotOpenedAgain) {
   EXPECT_EQ(HostCalls().size(), 1u);
 }
 
-TEST_F(Retry, BeyondOneWindowAStreamIsNotKeptForAnotherTime) {
+TEST_F(Retry, BeyondTheLimitAStreamIsNotKeptForAnotherTime) {
   size_t bytes = 0;
   host->on_call = [&](TestCall& handler, rpc::Call& call) {
     call.Read(UINT64_MAX);
     handler.on_message = [&](TestCall& recorded, rpc::Call& refused) {
       bytes = recorded.bytes;
-      if (bytes > rpc::kStreamWindowBytes) refused.Finish(SurelyNotRun());
+      if (bytes > client::kReplayBytesMax) refused.Finish(SurelyNotRun());
     };
   };
   Result& stream = Stream();
