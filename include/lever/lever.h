@@ -35,8 +35,9 @@
  * 10. Who finds the queue free acts at once, on his own thread: frames are written before the function
  *     returns. Otherwise the request is handed to the thread that is driving.
  * 11. Whenever no function of the queue is running, its descriptor (lever_queue_fd) is readable if and
- *     only if lever_queue_next(queue, ..., 0, ...) would do something. Whoever watches it with an
- *     edge-triggered poller calls lever_queue_next() until it returns no event before he waits again.
+ *     only if lever_queue_next(queue, ..., 0, ...) would do something (but see LEVER_FLUSH_PROMISED).
+ *     Whoever watches it with an edge-triggered poller calls lever_queue_next() until it returns no
+ *     event before he waits again.
  * 12. In a forked child every function returns LEVER_FORKED, and destroy closes descriptors and frees.
  * 13. User code for an incoming call begins only after lever_incoming_begin() said LEVER_OK, called
  *     directly before it.
@@ -127,13 +128,21 @@ typedef uint64_t lever_call;     /* a unary call of ours */
 typedef uint64_t lever_stream;   /* a stream, ours or incoming */
 typedef uint64_t lever_incoming; /* a unary call that came in */
 
+enum {
+  LEVER_FLUSH_ANNOUNCED = 1,
+  LEVER_FLUSH_PROMISED = 2
+};
+
 typedef struct lever_queue_options {
   size_t size;
   /* How long lever_queue_next() polls before it sleeps; ignored with a timeout of 0. For machines with
    * cores to spare. Default 0. */
   int64_t spin_ns;
   /* The queue is driven by an event loop that calls lever_queue_flush() at its own end of tick:
-   * requests are written then, many with one write, instead of at once. */
+   * requests are written then, many with one write, instead of at once.
+   * LEVER_FLUSH_ANNOUNCED: what is not flushed yet makes the descriptor readable. LEVER_FLUSH_PROMISED:
+   * what was requested on the thread that calls lever_queue_next() does not, which saves two system
+   * calls a tick; that thread always flushes before it waits for the descriptor. */
   int32_t flush_explicitly;
   /* Most calls and streams in flight, ours and incoming together. Default 65,536. */
   uint32_t in_flight_max;

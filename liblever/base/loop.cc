@@ -196,8 +196,9 @@ bool Loop::LetGo(LeaveMode mode, int mail_rounds) {
     if ((asks & kAskWake) != 0) wake_asked_ = true;
     // Mail that is left here is announced by fd(); mail that comes later is looked for below.
     const bool mail_left = round >= mail_rounds && !mailbox_.Empty();
-    const bool work_left = mail_left || wake_asked_ || work_outside_ || !ready_.empty() ||
-                           !dirty_.empty() || TimersDue();
+    const bool dirty = !dirty_.empty() && mode != LeaveMode::kPromiseFlush;
+    const bool work_left = mail_left || wake_asked_ || work_outside_ || !ready_.empty() || dirty ||
+                           TimersDue();
     SetSignal(work_left, (asks & kAskEdge) != 0);
     if (!work_left) ArmTimerFd();
     owner_.store(0, std::memory_order_relaxed);

@@ -1,5 +1,7 @@
 #include "liblever/capi/queue.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cassert>
 #include <chrono>
@@ -30,6 +32,17 @@ void PerformAndWait(lever_queue* queue, const std::function<void()>& function) {
 }
 
 namespace {
+
+LeaveMode LeaveModeOf(int32_t flush_explicitly) {
+  switch (flush_explicitly) {
+    case 0:
+      return LeaveMode::kFlush;
+    case LEVER_FLUSH_PROMISED:
+      return LeaveMode::kPromiseFlush;
+    default:
+      return LeaveMode::kDeferFlush;
+  }
+}
 
 LoopOptions ToLoopOptions(const lever_queue_options& options) {
   LoopOptions loop;
@@ -75,8 +88,7 @@ lever_queue::lever_queue(std::unique_ptr<Loop> its_loop, const lever_queue_optio
     : Object(ObjectKind::kQueue),
       loop(std::move(its_loop)),
       slots(this, capi::OrDefault(options.in_flight_max, kInFlightMax)),
-      leave_mode_(options.flush_explicitly != 0 ? lever::LeaveMode::kDeferFlush
-                                                : lever::LeaveMode::kFlush),
+      leave_mode_(capi::LeaveModeOf(options.flush_explicitly)),
       mailbox_max_(capi::OrDefault(options.mailbox_max, kMailboxMax)) {}
 
 lever_queue::~lever_queue() {
@@ -94,7 +106,10 @@ void lever_queue::Leave() {
     loop->Flush();
     RecountNow();
   }
-  loop->Leave(leave_mode_);
+  // Only the thread that drives can keep the promise: nobody else knows when it waits.
+  const bool broken = leave_mode_ == lever::LeaveMode::kPromiseFlush &&
+                      driver_.load(std::memory_order_relaxed) != ::pthread_self();
+  loop->Leave(broken ? lever::LeaveMode::kDeferFlush : leave_mode_);
 }
 
 // ---- Completions come about ----
@@ -190,6 +205,7 @@ lever_status lever_queue::Next(lever_event* events, size_t event_size, size_t ca
   if (!lead_.TakeForNext([this] { loop->Wake(); })) return LEVER_BUSY;
   lever_status status = loop->Enter(&timeout_ns).code();
   if (status == LEVER_OK) {
+    driver_.store(::pthread_self(), std::memory_order_relaxed);
     RecycleDelivered();
     status = RunUntilEvent(capacity, timeout_ns);
     *count = Deliver(events, event_size, std::min(capacity, capi::kDeliveredMax));

@@ -13,6 +13,8 @@
 #ifndef LIBLEVER_CAPI_QUEUE_H_
 #define LIBLEVER_CAPI_QUEUE_H_
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -111,6 +113,7 @@ struct lever_queue final : lever::capi::Object {
   void Drive(lever::capi::CallWaiter* waiter, int64_t timeout_ns);
 
   const lever::LeaveMode leave_mode_;
+  std::atomic<pthread_t> driver_{};  // who called Next() last
   const uint32_t mailbox_max_;
   std::atomic<uint32_t> posted_{0};
   lever::capi::Lead lead_;

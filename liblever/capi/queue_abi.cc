@@ -58,6 +58,11 @@ lever_status lever_queue_create(const lever_queue_options* options, lever_queue*
   const lever::Status valid =
       lever::capi::ReadSizedOrDefaults(options, "lever_queue_options", &read);
   if (!valid.ok()) return Return(valid, error);
+  if (read.flush_explicitly < 0 || read.flush_explicitly > LEVER_FLUSH_PROMISED) {
+    return Return(lever::InvalidArgument("flush_explicitly: 0, LEVER_FLUSH_ANNOUNCED or "
+                                         "LEVER_FLUSH_PROMISED"),
+                  error);
+  }
   StatusOr<std::unique_ptr<lever_queue>> queue = lever_queue::Open(read);
   if (queue.ok()) *out = queue->release();
   return Return(queue.status(), error);

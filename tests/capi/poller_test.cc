@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/capi/capi_fixture.h"
@@ -189,9 +191,17 @@ TEST_F(PollerTest, AWakeMakesItReadableOnce) {
   EXPECT_TRUE(FallsQuiet());
 }
 
-TEST(FlushTest, AnEventLoopThatFlushesByItselfSendsNothingBefore) {
+// How an event loop flushes, and whether what it has not flushed yet shows.
+struct FlushCase {
+  int32_t flush;
+  bool shows;
+};
+
+class FlushTest : public ::testing::TestWithParam<FlushCase> {};
+
+TEST_P(FlushTest, AnEventLoopThatFlushesByItselfSendsNothingBefore) {
   lever_queue_options options{};
-  options.flush_explicitly = 1;
+  options.flush_explicitly = GetParam().flush;
   Events client_events(options);
   Events service_events;
   Service service(&service_events);
@@ -208,14 +218,43 @@ TEST(FlushTest, AnEventLoopThatFlushesByItselfSendsNothingBefore) {
   client_events.Await(LEVER_EVENT_CALL_DONE, first);
   while (Readable(service_events.get(), 50)) service_events.Fetch(0);
   client.Call("/test/echo");
-  EXPECT_TRUE(Readable(client_events.get())) << "what is not flushed is something to do";
+  EXPECT_EQ(Readable(client_events.get()), GetParam().shows);
   service_events.Settle();
   EXPECT_EQ(service_events.Count(LEVER_EVENT_INCOMING_CALL), 0u);
   ASSERT_EQ(lever_queue_flush(client_events.get()), LEVER_OK);
   service_events.Await(LEVER_EVENT_INCOMING_CALL);
 }
 
-TEST(FlushTest, WithoutItARequestIsWrittenBeforeTheFunctionReturns) {
+INSTANTIATE_TEST_SUITE_P(Ways, FlushTest,
+                         ::testing::Values(FlushCase{LEVER_FLUSH_ANNOUNCED, true},
+                                           FlushCase{LEVER_FLUSH_PROMISED, false}));
+
+TEST(FlushPromiseTest, WhatAnotherThreadAsksForShowsAllTheSame) {
+  lever_queue_options options{};
+  options.flush_explicitly = LEVER_FLUSH_PROMISED;
+  Events client_events(options);
+  Events service_events;
+  Service service(&service_events);
+  service.Start();
+  Client client(&client_events, service.listening());
+  client_events.Settle();
+  ASSERT_FALSE(Readable(client_events.get()));
+  std::thread([&] { client.Call("/test/echo"); }).join();
+  EXPECT_TRUE(Readable(client_events.get())) << "this thread promised nothing";
+}
+
+TEST(FlushPromiseTest, AQueueKnowsNoOtherWay) {
+  for (const int32_t flush : {-1, 3}) {
+    lever_queue_options options{};
+    options.size = sizeof(options);
+    options.flush_explicitly = flush;
+    lever_queue* queue = nullptr;
+    EXPECT_EQ(lever_queue_create(&options, &queue, nullptr), LEVER_INVALID_ARGUMENT);
+    EXPECT_EQ(queue, nullptr);
+  }
+}
+
+TEST(FlushPromiseTest, WithoutItARequestIsWrittenBeforeTheFunctionReturns) {
   Events client_events;
   Events service_events;
   Service service(&service_events);

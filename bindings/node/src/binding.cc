@@ -42,7 +42,7 @@ Napi::Value Binding::Open(const BindingOptions& options, Napi::Function dispatch
   options_ = options;
   lever_queue_options queue_options{};
   queue_options.size = sizeof(queue_options);
-  queue_options.flush_explicitly = 1;
+  queue_options.flush_explicitly = LEVER_FLUSH_PROMISED;
   queue_options.events_per_turn = options.events_per_turn;
   lever_error* error = nullptr;
   if (lever_queue_create(&queue_options, &queue_, &error) != LEVER_OK) {
