@@ -9,7 +9,14 @@
 #endif
 
 #ifdef LEVER_FUZZ_ASAN
-#include <sanitizer/allocator_interface.h>
+#include <cstddef>
+
+// Of sanitizer/allocator_interface.h, which clang's runtime comes with and gcc's does not.
+extern "C" {
+int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*, size_t),
+                                              void (*free_hook)(const volatile void*));
+size_t __sanitizer_get_current_allocated_bytes(void);
+}
 #else
 #include "tests/value/counted_allocations.h"
 #endif
