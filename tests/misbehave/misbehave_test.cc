@@ -16,6 +16,13 @@
 namespace lever::misbehave {
 namespace {
 
+// Under a sanitizer each byte costs several more.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kMemoryCounts = false;
+#else
+constexpr bool kMemoryCounts = true;
+#endif
+
 constexpr int64_t kAttackNs = 20 * kNanosPerSecond;
 
 uint64_t CounterOf(std::string_view name) {
@@ -46,7 +53,7 @@ void Check(const Attack& attack, const Outcome& outcome, const HonestClient::Rep
   PrintRow(attack, outcome, honest, alone_ms, static_cast<double>(grown) / (1 << 20));
   EXPECT_EQ(honest.errors, 0u) << honest.error;
   EXPECT_EQ(outcome.cut_off, attack.ends == Ends::kCutOff);
-  EXPECT_LE(grown, attack.memory_bytes_max);
+  if (kMemoryCounts) EXPECT_LE(grown, attack.memory_bytes_max);
   if (!attack.counter.empty()) {
     EXPECT_GT(CounterOf(attack.counter), counted) << attack.counter;
   }
