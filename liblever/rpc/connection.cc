@@ -42,11 +42,8 @@ StatusOr<std::unique_ptr<Connection>> Connection::Over(Loop* loop,
       loop->Watch(connection->socket_->fd(), connection->interest_, connection.get()));
   loop->Arm(&connection->live_timer_, DeadlineAfter(loop->now_ns(), kPrefaceTimeoutNs));
   connection->MarkDirty();
-  if (connection->socket_->HasBufferedInput()) loop->MarkReady(connection.get(), EPOLLIN);
-  if (!already_read.empty()) {
-    const Slice bytes = Slice::Copy(already_read);
-    connection->Receive(bytes.span(), bytes.owner());
-  }
+  if (!already_read.empty()) connection->Receive(Slice::Copy(already_read));
+  if (connection->InputWaits()) loop->MarkReady(connection.get(), EPOLLIN);
   return connection;
 }
 
@@ -206,10 +203,16 @@ uint32_t Connection::OnReady(uint32_t events) {
 }
 
 uint32_t Connection::ReadSome(uint32_t events) {
+  session_->GrantWork();
+  if (!unread_.empty()) {
+    Receive(std::exchange(unread_, Slice()));
+    if (!Dispatch()) return 0;
+    if (phase_ == Phase::kClosed) return 0;
+  }
   Buffer* buffer = Buffer::New(kReceiveBufferBytes);
   size_t used = 0;
-  uint32_t left = events;
-  for (size_t read = 0; left != 0 && read < kReadBytesPerTurn;) {
+  uint32_t left = phase_ == Phase::kClosing ? 0 : events;
+  for (size_t read = 0; left != 0 && unread_.empty() && read < kReadBytesPerTurn;) {
     if (buffer->Unique()) used = 0;
     if (buffer->capacity() - used < kReceiveRoomMin) {
       buffer->Unref();
@@ -225,7 +228,8 @@ uint32_t Connection::ReadSome(uint32_t events) {
     }
     used += result.bytes;
     read += result.bytes;
-    Receive(room.first(result.bytes), buffer);
+    buffer->Ref();
+    Receive(Slice(room.data(), result.bytes, buffer));
     if (!Dispatch()) {
       buffer->Unref();
       return 0;
@@ -234,15 +238,24 @@ uint32_t Connection::ReadSome(uint32_t events) {
     if (phase_ == Phase::kClosing || phase_ == Phase::kClosed) left = 0;
   }
   buffer->Unref();
-  if (phase_ != Phase::kClosed) MarkDirty();
-  return left;
+  if (phase_ == Phase::kClosed) return 0;
+  MarkDirty();
+  return unread_.empty() || phase_ == Phase::kClosing ? left : left | EPOLLIN;
 }
 
-void Connection::Receive(std::span<const uint8_t> bytes, Buffer* owner) {
+bool Connection::InputWaits() const { return !unread_.empty() || socket_->HasBufferedInput(); }
+
+// What the turn's work does not reach is kept for the next one.
+void Connection::Receive(Slice bytes) {
   // A connection that lingers only waits for the end.
   if (phase_ != Phase::kOpen) return;
   last_receive_ns_ = loop_->now_ns();
-  const Status status = session_->Receive(bytes, owner, last_receive_ns_);
+  size_t taken = 0;
+  const Status status = session_->Receive(bytes.span(), bytes.owner(), last_receive_ns_, &taken);
+  if (status.ok() && taken < bytes.size()) {
+    bytes.RemovePrefix(taken);
+    unread_ = std::move(bytes);
+  }
   if (!status.ok()) input_failure_ = status;
   if (ready_) LookAtInput();
 }
@@ -335,7 +348,7 @@ void Connection::UpdateInterest() {
   if (wanted == interest_) return;
   interest_ = wanted;
   const Status status = loop_->Rewatch(this, wanted);
-  if (!stalled && socket_->HasBufferedInput()) loop_->MarkReady(this, EPOLLIN);
+  if (!stalled && InputWaits()) loop_->MarkReady(this, EPOLLIN);
   if (!status.ok()) EndAs(status);
 }
 

@@ -304,7 +304,9 @@ class Connection final : public IoSource, public TurnEnd {
   void MarkDirty() { loop_->AtTurnEnd(this); }
   // Reads a bounded amount. The events that are left; 0 also if the connection has been destroyed.
   uint32_t ReadSome(uint32_t events);
-  void Receive(std::span<const uint8_t> bytes, Buffer* owner);
+  void Receive(Slice bytes);
+  // Input that no edge will announce.
+  bool InputWaits() const;
   void OnInputEnd(int error);
   void WriteOut();
   void UpdateInterest();
@@ -354,6 +356,7 @@ class Connection final : public IoSource, public TurnEnd {
   bool shut_down_ = false;       // no more output will follow
   bool output_blocked_ = false;  // the socket takes nothing before its next EPOLLOUT
   bool input_paused_ = false;
+  Slice unread_;  // taken from the socket, and not looked at in its turn
   uint32_t interest_;  // what the loop watches the socket for
   bool keepalive_pending_ = false;  // a PING was sent at keepalive_sent_ns_
   bool dispatching_ = false;

@@ -62,6 +62,12 @@ inline constexpr size_t kConnectionsMax = 50'000;
 inline constexpr size_t kReceiveBufferBytes = 64 * 1024;
 // Bytes that one connection reads in one turn before others get theirs.
 inline constexpr size_t kReadBytesPerTurn = 4 * kReceiveBufferBytes;
+// And what these may ask of us, since small frames cost more than their bytes: a DATA frame 1, another
+// kFrameWork and one more for every kFrameWorkBytes of it, as in a block of headers each byte may stand
+// for a field. Some 150 warm requests, half a millisecond of a relay's time, or a few header bombs.
+inline constexpr int64_t kFrameWorkPerTurn = 2048;
+inline constexpr int64_t kFrameWork = 8;
+inline constexpr int64_t kFrameWorkBytes = 8;
 // The same for writing: so many fills of the output buffer.
 inline constexpr size_t kWriteRoundsPerTurn = 4;
 // Room that a receive buffer must still have for another read: a frame's worth.

@@ -143,14 +143,18 @@ bool Session::Ended() const {
 
 // ---- In ----
 
-Status Session::Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns) {
+Status Session::Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns,
+                        size_t* taken) {
+  *taken = bytes.size();
   // nghttp2 has stopped in the middle of the input, and only says goodbye now.
   if (limit_failed_) return Status::Ok();
   now_ns_ = now_ns;
-  sums_.bytes_received += bytes.size();
-  FollowFrames(bytes);
+  const size_t followed = FollowFrames(bytes);
+  sums_.bytes_received += followed;
   // A limit ends it, and nothing of what came is looked at any more.
   if (limit_failed_) return Status::Ok();
+  *taken = followed;
+  bytes = bytes.first(followed);
   receiving_ = owner;
   received_data_bytes_ = 0;
   const ssize_t result = nghttp2_session_mem_recv(h2_, bytes.data(), bytes.size());

@@ -66,8 +66,11 @@ class Session {
   ~Session();
 
   // ---- In ----
-  // `owner` holds the bytes; DATA that is recorded takes shares of it.
-  Status Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns);
+  // A turn begins: so much may be asked of us in it (kFrameWorkPerTurn).
+  void GrantWork() { work_left_ = kFrameWorkPerTurn; }
+  // `owner` holds the bytes; DATA that is recorded takes shares of it. `taken` says how many of them
+  // were looked at: fewer than all where the turn's work is used up.
+  Status Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns, size_t* taken);
   // Moves the next event into `event`. False: there is none.
   bool NextEvent(SessionEvent* event);
   bool has_events() const { return next_event_ < events_.size(); }
@@ -166,7 +169,7 @@ class Session {
   Status Fail(ssize_t nghttp2_error) const;
 
   // ---- What a peer may cost; see session_limits.cc ----
-  void FollowFrames(std::span<const uint8_t> bytes);
+  size_t FollowFrames(std::span<const uint8_t> all);
   void NoteFrame();
   void NoteHeaders(int32_t stream_id, uint32_t flags);
   void NoteContinuation(uint32_t flags);
@@ -247,6 +250,7 @@ class Session {
   static constexpr size_t kFrameHeaderBytes = 9;
   uint8_t frame_header_[kFrameHeaderBytes];
   uint8_t frame_header_size_ = 0;  // of the header that has come in part
+  int64_t work_left_ = kFrameWorkPerTurn;
   uint32_t frame_left_;            // of the frame that has come in part, after its header
   int64_t frame_began_ns_ = 0;     // the last frame, or the first one of its header block
   size_t held_ = 0;                // queued, unread and kept of all streams

@@ -221,7 +221,8 @@ void Session::OnHeadersFrame(const nghttp2_frame* frame) {
       stream->final_headers_ = true;
       Record(SessionEvent::Kind::kHeaders, stream);
     } else {
-      SpendControlFrame();
+      // What it earned as a frame of headers is taken back.
+      for (uint32_t i = 0; i < 1 + kControlFramesEarned; ++i) SpendControlFrame();
     }
   }
   if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) OnRemoteEnd(stream);

@@ -21,7 +21,10 @@ constexpr std::string_view kFrameTooLarge = "too large frame size";
 
 // Goes from frame to frame through what comes in, before nghttp2 sees it: of frames that it ignores,
 // nghttp2 tells nothing, and when it hears of the others it has done its work already.
-void Session::FollowFrames(std::span<const uint8_t> bytes) {
+//
+// Stops before a frame that begins when the turn's work is used up. Returns how far it came.
+size_t Session::FollowFrames(std::span<const uint8_t> all) {
+  std::span<const uint8_t> bytes = all;
   while (!bytes.empty() && !limit_failed_) {
     if (frame_left_ > 0) {
       const size_t skipped = std::min<size_t>(bytes.size(), frame_left_);
@@ -29,6 +32,7 @@ void Session::FollowFrames(std::span<const uint8_t> bytes) {
       bytes = bytes.subspan(skipped);
       continue;
     }
+    if (frame_header_size_ == 0 && work_left_ <= 0) break;
     if (frame_header_size_ == 0 && !header_block_open_) {
       frame_began_ns_ = now_ns_;
       in_headers_ = false;
@@ -37,10 +41,11 @@ void Session::FollowFrames(std::span<const uint8_t> bytes) {
     std::memcpy(frame_header_ + frame_header_size_, bytes.data(), taken);
     frame_header_size_ += static_cast<uint8_t>(taken);
     bytes = bytes.subspan(taken);
-    if (frame_header_size_ < kFrameHeaderBytes) return;
+    if (frame_header_size_ < kFrameHeaderBytes) break;
     frame_header_size_ = 0;
     NoteFrame();
   }
+  return all.size() - bytes.size();
 }
 
 // A frame has begun: its header is read, nothing else of it yet.
@@ -49,6 +54,7 @@ void Session::NoteFrame() {
   frame_left_ = byte(0) << 16 | byte(1) << 8 | byte(2);
   const uint32_t type = byte(3);
   const uint32_t flags = byte(4);
+  work_left_ -= type == NGHTTP2_DATA ? 1 : kFrameWork + frame_left_ / kFrameWorkBytes;
   in_headers_ = type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION;
   switch (type) {
     case NGHTTP2_DATA:

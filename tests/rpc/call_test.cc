@@ -137,7 +137,7 @@ TEST_F(CallTest, WriterThatWaitsIsToldWhenTheServerWantsNoMore) {
   dispatcher.on_call = [](TestCall&, Call&) {};
   TestCall& call = Start({.credit = 0}, [](TestCall&, Call& call) {
     const std::string chunk = Pattern(64 * 1024);
-    for (int i = 0; i < 16; ++i) call.Write(Bytes(chunk));
+    for (int i = 0; i < 32; ++i) call.Write(Bytes(chunk));
     EXPECT_FALSE(call.Writable());
   });
   Settle();

@@ -428,5 +428,29 @@ TEST_F(ConnectionTest, APeerThatReadsWakesNobody) {
   EXPECT_EQ(::poll(&ready, 1, 0), 0);
 }
 
+TEST_F(ConnectionTest, ManyRequestsAtOnceLeaveTheOthersTheirTurn) {
+  RawPeer peer = ServerAgainstRaw();
+  std::string input = std::string(kClientMagic) + Frame(kFrameSettings, 0, 0);
+  constexpr uint32_t kRequests = 900;
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    input += Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 2 * i + 1, kRequestBlock);
+  }
+  ASSERT_EQ(peer.Send(input), static_cast<ssize_t>(input.size()));
+  peer.Close();
+  // Turn for turn a part of them, and nothing is lost though the peer has gone.
+  size_t before = 0;
+  int turns = 0;
+  std::vector<size_t> seen_at_close;
+  server.on_closed = [&] { seen_at_close.push_back(server.requests.size()); };
+  while (server.closed == 0) {
+    ASSERT_TRUE(loop->Turn(0).ok());
+    EXPECT_LE(server.requests.size() - before, size_t{kFrameWorkPerTurn / kFrameWork});
+    before = server.requests.size();
+    ASSERT_LT(++turns, 100);
+  }
+  EXPECT_GE(turns, 3);
+  EXPECT_EQ(seen_at_close, std::vector<size_t>{kRequests});
+}
+
 }  // namespace
 }  // namespace lever::rpc
