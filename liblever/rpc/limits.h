@@ -94,6 +94,9 @@ inline constexpr size_t kPooledStreamsIdle = 1;
 inline constexpr uint32_t kControlFramesBurst = 1000;
 inline constexpr uint32_t kControlFramesPerSecond = 500;
 inline constexpr uint32_t kControlFramesEarned = 2;
+// And with so many bytes of DATA that it is sent: a proxy that reads a stream through small buffers gives
+// the windows of stream and connection back with each of them.
+inline constexpr size_t kControlFrameBytesEarned = 2048;
 // RST_STREAM frames from the peer, and those that its errors made us send. A caller whose calls
 // reach their deadline resets honestly, hence the rate.
 inline constexpr uint32_t kResetsBurst = 2000;

@@ -368,7 +368,8 @@ void Session::SendData(Stream* stream, const uint8_t* frame_header, size_t size)
   stream->quantum_used_ += size;
   held_ -= size;
   if (stream->local_ended_) stream->progress_ns_ = connection_->loop().now_ns();
-  control_frames_.Earn(kControlFramesEarned);
+  control_frames_.Earn(kControlFramesEarned +
+                       static_cast<uint32_t>(size / kControlFrameBytesEarned));
   if (stream->was_full_ && stream->queued_bytes() < kStreamQueuedBytesLow) {
     stream->was_full_ = false;
     Record(SessionEvent::Kind::kWritable, stream);

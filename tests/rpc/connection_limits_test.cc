@@ -160,6 +160,39 @@ TEST_F(ConnectionLimitsTest, FramesThatComeWithWorkAreFree) {
   }
 }
 
+TEST_F(ConnectionLimitsTest, AProxyMayGiveWindowsBackInSmallPieces) {
+  RawPeer peer = ServerAgainstRaw();
+  // Asks for a body of 16 MiB and reads it through a buffer of 4 KiB, as some do.
+  constexpr size_t kBody = 16 * 1024 * 1024;
+  constexpr uint32_t kPiece = 4096;
+  server.on_request = [&](TestStream&, Stream& stream) {
+    stream.SendHeaders(ResponseHeaders());
+    stream.Write(Slice::Copy(std::string(kBody, 'x')));
+    stream.EndWrite();
+  };
+  peer.Send(Preface() +
+            Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 1, kRequestBlock));
+  size_t body = 0;
+  size_t given_back = 0;
+  ASSERT_TRUE(Until([&] {
+    for (const SeenFrame& frame : peer.Frames(kFrameData)) body += frame.payload.size();
+    // Whole frames only: what is left of the last one stays.
+    const std::vector<SeenFrame> seen = Parse(peer.seen);
+    if (!seen.empty()) {
+      peer.seen.erase(0, seen.back().offset + 9 + seen.back().payload.size());
+    }
+    std::string updates;
+    for (; given_back + kPiece <= body; given_back += kPiece) {
+      updates += Frame(kFrameWindowUpdate, 0, 1, Number(kPiece));
+      updates += Frame(kFrameWindowUpdate, 0, 0, Number(kPiece));
+    }
+    if (!updates.empty()) peer.Send(updates);
+    return body == kBody || server.closed > 0;
+  }));
+  EXPECT_EQ(body, kBody);
+  EXPECT_EQ(server.closed, 0);
+}
+
 TEST_F(ConnectionLimitsTest, RapidResetsEndTheConnection) {
   const size_t taken = FloodServer(
       [](uint32_t i) {
