@@ -17,7 +17,6 @@
 
 #include "liblever/value/base64.h"
 #include "liblever/value/json.h"
-#include "liblever/value/json_plain.h"
 #include "liblever/value/timestamp.h"
 
 namespace lever::value {
@@ -376,7 +375,7 @@ std::string Handler::Merge() const {
 
 }  // namespace
 
-StatusOr<std::string> ReadAnyJson(std::string_view json) {
+StatusOr<std::string> JsonToMessagePack(std::string_view json) {
   if (json.size() > kJsonBytesMax) {
     return ResourceExhausted("JSON: larger than 256 MiB").WithExecuted(LEVER_EXECUTED_NO);
   }
@@ -392,12 +391,6 @@ StatusOr<std::string> ReadAnyJson(std::string_view json) {
   LEVER_RETURN_IF_ERROR(
       CheckValue(Bytes(reinterpret_cast<const uint8_t*>(value.data()), value.size())));
   return value;
-}
-
-StatusOr<std::string> JsonToMessagePack(std::string_view json) {
-  std::string value;
-  if (ReadPlainJson(json, &value)) return value;
-  return ReadAnyJson(json);
 }
 
 }  // namespace lever::value

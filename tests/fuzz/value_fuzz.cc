@@ -7,7 +7,6 @@
 
 #include "liblever/value/base64.h"
 #include "liblever/value/json.h"
-#include "liblever/value/json_plain.h"
 #include "liblever/value/timestamp.h"
 #include "liblever/value/utf8.h"
 #include "tests/fuzz/allocations.h"
@@ -75,12 +74,6 @@ void CheckJson(std::string_view json) {
   const fuzz::AllocationCount converting;
   const auto value = JsonToMessagePack(json);
   CheckAllocations(converting.bytes(), json);
-  // What the reader of plain texts takes is what the other one makes of it.
-  std::string plain;
-  if (ReadPlainJson(json, &plain)) {
-    const auto any = ReadAnyJson(json);
-    FUZZ_CHECK(any.ok() && any.value() == plain, std::string(json));
-  }
   if (!value.ok())
     return fuzz::CheckRefusal(value.status(), LEVER_INVALID_ARGUMENT, kRefusalBytesMax);
   FUZZ_CHECK(nlohmann::json::accept(json), std::string(json));

@@ -25,6 +25,32 @@ TEST(JsonToMessagePack, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(MessageFor("{\"$byte\":\"\"}"), HasSubstr("none of the known forms"));
 }
 
+TEST(JsonToMessagePack, HeadersAndIntegersOfEverySizeComeBack) {
+  const auto expect_back = [](const std::string& json) {
+    const auto value = JsonToMessagePack(json);
+    ASSERT_TRUE(value.ok()) << json << " " << value.status().ToString();
+    const auto back = MessagePackToJson(*value);
+    ASSERT_TRUE(back.ok()) << json << " " << back.status().ToString();
+    EXPECT_EQ(*back, json);
+  };
+  for (const int size : {0, 1, 15, 16, 31, 32, 255, 256, 3000}) {
+    std::string array = "[", map = "{";
+    for (int i = 0; i < size; ++i) array += (i > 0 ? ",0" : "0");
+    for (int i = 0; i < size; ++i) {
+      map += (i > 0 ? ",\"k" : "\"k") + std::to_string(i) + "\":[]";
+    }
+    const std::string text = "\"" + std::string(static_cast<size_t>(size), 'x') + "\"";
+    for (const std::string& json : {array + "]", map + "}", text, "[" + array + "]," + text + "]"}) {
+      expect_back(json);
+    }
+  }
+  for (int64_t number = 1; number < 999'999'999'999'999'999 / 2; number *= 2) {
+    for (const int64_t near : {number - 1, number, number + 1, -number - 1, -number, -number + 1}) {
+      expect_back(std::to_string(near));
+    }
+  }
+}
+
 TEST(JsonToMessagePack, FindsARepeatedKeyAmongMany) {
   std::string json = "{\"k0\":0";
   for (int i = 1; i < 10'000; ++i) json += ",\"k" + std::to_string(i) + "\":0";
