@@ -53,7 +53,7 @@ bool CallImpl::Attach(Connection* connection) {
   if (deadline_ns_ != kNever) {
     // At least one: what is over is ended by the timer.
     const int64_t left_ns = std::max<int64_t>(deadline_ns_ - loop_->clock().NowNs(), 1);
-    outgoing_.Add("grpc-timeout", FormatGrpcTimeout(CoarseTimeout(left_ns)));
+    outgoing_.Add(kTimeoutHeader, FormatGrpcTimeout(CoarseTimeout(left_ns)));
   }
   stream_ = connection->StartStream(outgoing_, Stream::End::kNo, this);
   if (stream_ == nullptr) {

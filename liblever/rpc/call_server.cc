@@ -55,7 +55,7 @@ Status CallImpl::ReadRequest() {
     }
     SetPeerCompression(*known);
   }
-  if (const auto timeout = headers.Find("grpc-timeout"); timeout.has_value()) {
+  if (const auto timeout = headers.Find(kTimeoutHeader); timeout.has_value()) {
     const std::optional<int64_t> timeout_ns = ParseGrpcTimeout(*timeout);
     if (!timeout_ns) return Internal("invalid grpc-timeout '" + std::string(*timeout) + "'");
     // A turn's clock may lag behind; the call began when its headers were read.

@@ -12,6 +12,8 @@
 
 namespace lever::rpc {
 
+inline constexpr std::string_view kTimeoutHeader = "grpc-timeout";
+
 // The finest unit that holds it in 8 digits, rounded up, so that the server does not give up before
 // the client does. `timeout_ns` is not negative.
 std::string FormatGrpcTimeout(int64_t timeout_ns);

@@ -13,7 +13,6 @@ namespace {
 // Codes that pass, as grpc-status has them.
 constexpr std::string_view kGrpcResourceExhausted = "8";
 constexpr std::string_view kGrpcUnavailable = "14";
-constexpr std::string_view kTimeoutHeader = "grpc-timeout";
 
 }  // namespace
 
@@ -58,8 +57,8 @@ void Relay::BuildHeaders() {
   headers_.AddFrom(request, [this](std::string_view name) {
     switch (name.size()) {
       case route::kCallerHeader.size():
-        static_assert(route::kCallerHeader.size() == kTimeoutHeader.size());
-        return name != route::kCallerHeader && name != kTimeoutHeader;
+        static_assert(route::kCallerHeader.size() == rpc::kTimeoutHeader.size());
+        return name != route::kCallerHeader && name != rpc::kTimeoutHeader;
       case route::kAttemptHeader.size():
         return !host_retries_ || name != route::kAttemptHeader;
       default:

@@ -161,7 +161,7 @@ class RelayCore {
 
 template <typename Derived>
 Status RelayCore<Derived>::ReadDeadline() {
-  const auto timeout = down_->headers().Find("grpc-timeout");
+  const auto timeout = down_->headers().Find(rpc::kTimeoutHeader);
   if (!timeout) return Status::Ok();
   const std::optional<int64_t> timeout_ns = rpc::ParseGrpcTimeout(*timeout);
   if (!timeout_ns) return InvalidArgument("grpc-timeout is malformed");
@@ -173,7 +173,7 @@ template <typename Derived>
 void RelayCore<Derived>::AddTimeout() {
   if (deadline_ns_ == kNever) return;
   const int64_t left_ns = std::max<int64_t>(deadline_ns_ - loop_->now_ns(), 1);
-  headers_.Add("grpc-timeout", rpc::FormatGrpcTimeout(rpc::CoarseTimeout(left_ns)));
+  headers_.Add(rpc::kTimeoutHeader, rpc::FormatGrpcTimeout(rpc::CoarseTimeout(left_ns)));
 }
 
 template <typename Derived>

@@ -7,7 +7,7 @@ namespace {
 
 // Fields that belong to one hop only.
 bool ForOneHop(std::string_view name) {
-  return name == "grpc-timeout" || name == "connection" || name == "te";
+  return name == rpc::kTimeoutHeader || name == "connection" || name == "te";
 }
 
 }  // namespace
