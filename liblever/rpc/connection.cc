@@ -126,7 +126,7 @@ void Connection::FinalGoaway() {
 }
 
 void Connection::Close(const Status& status) {
-  if (phase_ == Phase::kClosing || phase_ == Phase::kClosed) return;
+  if (Ending()) return;
   if (phase_ == Phase::kOpen && !session_->Ended()) {
     // As good as it goes: the peer is told if its socket takes the frame.
     session_->Terminate(input_failure_.ok() ? kHttp2NoError : kHttp2ProtocolError);
@@ -207,11 +207,10 @@ uint32_t Connection::ReadSome(uint32_t events) {
   if (!unread_.empty()) {
     Receive(std::exchange(unread_, Slice()));
     if (!Dispatch()) return 0;
-    if (phase_ == Phase::kClosed) return 0;
   }
   Buffer* buffer = Buffer::New(kReceiveBufferBytes);
   size_t used = 0;
-  uint32_t left = phase_ == Phase::kClosing ? 0 : events;
+  uint32_t left = Ending() ? 0 : events;
   for (size_t read = 0; left != 0 && unread_.empty() && read < kReadBytesPerTurn;) {
     if (buffer->Unique()) used = 0;
     if (buffer->capacity() - used < kReceiveRoomMin) {
@@ -235,12 +234,11 @@ uint32_t Connection::ReadSome(uint32_t events) {
       return 0;
     }
     if (result.drained && (events & kEndEvents) == 0 && output_error_ == 0) left = 0;
-    if (phase_ == Phase::kClosing || phase_ == Phase::kClosed) left = 0;
+    if (Ending()) left = 0;
   }
   buffer->Unref();
-  if (phase_ == Phase::kClosed) return 0;
-  MarkDirty();
-  return unread_.empty() || phase_ == Phase::kClosing ? left : left | EPOLLIN;
+  if (phase_ != Phase::kClosed) MarkDirty();
+  return unread_.empty() || Ending() ? left : left | EPOLLIN;
 }
 
 bool Connection::InputWaits() const { return !unread_.empty() || socket_->HasBufferedInput(); }

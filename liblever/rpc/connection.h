@@ -301,6 +301,7 @@ class Connection final : public IoSource, public TurnEnd {
   Connection(Loop* loop, std::unique_ptr<ByteStream> socket, const ConnectionOptions& options,
              ConnectionHandler* handler);
 
+  bool Ending() const { return phase_ == Phase::kClosing || phase_ == Phase::kClosed; }
   void MarkDirty() { loop_->AtTurnEnd(this); }
   // Reads a bounded amount. The events that are left; 0 also if the connection has been destroyed.
   uint32_t ReadSome(uint32_t events);
