@@ -38,4 +38,18 @@ void Log(LogLevel level, std::string_view line) {
   if (sink != nullptr) sink(sink_context, level, line);
 }
 
+void LogLimiter::Log(LogLevel level, int64_t now_ns, std::string line) {
+  if (!LogEnabled(level)) return;
+  int64_t next_ns = next_ns_.load(std::memory_order_relaxed);
+  // Clocks differ in tests: one that is far behind the last line's begins anew.
+  const bool due = now_ns >= next_ns || next_ns - now_ns > interval_ns_;
+  if (!due || !next_ns_.compare_exchange_strong(next_ns, now_ns + interval_ns_)) {
+    silent_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  const uint64_t others = silent_.exchange(0, std::memory_order_relaxed);
+  if (others > 0) line.append(" (and ").append(std::to_string(others)).append(" before it)");
+  lever::Log(level, line);
+}
+
 }  // namespace lever

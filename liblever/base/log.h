@@ -5,6 +5,8 @@
 #ifndef LIBLEVER_BASE_LOG_H_
 #define LIBLEVER_BASE_LOG_H_
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,6 +20,20 @@ using LogSink = void (*)(void* context, LogLevel level, std::string_view line);
 void SetLogSink(LogSink sink, void* context, LogLevel least = LogLevel::kInfo);
 bool LogEnabled(LogLevel level);
 void Log(LogLevel level, std::string_view line);
+
+// For lines that strangers cause: at most one in `interval_ns`, which says how many there were between.
+// Thread-safe.
+class LogLimiter {
+ public:
+  explicit constexpr LogLimiter(int64_t interval_ns) : interval_ns_(interval_ns) {}
+  // Logs `line` if one is due.
+  void Log(LogLevel level, int64_t now_ns, std::string line);
+
+ private:
+  const int64_t interval_ns_;
+  std::atomic<int64_t> next_ns_{INT64_MIN};
+  std::atomic<uint64_t> silent_{0};
+};
 
 }  // namespace lever
 

@@ -3,6 +3,7 @@
 // matter, and is moved back only when it has come, so that a busy connection does not touch it.
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "liblever/base/log.h"
 #include "liblever/rpc/connection.h"
@@ -10,15 +11,6 @@
 #include "liblever/rpc/session.h"
 
 namespace lever::rpc {
-namespace {
-
-// At most one line in this time says that somebody was cut off, whoever it was.
-constexpr int64_t kLogIntervalNs = kNanosPerSecond;
-
-std::atomic<int64_t> next_log_ns{0};
-std::atomic<uint64_t> not_logged{0};
-
-}  // namespace
 
 // A frame that has come in part has to be finished.
 void Connection::LookAtInput() {
@@ -115,19 +107,10 @@ void Connection::CutOff(std::atomic<uint64_t>* counter, std::string_view why) {
 }
 
 void Connection::LogCutOff(std::string_view why) const {
+  static constinit LogLimiter limiter(kPeerLogIntervalNs);
   if (!LogEnabled(LogLevel::kInfo)) return;
-  const int64_t now_ns = loop_->now_ns();
-  int64_t next_ns = next_log_ns.load(std::memory_order_relaxed);
-  if (now_ns < next_ns || !next_log_ns.compare_exchange_strong(next_ns, now_ns + kLogIntervalNs)) {
-    not_logged.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
   std::string line = "cut off " + (peer_.empty() ? "a peer" : peer_) + ": ";
-  line.append(why);
-  if (const uint64_t others = not_logged.exchange(0)) {
-    line.append(" (and ").append(std::to_string(others)).append(" more since the last such line)");
-  }
-  Log(LogLevel::kInfo, line);
+  limiter.Log(LogLevel::kInfo, loop_->now_ns(), std::move(line.append(why)));
 }
 
 }  // namespace lever::rpc

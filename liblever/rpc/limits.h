@@ -114,8 +114,9 @@ inline constexpr size_t kOutboundAcksMax = 1000;
 // renegotiate, alerts. An honest peer sends a KeyUpdate every 2^24 records, and a few tickets.
 inline constexpr uint32_t kTlsMessagesBurst = 32;
 inline constexpr uint32_t kTlsMessagesPerSecond = 1;
-// Lines in the log about handshakes that failed: one in this time.
-inline constexpr int64_t kTlsLogIntervalNs = 1 * kNanosPerSecond;
+// Lines in the log about handshakes that failed, and about peers that were cut off: one of each in this
+// time.
+inline constexpr int64_t kPeerLogIntervalNs = 1 * kNanosPerSecond;
 
 // Keepalive: PING after this long without a frame while calls are open, and dead after that.
 inline constexpr int64_t kKeepaliveTimeNs = 20 * kNanosPerSecond;

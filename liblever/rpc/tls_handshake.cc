@@ -1,6 +1,5 @@
 #include "liblever/rpc/tls_handshake.h"
 
-#include <atomic>
 #include <string_view>
 #include <utility>
 
@@ -18,21 +17,10 @@ constexpr std::string_view kUseHttps =
     "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 39\r\n"
     "connection: close\r\n\r\nthis port speaks TLS: use https://HOST\n";
 
-// One line a second, and how many there were between.
 void LogFailure(int64_t now_ns, const std::string& peer, const std::string& why) {
-  static std::atomic<int64_t> next_ns{INT64_MIN};
-  static std::atomic<uint64_t> silent{0};
-  int64_t next = next_ns.load(std::memory_order_relaxed);
-  // Clocks differ in tests: one that is far behind the last line's begins anew.
-  const bool due = now_ns >= next || next - now_ns > kTlsLogIntervalNs;
-  if (!due || !next_ns.compare_exchange_strong(next, now_ns + kTlsLogIntervalNs)) {
-    silent.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
-  std::string line = "a TLS handshake with " + (peer.empty() ? "a peer" : peer) + " failed: " + why;
-  const uint64_t others = silent.exchange(0, std::memory_order_relaxed);
-  if (others > 0) line.append(" (and ").append(std::to_string(others)).append(" before it)");
-  Log(LogLevel::kWarning, line);
+  static constinit LogLimiter limiter(kPeerLogIntervalNs);
+  limiter.Log(LogLevel::kWarning, now_ns,
+              "a TLS handshake with " + (peer.empty() ? "a peer" : peer) + " failed: " + why);
 }
 
 }  // namespace

@@ -245,6 +245,22 @@ TEST(Log, GoesToTheSinkFromTheLeastLevelOn) {
   EXPECT_THAT(lines, ElementsAre("2warning", "3error"));
 }
 
+TEST(Log, ALimiterSaysHowManyLinesItKeptBack) {
+  std::vector<std::string> lines;
+  const LogSink sink = [](void* lines, LogLevel, std::string_view line) {
+    static_cast<std::vector<std::string>*>(lines)->emplace_back(line);
+  };
+  LogLimiter limiter(10);
+  limiter.Log(LogLevel::kInfo, 0, "nobody listens, so that nothing is kept back");
+  SetLogSink(sink, &lines, LogLevel::kInfo);
+  for (const int64_t now_ns : {0, 1, 9, 10, 19, 20}) {
+    limiter.Log(LogLevel::kInfo, now_ns, std::to_string(now_ns));
+  }
+  limiter.Log(LogLevel::kInfo, -5, "another clock");
+  SetLogSink(nullptr, nullptr);
+  EXPECT_THAT(lines, ElementsAre("0", "10 (and 2 before it)", "20 (and 1 before it)", "another clock"));
+}
+
 TEST(Log, NobodyIsInTheOldSinkWhenSetLogSinkReturns) {
   struct Context {
     std::atomic<int> inside{0};
