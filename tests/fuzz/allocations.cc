@@ -9,21 +9,14 @@
 #endif
 
 #ifdef LEVER_FUZZ_ASAN
-#include <cstddef>
-
 // Of sanitizer/allocator_interface.h, which clang's runtime comes with and gcc's does not.
 extern "C" {
 int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*, size_t),
                                               void (*free_hook)(const volatile void*));
 size_t __sanitizer_get_current_allocated_bytes(void);
 }
-#else
-#include "tests/value/counted_allocations.h"
-#endif
 
-namespace lever::fuzz {
-
-#ifdef LEVER_FUZZ_ASAN
+namespace lever {
 namespace {
 
 thread_local size_t allocated_bytes = 0;
@@ -36,10 +29,9 @@ const int hooks_installed = __sanitizer_install_malloc_and_free_hooks(OnAllocati
 }  // namespace
 
 size_t AllocatedBytes() { return hooks_installed > 0 ? allocated_bytes : 0; }
-size_t LiveBytes() { return __sanitizer_get_current_allocated_bytes(); }
-#else
-size_t AllocatedBytes() { return ::lever::AllocatedBytes(); }
-size_t LiveBytes() { return 0; }
-#endif
+size_t fuzz::LiveBytes() { return __sanitizer_get_current_allocated_bytes(); }
 
-}  // namespace lever::fuzz
+}  // namespace lever
+#else
+size_t lever::fuzz::LiveBytes() { return 0; }
+#endif

@@ -1,6 +1,5 @@
-// What a target allocates, in bytes: what was asked for since the program began, freed memory
-// counted too. Under the address sanitizer every allocation counts, elsewhere those by operator
-// new.
+// What a target allocates, in bytes. Under the address sanitizer, which replaces operator new itself,
+// AllocatedBytes() counts every allocation, by hooks of the sanitizer's; elsewhere those by operator new.
 //
 // One thread at a time.
 #ifndef TESTS_FUZZ_ALLOCATIONS_H_
@@ -8,20 +7,12 @@
 
 #include <cstddef>
 
+#include "tests/value/counted_allocations.h"
+
 namespace lever::fuzz {
 
-size_t AllocatedBytes();
 // What is allocated now; 0 without the address sanitizer, which knows.
 size_t LiveBytes();
-
-class AllocationCount {
- public:
-  AllocationCount() : before_(AllocatedBytes()) {}
-  size_t bytes() const { return AllocatedBytes() - before_; }
-
- private:
-  const size_t before_;
-};
 
 }  // namespace lever::fuzz
 

@@ -109,7 +109,7 @@ Expected ReadPlainly(std::string_view body) {
 
 void CheckBody(std::string_view body, uint32_t cuts, bool compacts) {
   const Expected expected = ReadPlainly(body);
-  const fuzz::AllocationCount reading;
+  const AllocationCount reading;
   rpc::MessageReader reader(kMessageBytesMax);
   size_t messages = 0, consumed = 0;
   for (Slice& piece : fuzz::InSlices(body, cuts)) {

@@ -47,7 +47,7 @@ std::optional<std::string> InflatePlainly(std::string_view bytes, size_t size_ma
 
 StatusOr<std::string> Inflate(std::string_view bytes, uint32_t cuts, size_t size_max) {
   const SliceList slices = fuzz::InSlices(bytes, cuts);
-  const fuzz::AllocationCount inflating;
+  const AllocationCount inflating;
   const auto message = InflateGzip(std::span<const Slice>(slices), size_max);
   FUZZ_CHECK(inflating.bytes() <=
                  kAllocationPerByteMax * bytes.size() + kAllocationFixedMax + 2 * size_max,

@@ -40,7 +40,7 @@ void CheckWritten(const std::string& json, std::string_view value) {
 }
 
 void CheckMessagePack(std::string_view value, uint32_t cuts) {
-  const fuzz::AllocationCount count;
+  const AllocationCount count;
   const Status whole = CheckValue(AsBytes(value));
   if (whole.ok()) FUZZ_CHECK(count.bytes() == 0, std::to_string(count.bytes()));
   const SliceList slices = fuzz::InSlices(value, cuts);
@@ -50,7 +50,7 @@ void CheckMessagePack(std::string_view value, uint32_t cuts) {
   const auto arguments_in_pieces = CheckArguments(std::span<const Slice>(slices));
   FUZZ_CHECK(arguments.status().ToString() == arguments_in_pieces.status().ToString(), "");
   FUZZ_CHECK(whole.ok() || !arguments.ok(), "arguments that are no value");
-  const fuzz::AllocationCount converting;
+  const AllocationCount converting;
   const auto json = MessagePackToJson(value);
   CheckAllocations(converting.bytes(), value);
   if (!whole.ok()) {
@@ -71,7 +71,7 @@ void CheckMessagePack(std::string_view value, uint32_t cuts) {
 }
 
 void CheckJson(std::string_view json) {
-  const fuzz::AllocationCount converting;
+  const AllocationCount converting;
   const auto value = JsonToMessagePack(json);
   CheckAllocations(converting.bytes(), json);
   if (!value.ok())
