@@ -72,7 +72,21 @@ struct Resolution::Question : std::enable_shared_from_this<Question> {
 
 namespace {
 
+// The name that is always the machine's own (RFC 6761, section 6.3): nobody is asked, since a minimal
+// machine has no file that knows it. As a listener has it, then IPv6.
+Addresses OfLocalhost(uint16_t port) {
+  Addresses addresses;
+  for (const char* number : {"127.0.0.1", "::1"}) {
+    Endpoint endpoint;
+    endpoint.host_or_path = number;
+    endpoint.port = port;
+    if (const auto address = NumericAddress(endpoint)) addresses.push_back(*address);
+  }
+  return addresses;
+}
+
 StatusOr<Addresses> LookUp(const std::string& host, uint16_t port) {
+  if (host == "localhost") return OfLocalhost(port);
   addrinfo hints{};
   hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
   hints.ai_socktype = SOCK_STREAM;

@@ -53,7 +53,7 @@ TEST_F(Direct, CompressedRequestsGoCompressedToHostAndInstance) {
   // The array of a text of 1,000 bytes.
   const std::string text = std::string("\x91\xda\x03\xe8", 4) + std::string(1000, 't');
   const auto call = [&](bool compress) {
-    Result& result = Call({.payload = Bytes(text), .compress = compress});
+    Result& result = Call({.address = {}, .payload = Bytes(text), .compress = compress});
     return Ended(result) && result.payload == std::string(1000, 'r');
   };
   host->on_call = look;
