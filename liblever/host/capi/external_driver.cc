@@ -39,7 +39,7 @@ ExternalDriver::~ExternalDriver() {
     left = std::exchange(entries_, {});
   }
   for (const auto& [id, entry] : left) {
-    if (entry.phase != Phase::kEnded) driver_.stop(driver_.context, host_, id, 1);
+    if (entry.phase < Phase::kEnding) driver_.stop(driver_.context, host_, id, 1);
   }
 }
 
@@ -75,27 +75,29 @@ void ExternalDriver::Stop(uint64_t id, fleet::StopKind kind) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(id);
-    if (found == entries_.end() || found->second.phase == Phase::kEnded) return;
+    if (found == entries_.end() || found->second.phase >= Phase::kEnding) return;
   }
   driver_.stop(driver_.context, host_, id, kind == fleet::StopKind::kKill ? 1 : 0);
 }
 
 void ExternalDriver::Remove(uint64_t id) {
-  fleet::DriverEvents* ended = nullptr;
+  Phase phase;
+  fleet::DriverEvents* events = nullptr;
   {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.remove) return;
-    if (found->second.phase == Phase::kEnded) {
-      ended = found->second.events;
+    phase = found->second.phase;
+    events = found->second.events;
+    if (phase == Phase::kEnded) {
       entries_.erase(found);
     } else {
       found->second.remove = true;
     }
   }
-  if (ended != nullptr) {
-    PostRemoved(id, ended);
-  } else {
+  if (phase == Phase::kEnded) {
+    PostRemoved(id, events);
+  } else if (phase != Phase::kEnding) {
     driver_.stop(driver_.context, host_, id, 1);
   }
 }
@@ -136,11 +138,11 @@ Status ExternalDriver::ReportStarted(uint64_t id, int64_t pid, const char* addre
 }
 
 Status ExternalDriver::ReportFailed(uint64_t id, Status status) {
-  fleet::DriverEvents* events = Advance(id, Phase::kStarting, Phase::kEnded);
+  fleet::DriverEvents* events = Advance(id, Phase::kStarting, Phase::kEnding);
   if (events == nullptr) return NoSuch(id, "is not being started");
   Post([this, id, events, status = std::move(status)] {
     events->OnFailed(id, status);
-    Forget(id);
+    EndTold(id);
   });
   return Status::Ok();
 }
@@ -163,24 +165,26 @@ Status ExternalDriver::ReportOutput(uint64_t id, fleet::OutputStream stream, std
 }
 
 Status ExternalDriver::ReportExited(uint64_t id, int exit_code, int signal) {
-  fleet::DriverEvents* events = Advance(id, Phase::kRunning, Phase::kEnded);
+  fleet::DriverEvents* events = Advance(id, Phase::kRunning, Phase::kEnding);
   if (events == nullptr) return NoSuch(id, "does not run");
   fleet::Exited exited;
   exited.code = exit_code;
   exited.signal = signal;
   Post([this, id, events, exited] {
     events->OnExited(id, exited);
-    Forget(id);
+    EndTold(id);
   });
   return Status::Ok();
 }
 
-void ExternalDriver::Forget(uint64_t id) {
+void ExternalDriver::EndTold(uint64_t id) {
   fleet::DriverEvents* events = nullptr;
   {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(id);
-    if (found == entries_.end() || !found->second.remove) return;
+    if (found == entries_.end()) return;
+    found->second.phase = Phase::kEnded;
+    if (!found->second.remove) return;
     events = found->second.events;
     entries_.erase(found);
   }

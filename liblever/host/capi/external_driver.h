@@ -46,7 +46,8 @@ class ExternalDriver final : public fleet::Driver {
   Status ReportExited(uint64_t id, int exit_code, int signal);
 
  private:
-  enum class Phase : uint8_t { kStarting, kRunning, kEnded };
+  // kEnding: its end was reported, and is on its way to the loop. kEnded: the loop was told.
+  enum class Phase : uint8_t { kStarting, kRunning, kEnding, kEnded };
   struct Entry {
     fleet::DriverEvents* events = nullptr;
     Phase phase = Phase::kStarting;
@@ -63,8 +64,8 @@ class ExternalDriver final : public fleet::Driver {
   void Post(std::function<void()> event);
   // Moves an entry from one phase to another; whom to tell, or null if it is in another phase.
   fleet::DriverEvents* Advance(uint64_t id, Phase from, Phase to);
-  // Its last event was delivered: completes a Remove() that came before.
-  void Forget(uint64_t id);
+  // The loop was told its end: completes a Remove() that came before.
+  void EndTold(uint64_t id);
   void PostRemoved(uint64_t id, fleet::DriverEvents* events);
 
   Loop* const loop_;

@@ -1,6 +1,8 @@
 // The suite on the example's driver, which is C behind the table of functions of lever/host.h, as a
 // host uses it.
+#include <atomic>
 #include <mutex>
+#include <thread>
 
 #include "examples/embed/driver.h"
 #include "liblever/host/capi/external_driver.h"
@@ -142,6 +144,29 @@ TEST_F(ExternalDriverTest, WhatIsOnItsWayIsDroppedWithTheDriver) {
   driver_.reset();
   Settle();
   EXPECT_FALSE(recorder_.Of(1).exited);
+}
+
+TEST_F(ExternalDriverTest, RemovedComesAfterAnExitThatAnotherThreadReports) {
+  std::atomic<uint64_t> exiting = 0;
+  std::thread watcher([&] {
+    for (uint64_t id = 1; id != 0;) {
+      if (exiting.load() < id) continue;
+      EXPECT_TRUE(driver_->ReportExited(id, 0, 0).ok());
+      id = id < 20'000 ? id + 1 : 0;
+    }
+  });
+  for (uint64_t id = 1; id <= 20'000; ++id) {
+    if (id > 1) {
+      recorder_.Expect(id);
+      driver_->Start(id, InstanceSpec(), &recorder_);
+      ASSERT_TRUE(driver_->ReportStarted(id, 0, nullptr).ok());
+    }
+    exiting = id;
+    driver_->Remove(id);
+    while (!recorder_.Of(id).removed) (void)loop_->Turn(0);
+    EXPECT_EQ(recorder_.Of(id).order, (std::vector<std::string>{"started", "exited", "removed"}));
+  }
+  watcher.join();
 }
 
 }  // namespace
