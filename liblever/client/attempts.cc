@@ -51,10 +51,6 @@ void Attempts::BuildHeaders() {
       headers_.Add(route::kResourceHeader, target_->resource, rpc::Indexing::kNever);
     }
   }
-  for (size_t i = 0; i < metadata_.size(); ++i) {
-    const rpc::HeaderView field = metadata_[i];
-    headers_.Add(field.name, field.value, field.indexing);
-  }
 }
 
 rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
@@ -84,7 +80,8 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   rpc::CallOptions options;
   options.path = bare() ? std::string_view(path_) : path;
   options.deadline_ns = deadline_ns_;
-  options.metadata = &headers_;
+  options.headers = &headers_;
+  options.metadata = &metadata_;
   options.message_bytes_max = client_->options().message_bytes_max;
   options.initial_credit_messages = credit_messages;
   options.compression = compression_;

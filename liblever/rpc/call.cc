@@ -199,7 +199,7 @@ Compression CallImpl::CompressMessage(SliceList* message) const {
   return compression_;
 }
 
-void CallImpl::Write(SliceList message, Compress compress) {
+void CallImpl::Write(SliceList&& message, Compress compress) {
   const bool open = phase_ == Phase::kOpen && stream_ != nullptr;
   if (send_closed_ || !(open || phase_ == Phase::kWaiting)) return;
   Compression as = Compression::kIdentity;

@@ -65,6 +65,8 @@ struct CallOptions {
   std::string_view authority;            // ":authority"
   std::string_view scheme = "http";      // ":scheme"; a channel knows its own
   int64_t deadline_ns = kNever;          // on the loop's clock; sent as grpc-timeout
+  // Sent before the metadata as they are: Lever's own, whose names and values are known to be fit.
+  const HeaderList* headers = nullptr;
   const HeaderList* metadata = nullptr;  // "-bin" values are raw here and base64 on the wire
   size_t message_bytes_max = kMessageBytesMax;
   uint64_t initial_credit_messages = 0;  // as a Read() before the first byte

@@ -44,6 +44,9 @@ void CallImpl::BuildRequest(const CallOptions& options) {
   if (compression_ != Compression::kIdentity) {
     outgoing_.Add(kEncodingHeader, CompressionName(compression_));
   }
+  if (options.headers != nullptr) {
+    outgoing_.AddFrom(*options.headers, [](std::string_view) { return true; });
+  }
   if (options.metadata != nullptr) AppendMetadata(*options.metadata, &outgoing_);
 }
 

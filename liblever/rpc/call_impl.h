@@ -80,7 +80,7 @@ class CallImpl final : public Call,
   // What Call's functions do.
   void Read(uint64_t messages);
   void SendHeaders(const HeaderList* metadata);
-  void Write(SliceList message, Compress compress);
+  void Write(SliceList&& message, Compress compress);
   void CloseSend();
   void Finish(const Status& status, const HeaderList* trailers);
   void Cancel(const Status& status);

@@ -119,7 +119,7 @@ class Stream {
   // Queues bytes. They are kept (shared, not copied) until written; the caller watches
   // queued_bytes(), which nothing here refuses to exceed. Nothing may follow the end of our side.
   void Write(Slice data);
-  void Write(SliceList data);
+  void Write(SliceList&& data);
   // Ends our side after what is queued: with trailers, or with an empty DATA flag. A server that
   // ends its side before the peer's request has ended tells it to stop (RST_STREAM with NO_ERROR).
   void EndWithTrailers(const HeaderList& trailers);

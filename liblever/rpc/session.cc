@@ -30,13 +30,14 @@ constexpr uint8_t kKeepalivePing[8] = {'l', 'e', 'v', 'e', 'r', 'k', 'a', '1'};
 class FieldArray {
  public:
   explicit FieldArray(const HeaderList& list) {
-    fields_.reserve(list.size());
-    for (size_t i = 0; i < list.size(); ++i) {
+    fields_.resize(list.size(), boost::container::default_init);
+    nghttp2_nv* out = fields_.data();
+    for (size_t i = 0; i < list.size(); ++i, ++out) {
       const HeaderView field = list[i];
       int flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
       if (field.indexing == Indexing::kNever) flags |= NGHTTP2_NV_FLAG_NO_INDEX;
-      fields_.push_back({Bytes(field.name), Bytes(field.value), field.name.size(),
-                         field.value.size(), static_cast<uint8_t>(flags)});
+      *out = {Bytes(field.name), Bytes(field.value), field.name.size(), field.value.size(),
+              static_cast<uint8_t>(flags)};
     }
   }
   const nghttp2_nv* data() const { return fields_.data(); }

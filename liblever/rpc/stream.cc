@@ -20,7 +20,7 @@ void Stream::Write(Slice data) {
   connection_->MarkDirty();
 }
 
-void Stream::Write(SliceList data) {
+void Stream::Write(SliceList&& data) {
   if (closing_) return;
   assert(!local_ended_ && "nothing follows the end of our side");
   for (Slice& slice : data) session_->Queue(this, std::move(slice));
