@@ -1,7 +1,9 @@
 #include "liblever/host/deploy/bundle_store.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +52,17 @@ StatusOr<UniqueFd> Folder(int parent_fd, const std::string& name, mode_t mode) {
   return folder;
 }
 
+// Tells ext4 that the folders in this one have nothing to do with each other (chattr(1), attribute T):
+// each gets a part of the disk of its own. Beside each other, the files of a new tree are made past the
+// inodes of those that were just removed, which without a journal it looks at one by one, for each file,
+// for a minute. Other file systems do not know it.
+void SpreadFolders(int folder_fd) {
+  int flags = 0;
+  if (::ioctl(folder_fd, FS_IOC_GETFLAGS, &flags) != 0) return;
+  flags |= FS_TOPDIR_FL;
+  (void)::ioctl(folder_fd, FS_IOC_SETFLAGS, &flags);
+}
+
 }  // namespace
 
 BundleStore::BundleStore(std::string data_dir, const BundleLimits& limits, std::string boot_id)
@@ -64,6 +77,7 @@ StatusOr<std::unique_ptr<BundleStore>> BundleStore::Open(const std::string& data
   LEVER_ASSIGN_OR_RETURN(store->bundles_, Folder(root.get(), "bundles", 0700));
   // Services read their files in it, each under a user id of its own.
   LEVER_ASSIGN_OR_RETURN(store->trees_, Folder(root.get(), "trees", 0755));
+  SpreadFolders(store->trees_.get());
   LEVER_RETURN_IF_ERROR(store->RemoveLeftovers());
   return store;
 }

@@ -1,10 +1,15 @@
 // The store keeps a bundle wholly or not at all, and its trees can be made anew.
 #include "liblever/host/deploy/bundle_store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,6 +136,26 @@ TEST_F(BundleStoreTest, WhatIsRefusedOrBrokenOffLeavesNothing) {
   EXPECT_FALSE(Store(*store, packed.substr(0, packed.size() / 2)).ok());
   { ASSERT_TRUE(store->BeginUpload().ok()); }
   EXPECT_EQ(Count("uploads") + Count("bundles") + Count("trees"), 0u);
+}
+
+// Else making a tree takes the longer the more of them were removed in the last minute.
+TEST_F(BundleStoreTest, TreesLieApartOnADiskThatCanDoThat) {
+  const auto flags = [](const std::string& folder) {
+    const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    int flags = 0;
+    EXPECT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags), 0);
+    return flags;
+  };
+  struct statfs disk;
+  ASSERT_EQ(::statfs(data_dir_.c_str(), &disk), 0);
+  if (disk.f_type != EXT4_SUPER_MAGIC) GTEST_SKIP() << "not ext4";
+  const auto store = Open();
+  EXPECT_TRUE(flags(data_dir_ + "/trees") & FS_TOPDIR_FL);
+  ASSERT_TRUE(Store(*store, MakeBundle("content")).ok());
+  for (const auto& entry : fs::directory_iterator(data_dir_ + "/trees")) {
+    if (!entry.is_directory()) continue;
+    EXPECT_FALSE(flags(entry.path()) & FS_TOPDIR_FL);
+  }
 }
 
 TEST_F(BundleStoreTest, AnUnknownBundleIsNotFound) {
