@@ -52,18 +52,15 @@ void CallImpl::BuildRequest(const CallOptions& options) {
 
 bool CallImpl::Attach(Connection* connection) {
   assert(phase_ == Phase::kWaiting);
-  const size_t fields = outgoing_.size();
-  if (deadline_ns_ != kNever) {
+  const auto fill = [this](HeaderList* headers) {
+    *headers = outgoing_;
+    if (deadline_ns_ == kNever) return;
     // At least one: what is over is ended by the timer.
     const int64_t left_ns = std::max<int64_t>(deadline_ns_ - loop_->clock().NowNs(), 1);
-    outgoing_.Add(kTimeoutHeader, FormatGrpcTimeout(CoarseTimeout(left_ns)));
-  }
-  stream_ = connection->StartStream(outgoing_, Stream::End::kNo, this);
-  if (stream_ == nullptr) {
-    // The timeout is another one next time.
-    outgoing_.Truncate(fields);
-    return false;
-  }
+    headers->Add(kTimeoutHeader, FormatGrpcTimeout(CoarseTimeout(left_ns)));
+  };
+  stream_ = connection->StartStreamWith(fill, Stream::End::kNo, this);
+  if (stream_ == nullptr) return false;
   phase_ = Phase::kOpen;
   outgoing_.Clear();
   if (!waiting_.empty()) stream_->Write(std::move(waiting_));

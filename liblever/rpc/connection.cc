@@ -81,8 +81,7 @@ Connection::~Connection() {
   Count(LocalCounters().connections_closed);
 }
 
-Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
-                                StreamHandler* handler) {
+Stream* Connection::NewStream(StreamHandler* handler) {
   assert(role_ == Role::kClient);
   if (!TakesStreams()) return nullptr;
   if (session_->IdsUsedUp()) {
@@ -92,8 +91,10 @@ Stream* Connection::StartStream(const HeaderList& headers, Stream::End end,
   ++open_streams_;
   OnBusy();
   MarkDirty();
-  return session_->Start(headers, end, handler);
+  return session_->NewStream(handler);
 }
+
+void Connection::LaunchStream(Stream* stream, Stream::End end) { session_->Launch(stream, end); }
 
 bool Connection::encrypted() const { return socket_ != nullptr && socket_->encrypted(); }
 bool Connection::Full() const { return open_streams_ >= session_->peer_streams_max(); }

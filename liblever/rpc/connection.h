@@ -252,7 +252,19 @@ class Connection final : public IoSource, public TurnEnd {
   // caller's to bound. Headers beyond kHeaderListBytesMax (AccountedBytes()) are the caller's
   // mistake: the stream closes with INTERNAL_ERROR, never written, and RESOURCE_EXHAUSTED as the
   // connection's status.
-  Stream* StartStream(const HeaderList& headers, Stream::End end, StreamHandler* handler);
+  Stream* StartStream(const HeaderList& headers, Stream::End end, StreamHandler* handler) {
+    return StartStreamWith([&headers](HeaderList* own) { *own = headers; }, end, handler);
+  }
+  // The same with headers that `fill` adds to the stream's own list; it is not called where no stream
+  // can be started.
+  template <typename Fill>
+  Stream* StartStreamWith(Fill fill, Stream::End end, StreamHandler* handler) {
+    Stream* const stream = NewStream(handler);
+    if (stream == nullptr) return nullptr;
+    fill(&stream->send_headers_);
+    LaunchStream(stream, end);
+    return stream;
+  }
 
   // Streams that have not had OnClosed(), those included that wait.
   size_t open_streams() const { return open_streams_; }
@@ -301,6 +313,9 @@ class Connection final : public IoSource, public TurnEnd {
   Connection(Loop* loop, std::unique_ptr<ByteStream> socket, const ConnectionOptions& options,
              ConnectionHandler* handler);
 
+  // StartStream()'s two halves.
+  Stream* NewStream(StreamHandler* handler);
+  void LaunchStream(Stream* stream, Stream::End end);
   bool Ending() const { return phase_ == Phase::kClosing || phase_ == Phase::kClosed; }
   void MarkDirty() { loop_->AtTurnEnd(this); }
   // Reads a bounded amount. The events that are left; 0 also if the connection has been destroyed.

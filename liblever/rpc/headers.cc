@@ -42,16 +42,6 @@ void HeaderList::Swap(HeaderList& other) noexcept {
   fields_.swap(other.fields_);
 }
 
-void HeaderList::Truncate(size_t fields) {
-  while (fields_.size() > fields) {
-    bytes_ -= fields_.back().name_size + fields_.back().value_size;
-    fields_.pop_back();
-  }
-  // Each field's text lies behind that of those before it.
-  const Field* const last = fields_.empty() ? nullptr : &fields_.back();
-  text_size_ = last == nullptr ? 0 : last->begin + last->name_size + last->value_size;
-}
-
 std::optional<std::string_view> HeaderList::Find(std::string_view name) const {
   const char* const text = text_.get();
   for (const Field& field : fields_) {

@@ -49,8 +49,6 @@ class HeaderList {
   // Adds those fields of another list whose names `keep` takes, in one copy of its text.
   template <typename Keep>
   void AddFrom(const HeaderList& other, Keep keep);
-  // Only the first `fields` stay.
-  void Truncate(size_t fields);
   void Swap(HeaderList& other) noexcept;
   void Clear() {
     text_size_ = 0;
@@ -101,12 +99,17 @@ void HeaderList::AddFrom(const HeaderList& other, Keep keep) {
   if (other.text_size_ != 0) {
     std::memcpy(Grow(other.text_size_), other.text_.get(), other.text_size_);
   }
+  const size_t before = fields_.size();
+  fields_.resize(before + other.fields_.size(), boost::container::default_init);
+  Field* out = fields_.data() + before;
   for (const Field& field : other.fields_) {
     if (!keep(std::string_view(other.text_.get() + field.begin, field.name_size))) continue;
-    fields_.push_back(field);
-    fields_.back().begin += base;
+    *out = field;
+    out->begin += base;
+    ++out;
     bytes_ += field.name_size + field.value_size;
   }
+  fields_.resize(static_cast<size_t>(out - fields_.data()), boost::container::default_init);
 }
 
 }  // namespace lever::rpc

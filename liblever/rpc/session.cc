@@ -302,22 +302,25 @@ bool Session::IdsUsedUp() const {
   return nghttp2_session_get_next_stream_id(h2_) >= INT32_MAX - kIdsKept;
 }
 
-Stream* Session::Start(const HeaderList& headers, Stream::End end, StreamHandler* handler) {
+Stream* Session::NewStream(StreamHandler* handler) {
   Stream* stream = Take();
   ++sums_.streams_opened;
   stream->handler_ = handler;
   stream->announced_ = true;
-  if (headers.AccountedBytes() > kHeaderListBytesMax) {
+  return stream;
+}
+
+void Session::Launch(Stream* stream, Stream::End end) {
+  const size_t bytes = stream->send_headers_.AccountedBytes();
+  if (bytes > kHeaderListBytesMax) {
     stream->close_.connection_status =
-        ResourceExhausted("headers of " + std::to_string(headers.AccountedBytes()) +
-                          " bytes, above the limit of " + std::to_string(kHeaderListBytesMax));
+        ResourceExhausted("headers of " + std::to_string(bytes) + " bytes, above the limit of " +
+                          std::to_string(kHeaderListBytesMax));
     RecordClosed(stream, kHttp2InternalError);
-    return stream;
+    return;
   }
-  stream->send_headers_ = headers;
   stream->local_ended_ = end == Stream::End::kYes;
   waiting_.push_back(*stream);
-  return stream;
 }
 
 void Session::SubmitResponse(Stream* stream, const HeaderList& headers, Stream::End end) {

@@ -95,8 +95,10 @@ class Session {
   uint32_t peer_streams_max() const {
     return nghttp2_session_get_remote_settings(h2_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
   }
-  // Client: a stream that waits to be started by Collect().
-  Stream* Start(const HeaderList& headers, Stream::End end, StreamHandler* handler);
+  // Client: a stream whose send_headers_ are to be filled before it is launched.
+  Stream* NewStream(StreamHandler* handler);
+  // Makes it wait to be started by Collect().
+  void Launch(Stream* stream, Stream::End end);
   void SubmitResponse(Stream* stream, const HeaderList& headers, Stream::End end);
   void Queue(Stream* stream, Slice data);
   // There is more to send, or the end is known.

@@ -201,7 +201,8 @@ void HttpApi::ServeMethod(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     Refuse(exchange, refusal->http_status, refusal->status, extra);
     return;
   }
-  const Status callable = context_->router->CheckCall(request.call.address, peer.caller);
+  const Status callable = context_->router->CheckCall(request.call.address.environment, request.call.address,
+                                                         peer.caller);
   if (!callable.ok()) {
     Refuse(exchange, 0, callable, extra);
     return;

@@ -37,24 +37,23 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
   }
   const auto url = request.Find(route::kUrlHeader);
   if (!url) return InvalidArgument("the header lever-url is missing");
-  LEVER_ASSIGN_OR_RETURN(policy::Address address, policy::ParseAddressHeaders(
-                                                      *url, request.Find(route::kResourceHeader)));
-  if (address.environment.empty()) {
-    address.environment = !caller.environment.empty() ? caller.environment
-                                                      : std::string(policy::kDefaultEnvironment);
+  LEVER_ASSIGN_OR_RETURN(
+      address_, router_->addresses().Parse(*url, request.Find(route::kResourceHeader)));
+  if (!address_->environment.empty()) {
+    environment_ = address_->environment;
+  } else {
+    environment_ = !caller.environment.empty() ? std::string_view(caller.environment)
+                                               : policy::kDefaultEnvironment;
   }
-  environment_ = address.environment;
-  service_ = address.service;
   LEVER_RETURN_IF_ERROR(ReadDeadline());
   host_retries_ = !request.Find(route::kAttemptHeader);
-  return router_->CheckCall(address, caller);
+  return router_->CheckCall(environment_, *address_, caller);
 }
 
-void Relay::BuildHeaders() {
-  headers_.Clear();
+void Relay::BuildHeaders(rpc::HeaderList* headers) {
   const rpc::HeaderList& request = down_->headers();
   // Without what the host sets itself, or belongs to one hop only.
-  headers_.AddFrom(request, [this](std::string_view name) {
+  headers->AddFrom(request, [this](std::string_view name) {
     switch (name.size()) {
       case route::kCallerHeader.size():
         static_assert(route::kCallerHeader.size() == rpc::kTimeoutHeader.size());
@@ -65,10 +64,10 @@ void Relay::BuildHeaders() {
         return name != "connection";
     }
   });
-  if (!request.Find("te")) headers_.Add("te", "trailers");
-  if (!caller_.empty()) headers_.Add(route::kCallerHeader, caller_);
-  if (host_retries_) headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
-  AddTimeout();
+  if (!request.Find("te")) headers->Add("te", "trailers");
+  if (!caller_.empty()) headers->Add(route::kCallerHeader, caller_);
+  if (host_retries_) headers->Add(route::kAttemptHeader, std::to_string(attempt_));
+  AddTimeout(headers);
 }
 
 void Relay::OnRouted(const std::shared_ptr<Backend>& backend) {

@@ -8,7 +8,7 @@
 //                                may come from inside
 //   void StopFinding();          that is over, if it was begun
 //   void LeavePeer();            the attempt, if there was one, is over
-//   void BuildHeaders();         fills headers_ from down_->headers()
+//   void BuildHeaders(HeaderList*);  adds those for the peer, out of down_->headers()
 //   bool RefusedUnrun() const;   up_'s headers are a status that says: surely not run, and might next time
 //   bool MayResend(Sent);        whether it may be sent again; asked once after each failed attempt
 //   void OnAnswered();           the peer has answered in full
@@ -73,7 +73,7 @@ class RelayCore {
   // Reads grpc-timeout.
   Status ReadDeadline();
   // Adds what is left of it.
-  void AddTimeout();
+  void AddTimeout(rpc::HeaderList* headers);
   // Sends what has come of the request on a peer's connection; null: it takes none.
   void Attempt(rpc::Connection* connection);
   // Ends the call with a status of the host's, unless it has its end. It may be deleted by this.
@@ -145,7 +145,6 @@ class RelayCore {
   FunctionTimer deadline_timer_{[this] { OnDeadline(); }};
   FunctionTimer again_timer_{[this] { self()->FindPeer(); }};
   uint32_t attempt_ = 0;
-  rpc::HeaderList headers_;  // to the peer
 
  private:
   SliceList kept_;  // of the request, while it may be sent again
@@ -170,17 +169,18 @@ Status RelayCore<Derived>::ReadDeadline() {
 }
 
 template <typename Derived>
-void RelayCore<Derived>::AddTimeout() {
+void RelayCore<Derived>::AddTimeout(rpc::HeaderList* headers) {
   if (deadline_ns_ == kNever) return;
   const int64_t left_ns = std::max<int64_t>(deadline_ns_ - loop_->now_ns(), 1);
-  headers_.Add(rpc::kTimeoutHeader, rpc::FormatGrpcTimeout(rpc::CoarseTimeout(left_ns)));
+  headers->Add(rpc::kTimeoutHeader, rpc::FormatGrpcTimeout(rpc::CoarseTimeout(left_ns)));
 }
 
 template <typename Derived>
 void RelayCore<Derived>::Attempt(rpc::Connection* connection) {
   ++attempt_;
-  self()->BuildHeaders();
-  up_ = connection->StartStream(headers_, rpc::Stream::End::kNo, &up_handler_);
+  up_ = connection->StartStreamWith(
+      [this](rpc::HeaderList* headers) { self()->BuildHeaders(headers); }, rpc::Stream::End::kNo,
+      &up_handler_);
   if (up_ == nullptr) {
     if (TryAgain(Sent::kNothing)) return;
     self()->LeavePeer();

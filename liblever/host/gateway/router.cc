@@ -61,8 +61,9 @@ Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const
   return Status::Ok();
 }
 
-Status Router::CheckCall(const policy::Address& address, const fleet::Caller& caller) const {
-  LEVER_RETURN_IF_ERROR(Check({address.environment, address.service}, caller));
+Status Router::CheckCall(std::string_view environment, const policy::Address& address,
+                         const fleet::Caller& caller) const {
+  LEVER_RETURN_IF_ERROR(Check({environment, address.service}, caller));
   if (!address.has_resource) return Status::Ok();
   return Unimplemented("resources are not built yet: " + policy::FormatAddress(address))
       .WithExecuted(LEVER_EXECUTED_NO);

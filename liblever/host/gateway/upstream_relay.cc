@@ -26,18 +26,17 @@ void UpstreamRelay::Start(Loop* loop, Upstream* upstream, RelayCounters* counter
   relay->FindPeer();
 }
 
-void UpstreamRelay::BuildHeaders() {
-  headers_.Clear();
+void UpstreamRelay::BuildHeaders(rpc::HeaderList* headers) {
   const std::string_view scheme = upstream_->encrypted() ? "https" : "http";
   const rpc::HeaderList& request = down_->headers();
   for (size_t i = 0; i < request.size(); ++i) {
     const rpc::HeaderView field = request[i];
     if (ForOneHop(field.name)) continue;
     const bool is_scheme = field.name == ":scheme";
-    headers_.Add(field.name, is_scheme ? scheme : field.value, field.indexing);
+    headers->Add(field.name, is_scheme ? scheme : field.value, field.indexing);
   }
-  headers_.Add("te", "trailers");
-  AddTimeout();
+  headers->Add("te", "trailers");
+  AddTimeout(headers);
 }
 
 bool UpstreamRelay::MayResend(Sent sent) {

@@ -39,7 +39,7 @@ class UpstreamRelay final : private UpstreamWaiter, private RelayCore<UpstreamRe
   void FindPeer() { upstream_->Find(this); }
   void StopFinding() { upstream_->Cancel(this); }
   void LeavePeer() {}
-  void BuildHeaders();
+  void BuildHeaders(rpc::HeaderList* headers);
   bool RefusedUnrun() const { return false; }
   bool MayResend(Sent sent);
   void OnAnswered() { upstream_->retry_budget().OnSuccess(); }

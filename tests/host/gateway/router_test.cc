@@ -172,8 +172,8 @@ TEST_F(RouterTest, NamesAndPermissionsAreChecked) {
     EXPECT_EQ(router->Check({"dev.lever", "nobody"}, inside).executed(), LEVER_EXECUTED_NO);
     const policy::Address resource{.environment = "dev.lever", .service = "hello",
                                    .has_resource = true, .resource = "r", .method = "echo"};
-    EXPECT_EQ(router->CheckCall(resource, inside).code(), LEVER_UNIMPLEMENTED);
-    EXPECT_EQ(router->CheckCall(resource, inside).executed(), LEVER_EXECUTED_NO);
+    EXPECT_EQ(router->CheckCall(resource.environment, resource, inside).code(), LEVER_UNIMPLEMENTED);
+    EXPECT_EQ(router->CheckCall(resource.environment, resource, inside).executed(), LEVER_EXECUTED_NO);
   });
 }
 
