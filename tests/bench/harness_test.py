@@ -123,9 +123,11 @@ class Sampling(unittest.TestCase):
         self.rows = [compare("one", "us", LOWER, 1, "A", "x", peer="a"),
                      compare("two", "us", LOWER, 1, "B", "x", peer="b")]
 
-    def test_sides_are_measured_in_turn_again_and_again(self):
+    def test_sides_are_measured_forth_and_back_again_and_again(self):
         run(Group(self.rows, self.log))
-        self.assertEqual(self.log, ["lever", "a", "b"] * session.FULL_REPETITIONS)
+        forth, back = ["lever", "a", "b"], ["b", "a", "lever"]
+        expected = [forth if i % 2 == 0 else back for i in range(session.FULL_REPETITIONS)]
+        self.assertEqual(self.log, sum(expected, []))
 
     def test_quick_is_one_repetition(self):
         run(Group(self.rows, self.log), quick=True)
