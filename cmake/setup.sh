@@ -13,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 stage=${1:-build}
+[ $# -le 1 ] || stage=several
 case "$stage" in
   build | test | long | bench) ;;
   *) echo "usage: cmake/setup.sh build|test|long|bench" >&2; exit 2 ;;
