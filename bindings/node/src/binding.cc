@@ -86,9 +86,11 @@ void Binding::OnReadable() {
   for (int i = 0; i < kBatchesMax && !closing_; ++i) {
     size_t count = 0;
     lever_queue_next(queue_, batch_.data(), sizeof(lever_event), batch_.size(), 0, &count);
-    if (count == 0 || !Deliver(count)) return;
-    if (count < batch_.size()) return;
+    if (count == 0 || !Deliver(count) || count < batch_.size()) break;
   }
+  // Most answers, and the calls that follow an answer, are asked for while events are delivered:
+  // they need not wait for the rest of the tick.
+  Flush();
 }
 
 // False if nothing more can be delivered. Here the functions of napi.h are not used: they abort the
@@ -149,11 +151,15 @@ void Binding::Requested() {
   if (flush_due_ || closing_) return;
   flush_due_ = true;
   uv_prepare_start(&prepare_, [](uv_prepare_t* prepare) {
-    auto* self = static_cast<Binding*>(prepare->data);
-    self->flush_due_ = false;
-    uv_prepare_stop(prepare);
-    lever_queue_flush(self->queue_);
+    static_cast<Binding*>(prepare->data)->Flush();
   });
+}
+
+void Binding::Flush() {
+  if (!flush_due_ || closing_) return;
+  flush_due_ = false;
+  uv_prepare_stop(&prepare_);
+  lever_queue_flush(queue_);
 }
 
 void Binding::Hold(int change) {

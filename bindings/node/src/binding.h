@@ -12,7 +12,8 @@
 // Invariants
 //  1. While anything of ours is in flight, or a service is open, the poll handle keeps the loop
 //     alive; otherwise it does not.
-//  2. What was requested in one tick is flushed before the loop waits, by the prepare handle.
+//  2. What was requested in one tick is flushed before the loop waits: when the events are
+//     delivered that it came of, else by the prepare handle.
 //  3. The environment does not end before the queue is destroyed and both handles are closed.
 #ifndef BINDINGS_NODE_SRC_BINDING_H_
 #define BINDINGS_NODE_SRC_BINDING_H_
@@ -74,7 +75,7 @@ class Binding {
   void Began();
   // Something of the client or service is to come: until then the loop is kept alive.
   void HoldObject(uint32_t token);
-  // Something was requested: to be flushed at the end of the tick.
+  // Something was requested: to be flushed at the end of the tick at the latest.
   void Requested();
   // The text of the refusal of a command, for takeError().
   lever_status Refused(lever_status status, lever_error* error);
@@ -93,6 +94,7 @@ class Binding {
   ~Binding() = default;
   bool StartHandles();
   void OnReadable();
+  void Flush();
   bool Deliver(size_t count);
   bool Undeliverable();
   void Account(const lever_event& event);

@@ -2,9 +2,10 @@
 // What the binding does to the life of its process and of its threads.
 const assert = require('node:assert');
 const { spawn } = require('node:child_process');
+const { once } = require('node:events');
 const { test } = require('node:test');
 const { Worker } = require('node:worker_threads');
-const { folder } = require('./lever');
+const { folder, lever } = require('./lever');
 
 const PRELUDE = `
   const lever = require(${JSON.stringify(folder)});
@@ -229,6 +230,35 @@ test('worker threads that are terminated in the middle of calls are gone', async
     });
     assert.strictEqual(await worker.terminate(), 1);
   }
+});
+
+test('an answer goes out before what its method has put off', async () => {
+  // The immediate blocks the thread of the service until the caller has its answer.
+  const answered = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(
+    `const { parentPort, workerData: answered } = require('node:worker_threads');
+    ${PRELUDE}
+    const service = lever.serve({
+      answer() {
+        setImmediate(() => parentPort.postMessage(Atomics.wait(answered, 0, 0, 10_000)));
+        return 'at once';
+      },
+    }, { name: 'away', host: '127.0.0.1:1', listen: '127.0.0.1:0' });
+    parentPort.postMessage(service.details.listening);
+  `,
+    { eval: true, workerData: answered }
+  );
+  const [host] = await once(worker, 'message');
+  const client = new lever.Client({ host, onlyThroughHost: true });
+  const waited = once(worker, 'message');
+  const answer = await client.invoke('/away/answer');
+  Atomics.store(answered, 0, 1);
+  Atomics.notify(answered, 0);
+  const [how] = await waited;
+  await client.close();
+  await worker.terminate();
+  assert.strictEqual(answer, 'at once');
+  assert.notStrictEqual(how, 'timed-out');
 });
 
 test('memory does not grow with calls and streams', async () => {
