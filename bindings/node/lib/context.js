@@ -82,8 +82,7 @@ class Context {
 
   ended() {
     this.open = false;
-    // The slot may be another's by now, where the service was closed meanwhile.
-    if (incoming.get(this.idLow)?.idHigh === this.idHigh) incoming.delete(this.idLow);
+    incoming.remove(this.idLow, this.idHigh);
   }
 }
 

@@ -28,16 +28,33 @@ class Tokens {
   }
 }
 
+// What came in, by its id. Slots are used again, the last one first: an array of them stays short.
+class Incoming {
+  #entries = [];
+
+  add(entry) {
+    while (this.#entries.length <= entry.idLow) this.#entries.push(undefined);
+    this.#entries[entry.idLow] = entry;
+  }
+
+  get(idLow, idHigh) {
+    const entry = this.#entries[idLow];
+    return entry !== undefined && entry.idHigh === idHigh ? entry : undefined;
+  }
+
+  // The slot may be another's by now.
+  remove(idLow, idHigh) {
+    if (this.get(idLow, idHigh) !== undefined) this.#entries[idLow] = undefined;
+  }
+}
+
 const begun = new Tokens(); // calls and streams of ours
 const objects = new Tokens(); // clients and services
 const methods = new Tokens();
-const incoming = new Map(); // by slot: {idHigh, onCancelled()} and incoming streams
+const incoming = new Incoming(); // contexts of calls, and incoming streams
 
 function incomingOf(r) {
-  const entry = incoming.get(shared.events[r + Event.ID_LOW]);
-  return entry !== undefined && entry.idHigh === shared.events[r + Event.ID_HIGH]
-    ? entry
-    : undefined;
+  return incoming.get(shared.events[r + Event.ID_LOW], shared.events[r + Event.ID_HIGH]);
 }
 
 function streamOf(r) {

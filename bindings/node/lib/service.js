@@ -77,7 +77,7 @@ class Method {
     }
     name(context);
     if (addon.incomingBegin() !== Status.OK) return undefined;
-    incoming.set(context.idLow, context);
+    incoming.add(context);
     // Bytes are the one argument.
     return Array.isArray(args) ? args : [args];
   }

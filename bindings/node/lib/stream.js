@@ -284,7 +284,7 @@ class ServiceStream extends MessageStream {
   }
 
   begun() {
-    incoming.set(this.idLow, this);
+    incoming.add(this);
     this.grant(PREFETCH_MESSAGES, PREFETCH_BYTES);
   }
 
