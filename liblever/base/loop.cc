@@ -1,6 +1,7 @@
 #include "liblever/base/loop.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -24,11 +25,9 @@ constexpr int kYields = 16;
 constexpr int64_t kBackOffFirstNs = 20 * kNanosPerMicro;
 constexpr int64_t kBackOffLastNs = 1 * kNanosPerMilli;
 
-// The address of a thread's own variable names the thread.
-uintptr_t ThisThread() {
-  static thread_local char here;
-  return reinterpret_cast<uintptr_t>(&here);
-}
+// Names the thread. In a library that is loaded late a thread_local costs a call; this is read for
+// every use of the loop.
+uintptr_t ThisThread() { return static_cast<uintptr_t>(::pthread_self()); }
 
 timespec ToTimespec(int64_t ns) {
   return {static_cast<time_t>(ns / kNanosPerSecond), static_cast<long>(ns % kNanosPerSecond)};
