@@ -5,10 +5,11 @@
 #include <optional>
 #include <utility>
 
+#include "liblever/base/log.h"
+
 namespace lever::host {
 
-bool NeedsInsecure(const rpc::Endpoint& endpoint) {
-  if (endpoint.tls) return false;
+bool BeyondLoopback(const rpc::Endpoint& endpoint) {
   if (endpoint.kind == rpc::Endpoint::Kind::kUnix || endpoint.host_or_path == "localhost") {
     return false;
   }
@@ -20,6 +21,17 @@ bool NeedsInsecure(const rpc::Endpoint& endpoint) {
   }
   const auto* ip6 = reinterpret_cast<const sockaddr_in6*>(address->get());
   return !IN6_IS_ADDR_LOOPBACK(&ip6->sin6_addr);
+}
+
+bool NeedsInsecure(const rpc::Endpoint& endpoint) {
+  return !endpoint.tls && BeyondLoopback(endpoint);
+}
+
+std::string ListeningWarning(const rpc::Endpoint& endpoint, bool clients_checked) {
+  if (!BeyondLoopback(endpoint) || (endpoint.tls && clients_checked)) return "";
+  const std::string who = "whoever reaches " + endpoint.ToString() + " can call and deploy";
+  return who + (endpoint.tls ? ": no --tls-client-ca says whose certificates are asked for"
+                             : ", unencrypted (--insecure)");
 }
 
 StatusOr<Listeners> Listeners::Open(Loop* loop, const std::vector<std::string>& addresses,
@@ -44,6 +56,9 @@ StatusOr<Listeners> Listeners::Open(Loop* loop, const std::vector<std::string>& 
                             [take, tls = options.tls](UniqueFd socket) {
                               take(std::move(socket), tls);
                             }));
+    const bool clients_checked = endpoint.tls && !tls->options().client_roots_file.empty();
+    const std::string warning = ListeningWarning(listener->bound(), clients_checked);
+    if (!warning.empty()) Log(LogLevel::kWarning, warning);
     listeners.addresses_.push_back(listener->bound().ToString());
     listeners.listeners_.push_back(std::move(listener));
   }

@@ -18,8 +18,13 @@
 
 namespace lever::host {
 
-// Whether listening there needs to be allowed: plain, and neither a unix socket nor a loopback address.
+// Whether more than this machine reaches it: neither a unix socket nor a loopback address.
+bool BeyondLoopback(const rpc::Endpoint& endpoint);
+// Whether listening there needs to be allowed: plain, and beyond loopback.
 bool NeedsInsecure(const rpc::Endpoint& endpoint);
+// What the log is to say of listening there; empty: nothing. `clients_checked`: TLS asks each client for a
+// certificate.
+std::string ListeningWarning(const rpc::Endpoint& endpoint, bool clients_checked);
 
 class Listeners {
  public:

@@ -21,6 +21,18 @@ TEST(Listeners, LoopbackAndUnixSocketsArePlainWithoutBeingTold) {
   }
 }
 
+TEST(Listeners, WhatTheNetworkReachesUncheckedIsSaidInTheLog) {
+  const auto warning = [](const char* address, bool clients_checked) {
+    return ListeningWarning(*rpc::Endpoint::Parse(address), clients_checked);
+  };
+  EXPECT_EQ(warning("127.0.0.1:80", false), "");
+  EXPECT_EQ(warning("unix:/x", false), "");
+  EXPECT_EQ(warning("tls:[::1]:443", false), "");
+  EXPECT_EQ(warning("tls:0.0.0.0:443", true), "");
+  EXPECT_THAT(warning("tls:0.0.0.0:443", false), testing::HasSubstr("--tls-client-ca"));
+  EXPECT_THAT(warning("0.0.0.0:80", false), testing::HasSubstr("unencrypted"));
+}
+
 TEST(Listeners, TlsIsNotListenedForWithoutACertificate) {
   const std::unique_ptr<Loop> loop = Loop::Open().value();
   const auto refused = Listeners::Open(loop.get(), {"tls:127.0.0.1:0"}, false, nullptr, {});
