@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -104,11 +105,26 @@ StatusOr<std::unique_ptr<BundleStore::Upload>> BundleStore::BeginUpload() {
 }
 
 BundleStore::Upload::Upload(BundleStore* store, std::string name, UniqueFd file)
-    : store_(store), name_(std::move(name)), file_(std::move(file)) {}
+    : store_(store), name_(std::move(name)), tree_(TemporaryName()), file_(std::move(file)) {
+  if (store->unpacks_early_.exchange(true)) return;
+  try {
+    early_ = std::make_unique<EarlyUnpack>(file_.get(), store->trees_.get(), tree_, store->limits_);
+  } catch (const std::system_error&) {
+    store->unpacks_early_ = false;  // without a thread, Commit() does it
+  }
+}
 
 BundleStore::Upload::~Upload() {
-  // After a commit the name is gone already.
+  EndEarly();
+  // After a commit both names are gone already.
+  (void)RemoveTree(store_->trees_.get(), tree_);
   ::unlinkat(store_->uploads_.get(), name_.c_str(), 0);
+}
+
+void BundleStore::Upload::EndEarly() {
+  if (early_ == nullptr) return;
+  early_.reset();
+  store_->unpacks_early_ = false;
 }
 
 Status BundleStore::Upload::Append(std::string_view bytes) {
@@ -118,31 +134,39 @@ Status BundleStore::Upload::Append(std::string_view bytes) {
   }
   LEVER_RETURN_IF_ERROR(WriteAll(file_.get(), bytes, "the upload"));
   bytes_ += static_cast<int64_t>(bytes.size());
+  if (early_ != nullptr) early_->Grown(bytes_);
   return Status::Ok();
 }
 
 StatusOr<BundleInfo> BundleStore::Upload::Commit() {
+  if (early_ != nullptr) early_->End();
+  // While the rest of it is unpacked.
+  LEVER_RETURN_IF_ERROR(Sync(file_.get(), "the bundle"));
+  LEVER_ASSIGN_OR_RETURN(BundleInfo info, Unpack());
   const std::lock_guard<std::mutex> lock(store_->trees_mutex_);
-  // Unpacking is the check; its result is the tree that the first instance needs.
-  const std::string tree = TemporaryName();
-  LEVER_ASSIGN_OR_RETURN(BundleInfo info, UnpackBundle(file_.get(), store_->trees_.get(), tree,
-                                                       store_->limits_));
-  const std::string name = BundleName(info.hash);
-  Status status = Status::Ok();
-  if (!Exists(store_->bundles_.get(), name)) {
-    status = Sync(file_.get(), "the bundle");
-    if (status.ok() && ::renameat(store_->uploads_.get(), name_.c_str(), store_->bundles_.get(),
-                                  name.c_str()) != 0) {
-      status = ErrnoStatus(errno, "renaming the bundle");
-    }
-    if (status.ok()) status = Sync(store_->bundles_.get(), "the folder of bundles");
-  }
-  if (status.ok()) status = store_->AdoptTree(tree, info.hash);
-  if (!status.ok()) {
-    (void)RemoveTree(store_->trees_.get(), tree);
-    return status;
-  }
+  LEVER_RETURN_IF_ERROR(Keep(info.hash));
+  LEVER_RETURN_IF_ERROR(store_->AdoptTree(tree_, info.hash));
   return info;
+}
+
+// Unpacking is the check; its result is the tree that the first instance needs.
+StatusOr<BundleInfo> BundleStore::Upload::Unpack() {
+  if (early_ != nullptr) {
+    StatusOr<BundleInfo> info = early_->Finish();
+    EndEarly();
+    return info;
+  }
+  const std::lock_guard<std::mutex> lock(store_->trees_mutex_);
+  return UnpackBundle(file_.get(), store_->trees_.get(), tree_, store_->limits_);
+}
+
+Status BundleStore::Upload::Keep(const std::string& hash) {
+  const std::string name = BundleName(hash);
+  if (Exists(store_->bundles_.get(), name)) return Status::Ok();
+  if (::renameat(store_->uploads_.get(), name_.c_str(), store_->bundles_.get(), name.c_str()) != 0) {
+    return ErrnoStatus(errno, "renaming the bundle");
+  }
+  return Sync(store_->bundles_.get(), "the folder of bundles");
 }
 
 bool BundleStore::TreeIsWhole(const std::string& hash) const {

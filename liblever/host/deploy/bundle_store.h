@@ -11,13 +11,16 @@
 // Everything blocks on the disk: to be called on disk threads. The store is safe from any thread, an
 // Upload is for one thread at a time.
 //
-// 1. A bundle is wholly there or wholly absent, whenever the host is killed: it is checked, synced and
+// 1. A bundle is wholly there or wholly absent, whenever the host is killed: it is checked and synced, and
 //    only then renamed to its name; the rename is synced before Commit() returns.
 // 2. What is refused or broken off leaves nothing: an Upload removes its file, and Open() removes what
 //    a killed host left.
+// 3. At most two bundles are unpacked at a time: one that is still coming in, so that little is left
+//    to do once its last byte is here, and of all others one.
 #ifndef LIBLEVER_HOST_DEPLOY_BUNDLE_STORE_H_
 #define LIBLEVER_HOST_DEPLOY_BUNDLE_STORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -27,6 +30,7 @@
 
 #include "liblever/base/fd.h"
 #include "liblever/base/status.h"
+#include "liblever/host/deploy/early_unpack.h"
 #include "liblever/host/deploy/limits.h"
 #include "liblever/host/deploy/unpack.h"
 
@@ -49,11 +53,16 @@ class BundleStore {
    private:
     friend class BundleStore;
     Upload(BundleStore* store, std::string name, UniqueFd file);
+    StatusOr<BundleInfo> Unpack();
+    Status Keep(const std::string& hash);
+    void EndEarly();
 
     BundleStore* store_;
     std::string name_;
+    std::string tree_;  // what it is unpacked to, below trees/
     UniqueFd file_;
     int64_t bytes_ = 0;
+    std::unique_ptr<EarlyUnpack> early_;  // none: unpacked by Commit()
   };
 
   // Makes the folders below `data_dir`, which must be there.
@@ -81,6 +90,7 @@ class BundleStore {
   UniqueFd bundles_;
   UniqueFd trees_;
   std::mutex trees_mutex_;  // one unpacking at a time
+  std::atomic<bool> unpacks_early_ = false;
 };
 
 }  // namespace lever::deploy

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace lever::deploy {
 namespace {
@@ -29,19 +30,24 @@ struct WriteFreer {
 }  // namespace
 
 struct Decompressor::State {
-  int fd = -1;
+  ReadAt read;
   off_t offset = 0;
   int read_error = 0;  // errno of the file, as against broken contents
   char input[kReadBytes];
   std::unique_ptr<struct archive, ReadFreer> archive{archive_read_new()};
 
+  ssize_t ReadNext(char* buffer, size_t size) {
+    ssize_t count;
+    do {
+      count = read(buffer, size, offset);
+    } while (count < 0 && errno == EINTR);
+    return count;
+  }
+
   static la_ssize_t Pull(struct archive* archive, void* context, const void** bytes) {
     auto* state = static_cast<State*>(context);
     *bytes = state->input;
-    ssize_t count;
-    do {
-      count = pread(state->fd, state->input, sizeof state->input, state->offset);
-    } while (count < 0 && errno == EINTR);
+    const ssize_t count = state->ReadNext(state->input, sizeof state->input);
     if (count < 0) {
       state->read_error = errno;
       archive_set_error(archive, errno, "the bundle's file cannot be read");
@@ -60,11 +66,19 @@ struct Decompressor::State {
 Decompressor::Decompressor(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decompressor::~Decompressor() = default;
 
-StatusOr<std::unique_ptr<Decompressor>> Decompressor::Open(int fd) {
+StatusOr<std::unique_ptr<Decompressor>> Decompressor::Open(ReadAt read) {
+  auto state = std::make_unique<State>();
+  state->read = std::move(read);
   char magic[4] = {};
-  ssize_t count = pread(fd, magic, sizeof magic, 0);
-  if (count < 0) return ErrnoStatus(errno, "read the bundle's file");
-  std::string_view start(magic, static_cast<size_t>(count));
+  // A file that is being written may have some of them only.
+  while (state->offset < static_cast<off_t>(sizeof magic)) {
+    const auto have = static_cast<size_t>(state->offset);
+    const ssize_t count = state->ReadNext(magic + have, sizeof magic - have);
+    if (count < 0) return ErrnoStatus(errno, "read the bundle's file");
+    if (count == 0) break;
+    state->offset += count;
+  }
+  const std::string_view start(magic, static_cast<size_t>(std::exchange(state->offset, 0)));
   int filter;
   if (start.starts_with(kZstdMagic)) {
     filter = ARCHIVE_FILTER_ZSTD;
@@ -74,8 +88,6 @@ StatusOr<std::unique_ptr<Decompressor>> Decompressor::Open(int fd) {
     return InvalidArgument("not a bundle: neither zstd nor gzip data");
   }
 
-  auto state = std::make_unique<State>();
-  state->fd = fd;
   struct archive* archive = state->archive.get();
   if (archive == nullptr) return ResourceExhausted("no memory for a decompressor");
   // The filter is named, not searched for: libarchive would go on to peel off up to 25 layers.

@@ -8,7 +8,10 @@
 #ifndef LIBLEVER_HOST_DEPLOY_CODEC_H_
 #define LIBLEVER_HOST_DEPLOY_CODEC_H_
 
+#include <sys/types.h>
+
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,10 +21,13 @@
 
 namespace lever::deploy {
 
+// pread(2) of a bundle's file: 0 at its end, -1 and errno.
+using ReadAt = std::function<ssize_t(char* buffer, size_t size, off_t offset)>;
+
 class Decompressor final : public ByteSource {
  public:
-  // Reads `fd` from its beginning with pread, whatever its offset; does not close it.
-  static StatusOr<std::unique_ptr<Decompressor>> Open(int fd);
+  // Reads from the beginning.
+  static StatusOr<std::unique_ptr<Decompressor>> Open(ReadAt read);
   ~Decompressor() override;
 
   // INVALID_ARGUMENT where the compressed data is broken or cut off.

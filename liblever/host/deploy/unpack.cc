@@ -166,10 +166,10 @@ class Unpacker {
   BundleInfo info_;
 };
 
-StatusOr<BundleInfo> UnpackInto(int bundle_fd, int parent_fd, const std::string& name,
+StatusOr<BundleInfo> UnpackInto(ReadAt read, int parent_fd, const std::string& name,
                                 const BundleLimits& limits) {
   LEVER_ASSIGN_OR_RETURN(UniqueFd root, MakeDirectory(parent_fd, name, kDirectoryMode));
-  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Decompressor> source, Decompressor::Open(bundle_fd));
+  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Decompressor> source, Decompressor::Open(std::move(read)));
   TarReader reader(source.get(), limits);
   return Unpacker(&reader, root.get()).Run();
 }
@@ -179,15 +179,24 @@ StatusOr<BundleInfo> UnpackInto(int bundle_fd, int parent_fd, const std::string&
 StatusOr<BundleInfo> UnpackBundle(int bundle_fd, int parent_fd, const std::string& name,
                                   const BundleLimits& limits) {
   struct stat info;
-  if (fstatat(parent_fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
-    return AlreadyExists(Quoted(name) + " is there already");
-  }
   if (fstat(bundle_fd, &info) != 0) return ErrnoStatus(errno, "look at the bundle's file");
   if (info.st_size > limits.packed_bytes_max) {
     return ResourceExhausted("the bundle has more than " + std::to_string(limits.packed_bytes_max) +
                              " packed bytes");
   }
-  StatusOr<BundleInfo> unpacked = UnpackInto(bundle_fd, parent_fd, name, limits);
+  const auto read = [bundle_fd](char* buffer, size_t size, off_t offset) {
+    return pread(bundle_fd, buffer, size, offset);
+  };
+  return UnpackBundle(read, parent_fd, name, limits);
+}
+
+StatusOr<BundleInfo> UnpackBundle(ReadAt read, int parent_fd, const std::string& name,
+                                  const BundleLimits& limits) {
+  struct stat info;
+  if (fstatat(parent_fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    return AlreadyExists(Quoted(name) + " is there already");
+  }
+  StatusOr<BundleInfo> unpacked = UnpackInto(std::move(read), parent_fd, name, limits);
   if (!unpacked.ok()) {
     Status removed = RemoveTree(parent_fd, name);
     if (!removed.ok()) {

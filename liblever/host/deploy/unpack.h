@@ -16,6 +16,7 @@
 #include <string>
 
 #include "liblever/base/status.h"
+#include "liblever/host/deploy/codec.h"
 #include "liblever/host/deploy/limits.h"
 
 namespace lever::deploy {
@@ -31,6 +32,9 @@ struct BundleInfo {
 // `name` of `parent_fd`. INVALID_ARGUMENT and RESOURCE_EXHAUSTED say what is wrong with the bundle
 // or which limit it breaks; ALREADY_EXISTS if `name` is there; otherwise the disk's trouble.
 StatusOr<BundleInfo> UnpackBundle(int bundle_fd, int parent_fd, const std::string& name,
+                                  const BundleLimits& limits);
+// The same of a bundle whose packed size its reader bounds.
+StatusOr<BundleInfo> UnpackBundle(ReadAt read, int parent_fd, const std::string& name,
                                   const BundleLimits& limits);
 
 }  // namespace lever::deploy

@@ -13,10 +13,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "liblever/base/random.h"
 #include "liblever/host/deploy/codec.h"
@@ -102,6 +107,74 @@ TEST_F(BundleStoreTest, TheSameContentAgainIsTheSameBundle) {
   EXPECT_EQ(first->hash, second->hash);
   EXPECT_EQ(Count("bundles"), 1u);
   EXPECT_EQ(Count("uploads"), 0u);
+}
+
+// Whether there is such a file below trees/, whatever its tree is called.
+bool HasInATree(const std::string& data_dir, const std::string& name) {
+  const auto trees = fs::directory_iterator(data_dir + "/trees");
+  return std::any_of(begin(trees), end(trees),
+                     [&](const auto& tree) { return fs::exists(tree.path() / name); });
+}
+
+// Of what does not compress, so that its beginning says nothing of its end.
+std::string Noise(size_t size) {
+  std::mt19937 random(1);
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  return bytes;
+}
+
+TEST_F(BundleStoreTest, ABundleIsUnpackedWhileItComesIn) {
+  const auto store = Open();
+  const std::string content = Noise(2 * kMebibyte);
+  const std::string packed = MakeBundle(content);
+  auto upload = store->BeginUpload();
+  ASSERT_TRUE(upload.ok());
+  ASSERT_TRUE((*upload)->Append(packed.substr(0, packed.size() / 2)).ok());
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!HasInATree(data_dir_, "serve")) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+    std::this_thread::yield();
+  }
+  ASSERT_TRUE((*upload)->Append(packed.substr(packed.size() / 2)).ok());
+  const auto info = (*upload)->Commit();
+  ASSERT_TRUE(info.ok()) << info.status().ToString();
+  EXPECT_EQ(Read(data_dir_ + "/trees/" + info->hash + "/serve"), content);
+  EXPECT_EQ(Count("trees"), 2u) << "the tree and its marker";
+}
+
+TEST_F(BundleStoreTest, BundlesThatComeInAtTheSameTimeAreAllStored) {
+  const auto store = Open();
+  std::vector<std::unique_ptr<BundleStore::Upload>> uploads;
+  for (int i = 0; i < 3; ++i) {
+    auto upload = store->BeginUpload();
+    ASSERT_TRUE(upload.ok());
+    uploads.push_back(std::move(*upload));
+  }
+  for (size_t i = 0; i < uploads.size(); ++i) {
+    ASSERT_TRUE(uploads[i]->Append(MakeBundle(std::to_string(i))).ok());
+  }
+  for (size_t i = uploads.size(); i-- > 0;) {
+    const auto info = uploads[i]->Commit();
+    ASSERT_TRUE(info.ok()) << info.status().ToString();
+    EXPECT_EQ(Read(data_dir_ + "/trees/" + info->hash + "/serve"), std::to_string(i));
+  }
+}
+
+TEST_F(BundleStoreTest, AnUploadThatIsDroppedAtAnyByteLeavesNothing) {
+  const auto store = Open();
+  const std::string packed = MakeBundle("content");
+  for (size_t size = 0; size <= packed.size(); ++size) {
+    auto upload = store->BeginUpload();
+    ASSERT_TRUE(upload.ok());
+    ASSERT_TRUE((*upload)->Append(packed.substr(0, size)).ok());
+    if (size % 2 == 0 && size < packed.size()) {
+      EXPECT_EQ((*upload)->Commit().status().code(), LEVER_INVALID_ARGUMENT) << size;
+    }
+    upload->reset();
+    EXPECT_EQ(Count("uploads") + Count("trees") + Count("bundles"), 0u) << size;
+  }
+  EXPECT_TRUE(Store(*store, packed).ok());
 }
 
 TEST_F(BundleStoreTest, ATreeWithoutItsMarkerIsMadeAnew) {
