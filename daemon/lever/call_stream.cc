@@ -93,7 +93,9 @@ Outcome CallStream::Run() {
   while (!ended_ || !output_.empty()) {
     GiveCredit();
     const StatusOr<Connection::Ready> ready = connection_->RunTurn(
-        {.input_fd = input_fd_, .output_fd = output_.empty() ? -1 : STDOUT_FILENO});
+        {.input_fd = input_fd_,
+         .output_fd = output_.empty() ? -1 : STDOUT_FILENO,
+         .timeout_ms = handlers_.on_quiet ? kQuietMs : -1});
     // Nothing can be waited for any more: the process ends with this.
     if (!ready.ok()) return {ready.status(), {}};
     if (ready->interrupted) {
@@ -102,6 +104,7 @@ Outcome CallStream::Run() {
     }
     if (ready->output && !output_.empty()) Check(WriteOutput());
     if (ready->input && !ended_ && failed_.ok()) Check(handlers_.on_input());
+    if (ready->quiet && failed_.ok()) Check(handlers_.on_quiet());
   }
   if (!failed_.ok()) return {std::move(failed_), {}};
   return connection_->WithAdvice(std::move(outcome_));

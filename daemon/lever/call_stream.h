@@ -29,6 +29,8 @@ class CallStream : private EventSink {
     std::function<Status()> on_writable;
     // The input descriptor is readable.
     std::function<Status()> on_input;
+    // Nothing happened for kQuietMs.
+    std::function<Status()> on_quiet = {};
   };
 
   CallStream(Connection* connection, Handlers handlers);
@@ -47,6 +49,7 @@ class CallStream : private EventSink {
 
  private:
   static constexpr uint64_t kReadAhead = 16;  // messages
+  static constexpr int kQuietMs = 10'000;
   static constexpr size_t kOutputBytesMax = 1024 * 1024;
   // What a pipe that is writable takes without blocking: PIPE_BUF.
   static constexpr size_t kWriteBytes = 4096;

@@ -168,11 +168,13 @@ StatusOr<Connection::Ready> Connection::RunTurn(const Watch& watch) {
   std::array<pollfd, 4> watched{
       pollfd{lever_queue_fd(queue_), POLLIN, 0}, pollfd{signals_.get(), POLLIN, 0},
       pollfd{watch.input_fd, POLLIN, 0}, pollfd{watch.output_fd, POLLOUT, 0}};
-  if (::poll(watched.data(), watched.size(), -1) < 0) {
+  const int count = ::poll(watched.data(), watched.size(), watch.timeout_ms);
+  if (count < 0) {
     if (errno != EINTR) return ErrnoStatus(errno, "poll");
     return Ready();
   }
   Ready ready;
+  ready.quiet = count == 0;
   ready.interrupted = watched[1].revents != 0 && TakeSignal();
   ready.input = watched[2].revents != 0;
   ready.output = watched[3].revents != 0;

@@ -71,11 +71,13 @@ class Connection {
   struct Watch {
     int input_fd = -1;  // -1: none
     int output_fd = -1;
+    int timeout_ms = -1;  // -1: none
   };
   struct Ready {
     bool interrupted = false;  // Ctrl-C
     bool input = false;
     bool output = false;
+    bool quiet = false;  // nothing of all that, until the timeout
   };
   // Waits for events, for what is watched or for Ctrl-C, and hands out the events.
   StatusOr<Ready> RunTurn(const Watch& watch);

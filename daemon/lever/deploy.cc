@@ -1,18 +1,18 @@
-// lever deploy [DIR]: build, pack, upload, wait until it serves.
+// lever deploy [DIR]: build, pack and upload, wait until it serves.
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "daemon/lever/background_packer.h"
 #include "daemon/lever/build_step.h"
 #include "daemon/lever/call_stream.h"
 #include "daemon/lever/command.h"
@@ -21,7 +21,6 @@
 #include "lever/v1/admin.pb.h"
 #include "liblever/base/fd.h"
 #include "liblever/host/deploy/manifest.h"
-#include "liblever/host/deploy/pack.h"
 
 namespace lever::cli {
 namespace {
@@ -51,17 +50,6 @@ StatusOr<std::string> ReadManifest(const std::string& directory) {
   return text;
 }
 
-// A file without a name for the packed bundle.
-StatusOr<UniqueFd> TemporaryFile() {
-  const char* directory = std::getenv("TMPDIR");
-  std::string path = (directory != nullptr && *directory != '\0' ? directory : "/tmp");
-  path += "/lever-bundle-XXXXXX";
-  UniqueFd file(::mkostemp(path.data(), O_CLOEXEC));
-  if (!file.valid()) return ErrnoStatus(errno, "a temporary file for the bundle");
-  ::unlink(path.c_str());
-  return file;
-}
-
 // The upload's state, shown on a terminal as one line that is written over.
 class Progress {
  public:
@@ -89,22 +77,23 @@ std::string Joined(const std::vector<std::string>& argv) {
   return Plain(text);
 }
 
-// Sends the bundle piece by piece, as the host takes it.
+// Sends the bundle piece by piece, as it is packed and as the host takes it.
 class Uploader {
  public:
-  Uploader(Connection* connection, UniqueFd file, uint64_t size, Progress* progress)
-      : file_(std::move(file)),
-        size_(size),
+  Uploader(Connection* connection, BackgroundPacker* packer, Progress* progress)
+      : packer_(packer),
         progress_(progress),
         stream_(connection,
                 {.on_message = [this](const Payload& payload) { return OnMessage(payload); },
                  .on_writable = [this] { return Send(); },
-                 .on_input = {}}) {}
+                 .on_input = [this] { return Send(); },
+                 .on_quiet = [this] { return ShowLife(); }}) {
+    stream_.set_input_fd(packer->fd());
+  }
 
   Outcome Run(const lever::v1::DeployRequest& begin) {
     Status status = stream_.Open(
         {"/lever.v1.Admin/Deploy", {LEVER_KIND_RAW, begin.SerializeAsString()}, LEVER_CALL_GRPC});
-    if (status.ok()) status = Send();
     if (!status.ok()) return {std::move(status), {}};
     Outcome outcome = stream_.Run();
     if (outcome.status.ok() && !done_) {
@@ -116,29 +105,36 @@ class Uploader {
 
  private:
   Status Send() {
+    LEVER_ASSIGN_OR_RETURN(const BackgroundPacker::Packed packed, packer_->TakeNews());
     while (true) {
-      if (!pending_) LEVER_RETURN_IF_ERROR(ReadPiece());
+      if (!pending_) LEVER_RETURN_IF_ERROR(ReadPiece(packed));
       if (!pending_) break;
       LEVER_ASSIGN_OR_RETURN(const bool written, stream_.Write(*pending_));
       if (!written) return Status::Ok();
       pending_.reset();
-      progress_->Show("uploading " + Size(offset_) + " of " + Size(size_));
+      progress_->Show("uploading " + Size(offset_) +
+                      (packed.whole ? " of " + Size(packed.bytes) : ""));
     }
-    if (std::exchange(closed_, true)) return Status::Ok();
+    if (!packed.whole || std::exchange(closed_, true)) return Status::Ok();
+    stream_.set_input_fd(-1);
     return stream_.CloseSend();
   }
-  Status ReadPiece() {
+  Status ReadPiece(const BackgroundPacker::Packed& packed) {
+    const uint64_t left = packed.bytes - offset_;
+    if (left == 0) return Status::Ok();
     lever::v1::DeployRequest request;
-    std::string* const chunk = request.mutable_chunk();
-    chunk->resize(kChunkBytes);
-    const ssize_t count =
-        ::pread(file_.get(), chunk->data(), chunk->size(), static_cast<off_t>(offset_));
-    if (count < 0) return ErrnoStatus(errno, "read the packed bundle");
-    if (count == 0) return Status::Ok();
-    chunk->resize(static_cast<size_t>(count));
-    offset_ += static_cast<uint64_t>(count);
+    LEVER_ASSIGN_OR_RETURN(*request.mutable_chunk(),
+                           packer_->Read(offset_, std::min<uint64_t>(left, kChunkBytes)));
+    offset_ += request.chunk().size();
     pending_ = Payload{LEVER_KIND_RAW, request.SerializeAsString()};
     return Status::Ok();
+  }
+  // An empty piece, so that a host does not give up a client whose disk is slow.
+  Status ShowLife() {
+    if (closed_ || pending_) return Status::Ok();
+    lever::v1::DeployRequest request;
+    request.mutable_chunk();
+    return stream_.Write({LEVER_KIND_RAW, request.SerializeAsString()}).status();
   }
   Status OnMessage(const Payload& payload) {
     using lever::v1::DeployProgress;
@@ -162,8 +158,7 @@ class Uploader {
     return Status::Ok();
   }
 
-  UniqueFd file_;
-  uint64_t size_;
+  BackgroundPacker* packer_;
   Progress* progress_;
   CallStream stream_;
   uint64_t offset_ = 0;
@@ -196,19 +191,15 @@ Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments)
   ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kPackingNice);
   Progress progress;
   progress.Show("packing");
-  LEVER_ASSIGN_OR_RETURN(UniqueFd file, TemporaryFile());
-  LEVER_ASSIGN_OR_RETURN(const deploy::PackedBundle packed,
-                         deploy::PackDirectory(arguments.directory, file.get()));
-
   lever::v1::DeployRequest begin;
   begin.mutable_begin()->set_environment(globals.environment);
-  begin.mutable_begin()->set_packed_bytes(static_cast<uint64_t>(packed.packed_bytes));
   // Read anew: the build may have written it.
   LEVER_ASSIGN_OR_RETURN(*begin.mutable_begin()->mutable_manifest_json(),
                          ReadManifest(arguments.directory));
   LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));
-  Uploader uploader(connection.get(), std::move(file), static_cast<uint64_t>(packed.packed_bytes),
-                    &progress);
+  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<BackgroundPacker> packer,
+                         BackgroundPacker::Start(arguments.directory));
+  Uploader uploader(connection.get(), packer.get(), &progress);
   const Outcome outcome = uploader.Run(begin);
   progress.Clear();
   LEVER_RETURN_IF_ERROR(outcome.status);

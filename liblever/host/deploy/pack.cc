@@ -23,6 +23,7 @@ namespace lever::deploy {
 namespace {
 
 constexpr size_t kCopyBytes = 256 * 1024;
+constexpr size_t kPieceBytes = 128 * 1024;  // at least, of what is given on
 constexpr size_t kIgnoreBytesMax = 256 * 1024;
 
 bool NeverPacked(std::string_view name) {
@@ -32,7 +33,7 @@ bool NeverPacked(std::string_view name) {
 // Takes the tar stream: compresses it, and keeps count of what the host will count.
 class BundleWriter {
  public:
-  BundleWriter(int out_fd, const BundleLimits& limits) : out_fd_(out_fd), limits_(limits) {}
+  BundleWriter(const BundleSink& sink, const BundleLimits& limits) : sink_(sink), limits_(limits) {}
 
   Status Open() {
     LEVER_ASSIGN_OR_RETURN(compressor_, Compressor::Open(&packed_));
@@ -46,7 +47,7 @@ class BundleWriter {
                                " MiB to pack; " + std::string(kIgnoreFile) + " leaves files out");
     }
     LEVER_RETURN_IF_ERROR(compressor_->Write(bytes));
-    return packed_.size() >= kCopyBytes ? Flush() : Status::Ok();
+    return packed_.size() >= kPieceBytes ? Flush() : Status::Ok();
   }
   Status Entry(const TarEntry& entry) {
     if (++bundle_.entries > limits_.entries_max) {
@@ -75,12 +76,12 @@ class BundleWriter {
                                std::to_string(limits_.packed_bytes_max / kMebibyte) +
                                " MiB packed; " + std::string(kIgnoreFile) + " leaves files out");
     }
-    LEVER_RETURN_IF_ERROR(WriteAll(out_fd_, packed_, "the packed bundle"));
+    LEVER_RETURN_IF_ERROR(sink_(packed_));
     packed_.clear();
     return Status::Ok();
   }
 
-  int out_fd_;
+  const BundleSink& sink_;
   BundleLimits limits_;
   std::string packed_;
   std::unique_ptr<Compressor> compressor_;
@@ -266,11 +267,11 @@ class Packer {
 
 }  // namespace
 
-StatusOr<PackedBundle> PackDirectory(const std::string& directory, int out_fd,
+StatusOr<PackedBundle> PackDirectory(const std::string& directory, const BundleSink& sink,
                                      const BundleLimits& limits) {
   UniqueFd root(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return ErrnoStatus(errno, "the directory " + directory);
-  BundleWriter writer(out_fd, limits);
+  BundleWriter writer(sink, limits);
   LEVER_RETURN_IF_ERROR(writer.Open());
   LEVER_RETURN_IF_ERROR(Packer(std::move(root), &writer, limits).Run());
   return writer.Finish();

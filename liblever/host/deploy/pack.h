@@ -12,7 +12,9 @@
 #define LIBLEVER_HOST_DEPLOY_PACK_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "liblever/base/status.h"
 #include "liblever/host/deploy/limits.h"
@@ -25,9 +27,12 @@ struct PackedBundle {
   int64_t packed_bytes = 0;
 };
 
-// Writes the bundle of `directory` to `out_fd`, from its offset on. INVALID_ARGUMENT and
+// Takes the next bytes of a bundle. An error ends the packing, with that error.
+using BundleSink = std::function<Status(std::string_view packed)>;
+
+// Gives the bundle of `directory` to `sink`, piece by piece as it is made. INVALID_ARGUMENT and
 // RESOURCE_EXHAUSTED say what cannot be packed; ABORTED: a file changed meanwhile.
-StatusOr<PackedBundle> PackDirectory(const std::string& directory, int out_fd,
+StatusOr<PackedBundle> PackDirectory(const std::string& directory, const BundleSink& sink,
                                      const BundleLimits& limits = {});
 
 }  // namespace lever::deploy

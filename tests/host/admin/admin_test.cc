@@ -170,6 +170,7 @@ TEST_F(Admin, ADeployTellsItsStepsAndTheVersion) {
   const std::string bundle = Bundle(R"({"name": "hello", "shards": 16})", "one");
   TestCall& call = BeginDeploy(R"({"name": "hello", "shards": 16})", bundle.size());
   for (size_t at = 0; at < bundle.size(); at += 50) SendChunk(call, bundle.substr(at, 50));
+  SendChunk(call, "");  // a sign of life
   CloseSend(call);
   Until([&] { return call.ended(); });
   ASSERT_TRUE(call.status.ok()) << call.status.ToString();

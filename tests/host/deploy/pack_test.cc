@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -31,8 +33,12 @@ class Pack : public ::testing::Test {
   Pack() { from_.Write("lever.json", R"({"name": "hello"})"); }
 
   StatusOr<PackedBundle> PackTo(const std::string& file, const BundleLimits& limits = {}) {
-    const UniqueFd out(::open((work_ / file).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    return PackDirectory(from_.path(), out.get(), limits);
+    std::ofstream out(work_ / file, std::ios::binary);
+    const auto sink = [&](std::string_view packed) {
+      out << packed;
+      return Status::Ok();
+    };
+    return PackDirectory(from_.path(), sink, limits);
   }
   // Packs and unpacks; the paths of what came out, in order.
   std::vector<std::string> RoundTrip() {
@@ -172,6 +178,22 @@ TEST_F(Pack, KeepsToTheLimitsOfTheHost) {
   from_.Write("large", std::string(2 * kMebibyte, '0'));
   EXPECT_THAT(Refusal(limits), HasSubstr("more than 1 MiB to pack"));
   EXPECT_THAT(Refusal(limits), HasSubstr(".leverignore"));
+}
+
+TEST_F(Pack, GivesABundleOnInPiecesAndEndsWhereTheyAreNotWanted) {
+  // What does not compress, so that there is something to give on before the end.
+  std::mt19937 random(1);
+  std::string noise(4 * kMebibyte, '\0');
+  for (char& byte : noise) byte = static_cast<char>(random());
+  from_.Write("noise", noise);
+  int pieces = 0;
+  const auto sink = [&](std::string_view packed) {
+    EXPECT_LT(packed.size(), 512u * 1024);
+    return ++pieces == 3 ? Cancelled("enough") : Status::Ok();
+  };
+  const auto packed = PackDirectory(from_.path(), sink);
+  EXPECT_EQ(packed.status().code(), LEVER_CANCELLED);
+  EXPECT_EQ(pieces, 3);
 }
 
 TEST(Ignore, MatchesAsGitignoreDoes) {
