@@ -18,6 +18,7 @@ namespace {
 using lever::scale::Directory;
 using lever::scale::InstanceLoad;
 using lever::scale::InstanceView;
+using lever::scale::ListedService;
 using lever::scale::ServiceView;
 
 std::string ServiceOf(size_t i) { return "service-" + std::to_string(i); }
@@ -73,16 +74,16 @@ class Tables {
   const InstanceView* Route(const std::string& url) {
     const auto address = lever::policy::ParseAddress(url);
     if (!address.ok()) return nullptr;
-    const auto view = directory_.Find({address->environment, address->service});
-    if (view == nullptr) return nullptr;
-    const auto load_of = [&view](size_t i) {
+    const ListedService* service = directory_.Find({address->environment, address->service});
+    if (service == nullptr) return nullptr;
+    const auto load_of = [service](size_t i) {
       lever::policy::PeerLoad load;
-      load.reported_in_flight = view->instances[i].load->calls.load(std::memory_order_relaxed);
+      load.reported_in_flight = service->LoadOf(i).calls.load(std::memory_order_relaxed);
       return load;
     };
     const size_t picked =
-        lever::policy::PickAmong(view->instances.size(), load_of, random_.Next());
-    return picked == lever::policy::kNoPeer ? nullptr : &view->instances[picked];
+        lever::policy::PickAmong(service->instances.size(), load_of, random_.Next());
+    return picked == lever::policy::kNoPeer ? nullptr : &service->instances[picked];
   }
 
   const std::string& NextAddress() { return addresses_[next_++ % kAddresses]; }

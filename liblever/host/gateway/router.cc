@@ -46,14 +46,14 @@ Router::Router(Loop* loop, scale::Directory* directory, scale::Control* control,
 Router::~Router() { directory_->RemoveObserver(this); }
 
 Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const {
-  const std::shared_ptr<const scale::ServiceView> view = directory_->Find(name);
-  if (view == nullptr) {
+  const scale::ListedService* service = directory_->Find(name);
+  if (service == nullptr) {
     const bool known = directory_->HasEnvironment(name.environment);
     return NotFound(known ? "there is no service " + name.ToString()
                           : "there is no environment " + std::string(name.environment))
         .WithExecuted(LEVER_EXECUTED_NO);
   }
-  if (view->is_private && caller.environment != name.environment) {
+  if (service->is_private && caller.environment != name.environment) {
     return PermissionDenied(name.ToString() + " is private: only services of its environment may " +
                             "call it")
         .WithExecuted(LEVER_EXECUTED_NO);
@@ -80,18 +80,17 @@ void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_n
 }
 
 void Router::TryRoute(RoutedCall* call) {
-  const std::shared_ptr<const scale::ServiceView> view =
-      directory_->Find({call->environment_, call->service_});
-  if (view == nullptr) {
+  const scale::ListedService* service = directory_->Find({call->environment_, call->service_});
+  if (service == nullptr) {
     Refuse(call, NotFound("there is no service " +
                           scale::ServiceName{call->environment_, call->service_}.ToString()));
     return;
   }
-  if (view->instances.empty()) {
+  if (service->instances.empty()) {
     Hold(call);
     return;
   }
-  const std::shared_ptr<Backend> backend = Pick(*view);
+  const std::shared_ptr<Backend> backend = Pick(*service);
   if (backend->connection() != nullptr) {
     loop_->Disarm(call);
     call->router_ = nullptr;
@@ -102,27 +101,27 @@ void Router::TryRoute(RoutedCall* call) {
   backend->Await(call);
 }
 
-std::shared_ptr<Backend> Router::Pick(const scale::ServiceView& view) {
-  const uint32_t count = static_cast<uint32_t>(view.instances.size());
-  if (count == 1) return BackendOf(view.instances[0]);
+std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service) {
+  const uint32_t count = static_cast<uint32_t>(service.instances.size());
+  if (count == 1) return BackendOf(service.instances[0]);
   // Power of two choices (Mitzenmacher 2001), on what this loop has in flight and what the instance
   // reported itself.
   const uint32_t first = random_.Below(count);
   uint32_t second = random_.Below(count - 1);
   if (second >= first) ++second;
-  std::shared_ptr<Backend> a = BackendOf(view.instances[first]);
-  std::shared_ptr<Backend> b = BackendOf(view.instances[second]);
+  std::shared_ptr<Backend> a = BackendOf(service.instances[first]);
+  std::shared_ptr<Backend> b = BackendOf(service.instances[second]);
   const auto failed = [this](const Backend& backend) {
     return backend.failed_ns() != kNever && loop_->now_ns() - backend.failed_ns() < kAvoidNs;
   };
   if (failed(*a) != failed(*b)) return failed(*a) ? b : a;
-  const auto load = [](const Backend& backend) {
-    const scale::InstanceLoad& reported = *backend.instance().load;
+  const auto load = [&service](const Backend& backend, uint32_t instance) {
+    const scale::InstanceLoad& reported = service.LoadOf(instance);
     return std::max<uint32_t>(backend.in_flight(),
                               reported.calls.load(std::memory_order_relaxed) +
                                   reported.streams.load(std::memory_order_relaxed));
   };
-  return load(*b) < load(*a) ? b : a;
+  return load(*b, second) < load(*a, first) ? b : a;
 }
 
 std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) {

@@ -96,7 +96,7 @@ class Router final : private scale::DirectoryObserver {
   };
 
   void TryRoute(RoutedCall* call);
-  std::shared_ptr<Backend> Pick(const scale::ServiceView& view);
+  std::shared_ptr<Backend> Pick(const scale::ListedService& service);
   std::shared_ptr<Backend> BackendOf(const scale::InstanceView& instance);
   void Hold(RoutedCall* call);
   void Unhold(RoutedCall* call);

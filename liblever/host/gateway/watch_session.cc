@@ -129,15 +129,15 @@ void WatchSession::SendRoutes(const Name& name) {
   lever::v1::Routes& routes = *message.mutable_routes();
   routes.set_environment(name.first);
   routes.set_service(name.second);
-  const auto view = context_.directory->Find({name.first, name.second});
+  const scale::ListedService* service = context_.directory->Find({name.first, name.second});
   uint64_t& sent = subscribed_[name];
   // Without a service the table is empty. It is newer than the last one, and older than the next: the
   // control loop has counted the removal too.
-  sent = view != nullptr ? view->revision : sent == 0 ? 0 : sent + 1;
+  sent = service != nullptr ? service->view->revision : sent == 0 ? 0 : sent + 1;
   routes.set_revision(sent);
-  if (view != nullptr) {
-    const bool allowed = !view->is_private || caller_.environment == view->environment;
-    for (const scale::InstanceView& instance : view->instances) {
+  if (service != nullptr) {
+    const bool allowed = !service->is_private || caller_.environment == name.first;
+    for (const scale::InstanceView& instance : service->instances) {
       // An instance that is only an address is the host's driver's own: calls go through the host.
       if (!allowed || !instance.introducible) continue;
       lever::v1::Instance& row = *routes.add_instances();

@@ -12,6 +12,13 @@ std::string ServiceName::ToString() const {
   return text;
 }
 
+ListedService::ListedService(std::shared_ptr<const ServiceView> listed)
+    : view(std::move(listed)), instances(view->instances), is_private(view->is_private) {
+  for (size_t i = 0; i < std::min(instances.size(), first_loads.size()); ++i) {
+    first_loads[i] = instances[i].load.get();
+  }
+}
+
 size_t Directory::Hash::operator()(const ServiceName& name) const {
   const size_t environment = std::hash<std::string_view>()(name.environment);
   const size_t service = std::hash<std::string_view>()(name.service);
@@ -19,9 +26,9 @@ size_t Directory::Hash::operator()(const ServiceName& name) const {
   return environment * 0x9E3779B97F4A7C15ull + service;
 }
 
-std::shared_ptr<const ServiceView> Directory::Find(ServiceName name) const {
+const ListedService* Directory::Find(ServiceName name) const {
   const auto found = services_.find(name);
-  return found == services_.end() ? nullptr : found->second;
+  return found == services_.end() ? nullptr : &found->second;
 }
 
 bool Directory::HasEnvironment(std::string_view environment) const {
@@ -32,17 +39,17 @@ bool Directory::HasEnvironment(std::string_view environment) const {
 void Directory::Apply(std::shared_ptr<const ServiceView> view) {
   auto [entry, inserted] = services_.try_emplace(Key{view->environment, view->service}, view);
   if (!inserted) {
-    if (entry->second->revision >= view->revision) return;
-    entry->second = view;
+    if (entry->second.view->revision >= view->revision) return;
+    entry->second = ListedService(view);
   }
   for (DirectoryObserver* observer : observers_) observer->OnServiceChanged(view);
 }
 
 void Directory::Remove(ServiceName name, uint64_t revision) {
   const auto found = services_.find(name);
-  if (found == services_.end() || found->second->revision >= revision) return;
+  if (found == services_.end() || found->second.view->revision >= revision) return;
   // The name may lie in the view that goes away.
-  const std::shared_ptr<const ServiceView> kept = found->second;
+  const std::shared_ptr<const ServiceView> kept = found->second.view;
   services_.erase(found);
   for (DirectoryObserver* observer : observers_) observer->OnServiceRemoved(kept->name());
 }

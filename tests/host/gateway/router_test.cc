@@ -157,6 +157,24 @@ TEST_F(RouterTest, OfTwoInstancesTheOneWithLessInFlightIsTaken) {
   for (Waiting& call : calls) Do([&] { call.backend->End(0); });
 }
 
+TEST_F(RouterTest, OfTwoInstancesTheOneThatReportsLessIsTaken) {
+  TestInstance& a = NewInstance();
+  TestInstance& b = NewInstance();
+  Publish({&a, &b});
+  for (const size_t busy : {0, 1}) {
+    Do([&] {
+      const scale::ListedService* service = directory.Find({"dev.lever", "hello"});
+      service->instances[busy].load->streams = 1;
+      service->instances[1 - busy].load->streams = 0;
+    });
+    for (int i = 0; i < 10; ++i) {
+      Waiting& call = Route();
+      ASSERT_TRUE(Until([&] { return call.routed == 1; }));
+      EXPECT_EQ(call.backend->instance().key, busy == 0 ? b.key() : a.key());
+    }
+  }
+}
+
 TEST_F(RouterTest, NamesAndPermissionsAreChecked) {
   TestInstance& instance = NewInstance();
   Publish({&instance}, Private::kYes);

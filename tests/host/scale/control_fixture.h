@@ -192,9 +192,9 @@ class ControlTest : public LoopTest, private DirectoryObserver {
 
   std::vector<uint64_t> Listed() const {
     std::vector<uint64_t> keys;
-    const auto view = directory.Find(Hello());
-    if (view != nullptr) {
-      for (const InstanceView& instance : view->instances) keys.push_back(instance.key);
+    const ListedService* service = directory.Find(Hello());
+    if (service != nullptr) {
+      for (const InstanceView& instance : service->instances) keys.push_back(instance.key);
     }
     return keys;
   }

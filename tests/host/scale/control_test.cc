@@ -18,7 +18,7 @@ TEST_F(Control, WhatNobodyCallsIsNotStarted) {
   EXPECT_TRUE(deployed->ok());
   EXPECT_TRUE(driver.order.empty());
   ASSERT_NE(directory.Find(Hello()), nullptr);
-  EXPECT_TRUE(directory.Find(Hello())->startable);
+  EXPECT_TRUE(directory.Find(Hello())->view->startable);
 }
 
 TEST_F(Control, CallsThatComeWhileItStartsShareTheOneStart) {
@@ -215,11 +215,11 @@ TEST_F(Control, ANewVersionTakesTheCallsOnceItIsReadyAndTheOldDrains) {
   const uint64_t next = Last();
   EXPECT_EQ(driver.started.at(next).version, 2u);
   EXPECT_THAT(Listed(), ElementsAre(old));
-  EXPECT_EQ(directory.Find(Hello())->version, 1u);
+  EXPECT_EQ(directory.Find(Hello())->view->version, 1u);
   Ready(next);
   ASSERT_TRUE(deployed.has_value() && deployed->ok());
   EXPECT_THAT(Listed(), ElementsAre(next));
-  EXPECT_EQ(directory.Find(Hello())->version, 2u);
+  EXPECT_EQ(directory.Find(Hello())->view->version, 2u);
   EXPECT_EQ(peers[old]->reason, "version 2 takes its place");
   Exited(old);
   EXPECT_EQ(Rows().size(), 1u);
@@ -237,7 +237,7 @@ TEST_F(Control, AVersionThatDoesNotStartLeavesTheOldOneServing) {
   EXPECT_EQ(deployed->code(), LEVER_UNAVAILABLE);
   EXPECT_THAT(deployed->message(), HasSubstr("SyntaxError"));
   EXPECT_THAT(Listed(), ElementsAre(old));
-  EXPECT_EQ(directory.Find(Hello())->version, 1u);
+  EXPECT_EQ(directory.Find(Hello())->view->version, 1u);
   EXPECT_EQ(peers[old]->reason, "");
   EXPECT_TRUE(failures.empty());
 }
@@ -343,7 +343,7 @@ TEST_F(AttachedPrograms, ServeWithoutADeployUntilTheyGo) {
   Do([&] { control->AttachReady(welcome->instance_key); });
   Settle();
   EXPECT_THAT(Listed(), ElementsAre(welcome->instance_key));
-  EXPECT_FALSE(directory.Find(Hello())->startable);
+  EXPECT_FALSE(directory.Find(Hello())->view->startable);
   Do([&] { control->AttachEnded(welcome->instance_key, Unavailable("it went")); });
   Settle();
   EXPECT_EQ(directory.Find(Hello()), nullptr);
