@@ -60,7 +60,7 @@ std::vector<size_t> Draw(size_t calls, size_t services, Calls law) {
   return drawn;
 }
 
-// Parses the address of a call, finds its service, and picks the instance.
+// Reads the address of a call, finds its service, and picks the instance, as the relay does.
 class Tables {
  public:
   Tables(size_t services, size_t instances, Calls law) {
@@ -72,7 +72,7 @@ class Tables {
   }
 
   const InstanceView* Route(const std::string& url) {
-    const auto address = lever::policy::ParseAddress(url);
+    const auto address = lever::policy::SplitUrlHeader(url);
     if (!address.ok()) return nullptr;
     const ListedService* service = directory_.Find({address->environment, address->service});
     if (service == nullptr) return nullptr;

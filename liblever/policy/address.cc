@@ -17,6 +17,26 @@ constexpr bool IsUnreserved(char c) {
   return IsLetter(c) || IsDigit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
+// What a character may be part of.
+enum CharacterClass : uint8_t { kOfEnvironment = 1, kOfService = 2, kOfMethod = 4 };
+constexpr std::array<uint8_t, 256> kClasses = [] {
+  std::array<uint8_t, 256> classes{};
+  for (size_t i = 0; i < classes.size(); ++i) {
+    const char c = static_cast<char>(i);
+    if (IsLower(c) || IsDigit(c) || c == '.' || c == '-') classes[i] |= kOfEnvironment;
+    if (IsLetter(c) || IsDigit(c) || c == '-') classes[i] |= kOfService;
+    if (IsLetter(c) || IsDigit(c) || c == '_') classes[i] |= kOfMethod;
+  }
+  return classes;
+}();
+
+bool AllAre(CharacterClass wanted, std::string_view text) {
+  for (const char c : text) {
+    if ((kClasses[static_cast<uint8_t>(c)] & wanted) == 0) return false;
+  }
+  return true;
+}
+
 constexpr char kHex[] = "0123456789ABCDEF";
 
 // The value of a hexadecimal digit, or -1.
@@ -71,7 +91,7 @@ size_t Split(std::string_view text, std::array<std::string_view, kMax>* parts) {
 }
 
 // Takes "lever://<environment>" or nothing off the front; what remains begins with '/'.
-Status TakeEnvironment(std::string_view* text, std::string* environment) {
+Status TakeEnvironment(std::string_view* text, std::string_view* environment) {
   if (text->starts_with(kAddressScheme)) {
     const size_t begin = kAddressScheme.size();
     const size_t end = text->find('/', begin);
@@ -80,7 +100,7 @@ Status TakeEnvironment(std::string_view* text, std::string* environment) {
     }
     const std::string_view name = text->substr(begin, end - begin);
     LEVER_RETURN_IF_ERROR(CheckEnvironment(name));
-    environment->assign(name);
+    *environment = name;
     text->remove_prefix(end);
   }
   if (!text->starts_with('/')) {
@@ -90,16 +110,26 @@ Status TakeEnvironment(std::string_view* text, std::string* environment) {
   return Status::Ok();
 }
 
+StatusOr<Address> Assemble(const AddressParts& parts, std::optional<std::string_view> resource) {
+  Address address;
+  if (resource) {
+    LEVER_ASSIGN_OR_RETURN(address.resource, DecodeResource(*resource));
+    address.has_resource = true;
+  }
+  address.environment = parts.environment;
+  address.service = parts.service;
+  address.method = parts.method;
+  return address;
+}
+
 }  // namespace
 
 Status CheckEnvironment(std::string_view name) {
   constexpr std::string_view kWhat = "environment";
   if (name.empty()) return RefuseName(kWhat, name, "is empty");
   if (name.size() > kEnvironmentBytesMax) return RefuseName(kWhat, name, "has more than 63 bytes");
-  for (const char c : name) {
-    if (!IsLower(c) && !IsDigit(c) && c != '.' && c != '-') {
-      return RefuseName(kWhat, name, "has a character other than a-z, 0-9, '.' and '-'");
-    }
+  if (!AllAre(kOfEnvironment, name)) {
+    return RefuseName(kWhat, name, "has a character other than a-z, 0-9, '.' and '-'");
   }
   if (name.front() == '.' || name.front() == '-' || name.back() == '.' || name.back() == '-') {
     return RefuseName(kWhat, name, "begins or ends with '.' or '-'");
@@ -117,10 +147,8 @@ Status CheckService(std::string_view name) {
   }
   if (name.size() > kServiceBytesMax) return RefuseName(kWhat, name, "has more than 63 bytes");
   if (!IsLower(name.front())) return RefuseName(kWhat, name, "does not begin with a-z");
-  for (const char c : name) {
-    if (!IsLetter(c) && !IsDigit(c) && c != '-') {
-      return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '-'");
-    }
+  if (!AllAre(kOfService, name)) {
+    return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '-'");
   }
   return Status::Ok();
 }
@@ -130,10 +158,8 @@ Status CheckMethod(std::string_view name) {
   if (name.empty()) return RefuseName(kWhat, name, "is empty");
   if (name.size() > kMethodBytesMax) return RefuseName(kWhat, name, "has more than 128 bytes");
   if (IsDigit(name.front())) return RefuseName(kWhat, name, "begins with a digit");
-  for (const char c : name) {
-    if (!IsLetter(c) && !IsDigit(c) && c != '_') {
-      return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '_'");
-    }
+  if (!AllAre(kOfMethod, name)) {
+    return RefuseName(kWhat, name, "has a character other than A-Z, a-z, 0-9 and '_'");
   }
   return Status::Ok();
 }
@@ -199,9 +225,9 @@ StatusOr<std::string> DecodeResource(std::string_view encoded) {
   return decoded;
 }
 
-StatusOr<Address> ParseAddress(std::string_view text) {
+StatusOr<AddressParts> SplitAddress(std::string_view text) {
   if (text.size() > kAddressBytesMax) return Refuse("the address " + Quote(text) + " is too long");
-  Address address;
+  AddressParts address;
   std::string_view path = text;
   LEVER_RETURN_IF_ERROR(TakeEnvironment(&path, &address.environment));
   std::array<std::string_view, 3> parts;
@@ -211,27 +237,28 @@ StatusOr<Address> ParseAddress(std::string_view text) {
     return Refuse("the address " + Quote(text) +
                   " has not the form /<service>/<method> or /<service>/<resource>/<method>");
   }
-  address.service.assign(parts[0]);
-  if (count == 3) {
-    LEVER_ASSIGN_OR_RETURN(address.resource, DecodeResource(parts[1]));
-    address.has_resource = true;
-  }
-  LEVER_RETURN_IF_ERROR(CheckMethod(parts[count - 1]));
-  address.method.assign(parts[count - 1]);
+  address.service = parts[0];
+  if (count == 3) address.resource = parts[1];
+  address.method = parts[count - 1];
+  LEVER_RETURN_IF_ERROR(CheckMethod(address.method));
   return address;
+}
+
+StatusOr<AddressParts> SplitUrlHeader(std::string_view url) {
+  LEVER_ASSIGN_OR_RETURN(const AddressParts parts, SplitAddress(url));
+  if (!parts.resource) return parts;
+  return Refuse("lever-url " + Quote(url) + " has a resource, which belongs in lever-resource");
+}
+
+StatusOr<Address> ParseAddress(std::string_view text) {
+  LEVER_ASSIGN_OR_RETURN(const AddressParts parts, SplitAddress(text));
+  return Assemble(parts, parts.resource);
 }
 
 StatusOr<Address> ParseAddressHeaders(std::string_view url,
                                       std::optional<std::string_view> resource) {
-  LEVER_ASSIGN_OR_RETURN(Address address, ParseAddress(url));
-  if (address.has_resource) {
-    return Refuse("lever-url " + Quote(url) + " has a resource, which belongs in lever-resource");
-  }
-  if (resource.has_value()) {
-    LEVER_ASSIGN_OR_RETURN(address.resource, DecodeResource(*resource));
-    address.has_resource = true;
-  }
-  return address;
+  LEVER_ASSIGN_OR_RETURN(const AddressParts parts, SplitUrlHeader(url));
+  return Assemble(parts, resource);
 }
 
 std::string FormatUrlHeader(const Address& address) {

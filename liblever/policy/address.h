@@ -53,13 +53,25 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
+// The parts of an address as they lie in its text.
+struct AddressParts {
+  std::string_view environment;  // empty where the text named none
+  std::string_view service;
+  std::optional<std::string_view> resource;  // as it is written: not decoded, and not checked
+  std::string_view method;
+};
+
 StatusOr<Address> ParseAddress(std::string_view text);
+// The same without copying, for who keeps the text; a resource is left to DecodeResource().
+StatusOr<AddressParts> SplitAddress(std::string_view text);
 // Canonical. The parts must be valid, as ParseAddress gives them.
 std::string FormatAddress(const Address& address);
 
 // The headers of a call: `url` is lever-url, `resource` is lever-resource if the call has it.
 StatusOr<Address> ParseAddressHeaders(std::string_view url,
                                       std::optional<std::string_view> resource);
+// The parts of lever-url alone, which has no resource.
+StatusOr<AddressParts> SplitUrlHeader(std::string_view url);
 // The value of lever-url.
 std::string FormatUrlHeader(const Address& address);
 // The value of lever-resource, and the segment of an address.

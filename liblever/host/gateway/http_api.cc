@@ -201,8 +201,9 @@ void HttpApi::ServeMethod(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     Refuse(exchange, refusal->http_status, refusal->status, extra);
     return;
   }
-  const Status callable = context_->router->CheckCall(request.call.address.environment, request.call.address,
-                                                         peer.caller);
+  const policy::Address& address = request.call.address;
+  const Status callable = context_->router->CheckCall({address.environment, address.service},
+                                                      address.has_resource, peer.caller);
   if (!callable.ok()) {
     Refuse(exchange, 0, callable, extra);
     return;

@@ -37,17 +37,19 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
   }
   const auto url = request.Find(route::kUrlHeader);
   if (!url) return InvalidArgument("the header lever-url is missing");
-  LEVER_ASSIGN_OR_RETURN(
-      address_, router_->addresses().Parse(*url, request.Find(route::kResourceHeader)));
-  if (!address_->environment.empty()) {
-    environment_ = address_->environment;
+  LEVER_ASSIGN_OR_RETURN(const policy::AddressParts address, policy::SplitUrlHeader(*url));
+  const auto resource = request.Find(route::kResourceHeader);
+  if (resource) LEVER_RETURN_IF_ERROR(policy::DecodeResource(*resource).status());
+  if (!address.environment.empty()) {
+    environment_ = address.environment;
   } else {
     environment_ = !caller.environment.empty() ? std::string_view(caller.environment)
                                                : policy::kDefaultEnvironment;
   }
+  service_ = address.service;
   LEVER_RETURN_IF_ERROR(ReadDeadline());
   host_retries_ = !request.Find(route::kAttemptHeader);
-  return router_->CheckCall(environment_, *address_, caller);
+  return router_->CheckCall({environment_, service_}, resource.has_value(), caller);
 }
 
 void Relay::BuildHeaders(rpc::HeaderList* headers) {

@@ -44,7 +44,7 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   void OnRefused(const Status& status) override { EndCaller(status); }
 
   // What RelayCore asks for.
-  void FindPeer() { router_->Route(this, {environment_, address_->service}, deadline_ns_); }
+  void FindPeer() { router_->Route(this, {environment_, service_}, deadline_ns_); }
   void StopFinding() { router_->Cancel(this); }
   void LeavePeer();
   void BuildHeaders(rpc::HeaderList* headers);
@@ -56,8 +56,8 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   Router* router_;
   std::shared_ptr<Backend> backend_;
   int64_t began_ns_ = 0;
-  std::shared_ptr<const policy::Address> address_;
-  std::string environment_;  // of the address, or else the caller's
+  std::string environment_;
+  std::string service_;
   std::string caller_;
   bool host_retries_ = false;
 };

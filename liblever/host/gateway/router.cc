@@ -61,11 +61,11 @@ Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const
   return Status::Ok();
 }
 
-Status Router::CheckCall(std::string_view environment, const policy::Address& address,
+Status Router::CheckCall(scale::ServiceName name, bool of_resource,
                          const fleet::Caller& caller) const {
-  LEVER_RETURN_IF_ERROR(Check({environment, address.service}, caller));
-  if (!address.has_resource) return Status::Ok();
-  return Unimplemented("resources are not built yet: " + policy::FormatAddress(address))
+  LEVER_RETURN_IF_ERROR(Check(name, caller));
+  if (!of_resource) return Status::Ok();
+  return Unimplemented("calls of a resource are not built yet: " + name.ToString())
       .WithExecuted(LEVER_EXECUTED_NO);
 }
 

@@ -20,7 +20,6 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/base/random.h"
-#include "liblever/host/gateway/address_cache.h"
 #include "liblever/host/gateway/backend.h"
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
@@ -73,11 +72,8 @@ class Router final : private scale::DirectoryObserver {
 
   // Checks the name and the caller's permission: NOT_FOUND, PERMISSION_DENIED, unexecuted.
   Status Check(scale::ServiceName name, const fleet::Caller& caller) const;
-  // The same of a call, whose address may leave its environment to the caller's. UNIMPLEMENTED for a call
-  // of a resource.
-  Status CheckCall(std::string_view environment, const policy::Address& address,
-                   const fleet::Caller& caller) const;
-  AddressCache& addresses() { return addresses_; }
+  // The same of a call. UNIMPLEMENTED for one of a resource.
+  Status CheckCall(scale::ServiceName name, bool of_resource, const fleet::Caller& caller) const;
   void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns);
   void Cancel(RoutedCall* call);
 
@@ -109,7 +105,6 @@ class Router final : private scale::DirectoryObserver {
   void OnStartFailed(scale::ServiceName name, const Status& status) override;
 
   Loop* loop_;
-  AddressCache addresses_;
   scale::Directory* directory_;
   scale::Control* control_;
   Random random_;
