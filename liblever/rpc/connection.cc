@@ -192,7 +192,11 @@ void Connection::OnEndTimer() {
 // ---- In ----
 
 uint32_t Connection::OnReady(uint32_t events) {
-  if (phase_ == Phase::kClosing) return 0;
+  if (phase_ == Phase::kClosing) {
+    ends_left_ = kStreamEndsPerTurn;
+    MarkDirty();
+    return 0;
+  }
   if ((events & EPOLLOUT) != 0) {
     output_blocked_ = output_error_ != 0;
     MarkDirty();
@@ -292,7 +296,7 @@ void Connection::OnTurnEnd() {
     WriteOut();
     CheckEnded();
     const bool room_again = session_->paused() && !output_blocked_;
-    if (!session_->has_events() && !room_again) {
+    if ((!session_->has_events() || EndsWait()) && !room_again) {
       // What was marked since the turn's end began has been taken along.
       if (TurnEnd::is_linked()) TurnEnd::unlink();
       break;
@@ -381,10 +385,12 @@ bool Connection::Dispatch() {
   dispatching_ = true;
   SessionEvent event;
   for (;;) {
-    while (session_->NextEvent(&event)) {
+    while (!EndsWait() && session_->NextEvent(&event)) {
       DispatchOne(&event);
       if (destroyed) return false;
     }
+    // All at once they would hold up the others of the loop.
+    if (EndsWait() && session_->has_events()) loop_->MarkReady(this, EPOLLIN);
     if (input_failure_.ok() || phase_ != Phase::kOpen) break;
     // What came before the peer's mistake is delivered by now.
     Close(input_failure_);
@@ -435,8 +441,8 @@ void Connection::DispatchToStream(Stream* stream, SessionEvent* event) {
   using Kind = SessionEvent::Kind;
   if (event->kind == Kind::kRequest) {
     OnBusy();
-    // The connection ended under it, before its user heard of it.
-    if (stream->muted_) return;
+    // It ended before its user heard of it: he has nothing to begin.
+    if (stream->closing_) return;
     bool* const destroyed = destroyed_;
     handler_->OnRequest(*stream);
     if (!*destroyed && stream->handler_ == nullptr) stream->Reset(kHttp2InternalError);
@@ -462,6 +468,7 @@ void Connection::DispatchToStream(Stream* stream, SessionEvent* event) {
 }
 
 void Connection::DispatchClosed(Stream* stream) {
+  if (phase_ == Phase::kClosing) --ends_left_;
   if (--open_streams_ == 0) OnIdle();
   ++session_->sums().streams_closed;
   // The last one may have kept a draining connection open.

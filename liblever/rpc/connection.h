@@ -211,9 +211,10 @@ struct ConnectionOptions {
   uint32_t stream_window_bytes = kStreamWindowBytes;
   uint32_t streams_max = kStreamsPerConnectionMax;
   size_t header_list_bytes_max = kHeaderListBytesMax;
-  // Whose resets are limited. A relay cancels what its own callers cancel, and limits each of those:
-  // beyond that it is no fault of its, and all of them would lose their calls.
-  enum class Resets : uint8_t { kOfOneCaller, kOfManyCallers } resets = Resets::kOfOneCaller;
+  // Whose calls come over it. A relay cancels what its own callers cancel, and limits each of those:
+  // beyond that it is no fault of its, and all of them would lose their calls. So its resets are not
+  // limited, and it has the streams of kCallersOfRelay callers.
+  enum class Callers : uint8_t { kOne, kMany } callers = Callers::kOne;
   int64_t keepalive_time_ns = kKeepaliveTimeNs;  // negative: none
   int64_t keepalive_timeout_ns = kKeepaliveTimeoutNs;
   // Of one server, over all its listeners.
@@ -276,7 +277,8 @@ class Connection final : public IoSource, public TurnEnd {
   bool Full() const;
   // GOAWAY in two steps; streams that are open go on; closes by itself when the last has ended.
   void Drain();
-  // Ends it now: every stream is closed with `status`, later in the turn.
+  // Ends it now: every stream is closed with `status`, later in the turn, and where they are many
+  // kStreamEndsPerTurn of them in each turn.
   void Close(const Status& status);
 
   uint32_t OnReady(uint32_t events) override;
@@ -316,6 +318,8 @@ class Connection final : public IoSource, public TurnEnd {
   // StartStream()'s two halves.
   Stream* NewStream(StreamHandler* handler);
   void LaunchStream(Stream* stream, Stream::End end);
+  // Whether the streams that are left are told of the end in the next turn.
+  bool EndsWait() const { return phase_ == Phase::kClosing && ends_left_ == 0; }
   bool Ending() const { return phase_ == Phase::kClosing || phase_ == Phase::kClosed; }
   void MarkDirty() { loop_->AtTurnEnd(this); }
   // Reads a bounded amount. The events that are left; 0 also if the connection has been destroyed.
@@ -376,6 +380,7 @@ class Connection final : public IoSource, public TurnEnd {
   uint32_t interest_;  // what the loop watches the socket for
   bool keepalive_pending_ = false;  // a PING was sent at keepalive_sent_ns_
   bool dispatching_ = false;
+  size_t ends_left_ = kStreamEndsPerTurn;  // kClosing: streams that may still be told of it in this turn
   bool* destroyed_ = nullptr;  // set while handlers run
   int output_error_ = 0;       // writing has failed; what the peer sent before is still read
   size_t open_streams_ = 0;

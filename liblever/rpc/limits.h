@@ -56,18 +56,33 @@ inline constexpr size_t kConnectionHeldBytesFree = 64 * 1024;
 // A connection adds to the process's account what has changed by this much, at the end of a turn.
 inline constexpr size_t kHeldFoldBytes = 16 * 1024;
 
+// A relay's connection carries the calls of many, each of whom the relay limits by himself. It has the
+// streams of so many: with those of one, a single caller of the relay could use them up, and the others'
+// calls would wait.
+inline constexpr uint32_t kCallersOfRelay = 8;
+
 // Connections that a server takes, and a host over all its loops; more are closed at once.
 inline constexpr size_t kConnectionsMax = 50'000;
 
 inline constexpr size_t kReceiveBufferBytes = 64 * 1024;
 // Bytes that one connection reads in one turn before others get theirs.
 inline constexpr size_t kReadBytesPerTurn = 4 * kReceiveBufferBytes;
-// And what these may ask of us, since small frames cost more than their bytes: a DATA frame 1, another
-// kFrameWork and one more for every kFrameWorkBytes of it, as in a block of headers each byte may stand
-// for a field. Some 150 warm requests, half a millisecond of a relay's time, or a few header bombs.
+// And what these may ask of us, since small frames cost more than their bytes: a DATA frame
+// kFrameWorkData, another kFrameWork and one more for every kFrameWorkBytes of it, as in a block of
+// headers each byte may stand for a field. Some 150 warm requests, half a millisecond of a relay's time,
+// or a few header bombs.
 inline constexpr int64_t kFrameWorkPerTurn = 2048;
+inline constexpr int64_t kFrameWorkData = 1;
 inline constexpr int64_t kFrameWork = 8;
 inline constexpr int64_t kFrameWorkBytes = 8;
+// A server's peer has to earn that: it begins with some 20 requests a turn, gets more with each stream
+// that ends in order and each DATA frame that it is sent, and loses some with each reset that counts
+// against it. Who only opens streams, or comes back after it was cut off, stays behind those who call.
+inline constexpr int64_t kFrameWorkFirst = 256;
+inline constexpr int64_t kFrameWorkEarned = 16;
+inline constexpr int64_t kFrameWorkLost = 64;
+// Streams that hear in one turn of their connection's end.
+inline constexpr size_t kStreamEndsPerTurn = 64;
 // The same for writing: so many fills of the output buffer.
 inline constexpr size_t kWriteRoundsPerTurn = 4;
 // Room that a receive buffer must still have for another read: a frame's worth.
@@ -152,6 +167,8 @@ static_assert(kStreamQueuedBytesLow < kStreamQueuedBytesMax);
 static_assert(kConnectionOutBytesMax < kConnectionOutBytesStalled);
 static_assert(kReceiveBufferBytes >= kFrameBytesMax + 9, "a frame fits in one receive buffer");
 static_assert(kReceiveRoomMin <= kReceiveBufferBytes / 2);
+static_assert(kFrameWorkFirst <= kFrameWorkPerTurn);
+static_assert(kFrameWorkEarned > kFrameWork, "a warm request earns more than it costs");
 static_assert(kShareBytesMin < kFrameBytesMax);
 static_assert(kStreamQuantumBytes <= kConnectionOutBytesMax);
 static_assert(kContinuationsMax * kFrameBytesMax >= kHeaderListBytesMax);

@@ -22,7 +22,7 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
 
   Status Listen(const Endpoint& endpoint, const ListenOptions& options) override;
   const Endpoint& bound() const override { return bound_; }
-  Status Adopt(UniqueFd socket, std::shared_ptr<void> tag, Resets resets) override;
+  Status Adopt(UniqueFd socket, std::shared_ptr<void> tag, Callers callers) override;
   void* connection_tag(const Call& call) const override { return CallImpl::From(call).tag(); }
   void Serve(Stream& stream, std::shared_ptr<void> tag) override;
   size_t open_calls() const override { return open_calls_; }
@@ -46,7 +46,7 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
   };
 
   void AdoptTls(UniqueFd socket, TlsServerContext& tls);
-  Status Open(Peer* peer, std::unique_ptr<ByteStream> socket, Resets resets);
+  Status Open(Peer* peer, std::unique_ptr<ByteStream> socket, Callers callers);
   void DropHandshakes();
   bool Full() const;
   void Forget(Peer* peer);
@@ -98,18 +98,18 @@ Status ServerImpl::Listen(const Endpoint& endpoint, const ListenOptions& options
                                           }
                                           // A socket that cannot be used is closed; its peer sees it.
                                           (void)Adopt(std::move(socket), nullptr,
-                                                      Resets::kOfOneCaller);
+                                                      Callers::kOne);
                                         }));
   bound_ = listener->bound();
   listeners_.push_back(std::move(listener));
   return Status::Ok();
 }
 
-Status ServerImpl::Adopt(UniqueFd socket, std::shared_ptr<void> tag, Resets resets) {
+Status ServerImpl::Adopt(UniqueFd socket, std::shared_ptr<void> tag, Callers callers) {
   if (closed_ || draining_) return Unavailable("the server is closing");
   Peer& peer = peers_.emplace_back(this, std::move(tag));
   peer.place = std::prev(peers_.end());
-  const Status opened = Open(&peer, SocketStream(std::move(socket)), resets);
+  const Status opened = Open(&peer, SocketStream(std::move(socket)), callers);
   if (!opened.ok()) peers_.pop_back();
   return opened;
 }
@@ -124,16 +124,16 @@ void ServerImpl::AdoptTls(UniqueFd socket, TlsServerContext& tls) {
         const std::unique_ptr<TlsHandshake> done = std::move(peer.handshake);
         // What failed is logged.
         const bool opened =
-            stream.ok() && Open(&peer, std::move(stream).value(), Resets::kOfOneCaller).ok();
+            stream.ok() && Open(&peer, std::move(stream).value(), Callers::kOne).ok();
         if (!opened) Forget(&peer);
       });
   if (!handshake.ok()) return peers_.pop_back();
   peer.handshake = std::move(handshake).value();
 }
 
-Status ServerImpl::Open(Peer* peer, std::unique_ptr<ByteStream> socket, Resets resets) {
+Status ServerImpl::Open(Peer* peer, std::unique_ptr<ByteStream> socket, Callers callers) {
   ConnectionOptions options = options_;
-  options.resets = resets;
+  options.callers = callers;
   LEVER_ASSIGN_OR_RETURN(peer->connection,
                          Connection::Over(loop_, std::move(socket), options, peer));
   return Status::Ok();

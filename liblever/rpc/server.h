@@ -59,10 +59,10 @@ class Server {
   // The address that the last Listen() bound, with the port that was chosen.
   virtual const Endpoint& bound() const = 0;
   // Serves a connected socket. `tag` is what connection_tag() gives for its calls (who is calling);
-  // `resets` of kOfManyCallers: a relay that we trust is at the other end.
-  using Resets = ConnectionOptions::Resets;
+  // `callers` of kMany: a relay that we trust is at the other end.
+  using Callers = ConnectionOptions::Callers;
   virtual Status Adopt(UniqueFd socket, std::shared_ptr<void> tag = nullptr,
-                       Resets resets = Resets::kOfOneCaller) = 0;
+                       Callers callers = Callers::kOne) = 0;
   // The tag of the connection that `call` came over; null without.
   virtual void* connection_tag(const Call& call) const = 0;
 

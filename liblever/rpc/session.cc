@@ -17,6 +17,18 @@ std::FILE* lever_nghttp2_stderr = nullptr;
 namespace lever::rpc {
 namespace {
 
+ConnectionOptions ForCallers(ConnectionOptions options) {
+  if (options.callers == ConnectionOptions::Callers::kMany) options.streams_max *= kCallersOfRelay;
+  return options;
+}
+
+// What a peer may ask of a turn before it has earned anything: all of it where it is no stranger.
+int64_t FirstWork(const ConnectionOptions& options) {
+  const bool stranger =
+      options.role == Role::kServer && options.callers == ConnectionOptions::Callers::kOne;
+  return stranger ? kFrameWorkFirst : kFrameWorkPerTurn;
+}
+
 // Events that a connection keeps room for, and an idle one.
 constexpr size_t kEventsKept = 256;
 constexpr size_t kEventsKeptIdle = 8;
@@ -83,17 +95,19 @@ StatusOr<std::unique_ptr<Session>> Session::Open(Connection* connection,
 Session::Session(Connection* connection, const ConnectionOptions& options, int64_t now_ns)
     : connection_(connection),
       role_(options.role),
-      options_(options),
+      options_(ForCallers(options)),
       now_ns_(now_ns),
       control_frames_(kControlFramesBurst, kControlFramesPerSecond, now_ns),
       resets_(kResetsBurst, kResetsPerSecond, now_ns),
+      work_share_(FirstWork(options)),
+      work_left_(work_share_),
       frame_left_(options.role == Role::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {}
 
 Status Session::Init() {
   const auto make =
       role_ == Role::kClient ? nghttp2_session_client_new3 : nghttp2_session_server_new3;
   nghttp2_mem memory = MemoryOf(&connection_->loop().blocks());
-  const nghttp2_option* const options = SessionCallbacks::Options(options_.resets);
+  const nghttp2_option* const options = SessionCallbacks::Options(options_.callers);
   if (make(&h2_, SessionCallbacks::Get(), this, options, &memory) != 0) {
     return ResourceExhausted("no memory for an HTTP/2 session");
   }

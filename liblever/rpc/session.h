@@ -21,6 +21,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
@@ -66,8 +67,8 @@ class Session {
   ~Session();
 
   // ---- In ----
-  // A turn begins: so much may be asked of us in it (kFrameWorkPerTurn).
-  void GrantWork() { work_left_ = kFrameWorkPerTurn; }
+  // A turn begins: so much may be asked of us in it (kFrameWorkFirst to kFrameWorkPerTurn).
+  void GrantWork() { work_left_ = work_share_; }
   // `owner` holds the bytes; DATA that is recorded takes shares of it. `taken` says how many of them
   // were looked at: fewer than all where the turn's work is used up.
   Status Receive(std::span<const uint8_t> bytes, Buffer* owner, int64_t now_ns, size_t* taken);
@@ -179,6 +180,7 @@ class Session {
   void NoteResetSent(uint32_t error_code);
   void SpendControlFrame();
   void SpendReset();
+  void EarnWork(int64_t work) { work_share_ = std::min(kFrameWorkPerTurn, work_share_ + work); }
   void FailLimit(std::atomic<uint64_t>* counter, std::string_view what);
   // What a callback of Receive() answers nghttp2: to stop where it is, once a limit was hit.
   int Verdict() const;
@@ -252,7 +254,8 @@ class Session {
   static constexpr size_t kFrameHeaderBytes = 9;
   uint8_t frame_header_[kFrameHeaderBytes];
   uint8_t frame_header_size_ = 0;  // of the header that has come in part
-  int64_t work_left_ = kFrameWorkPerTurn;
+  int64_t work_share_;  // of a turn, as the peer has earned it
+  int64_t work_left_;
   uint32_t frame_left_;            // of the frame that has come in part, after its header
   int64_t frame_began_ns_ = 0;     // the last frame, or the first one of its header block
   size_t held_ = 0;                // queued, unread and kept of all streams

@@ -27,20 +27,20 @@ const nghttp2_session_callbacks* SessionCallbacks::Get() {
   return callbacks;
 }
 
-const nghttp2_option* SessionCallbacks::Options(ConnectionOptions::Resets resets) {
-  static const nghttp2_option* const of_one = MakeOptions(ConnectionOptions::Resets::kOfOneCaller);
+const nghttp2_option* SessionCallbacks::Options(ConnectionOptions::Callers callers) {
+  static const nghttp2_option* const of_one = MakeOptions(ConnectionOptions::Callers::kOne);
   static const nghttp2_option* const of_many =
-      MakeOptions(ConnectionOptions::Resets::kOfManyCallers);
-  return resets == ConnectionOptions::Resets::kOfOneCaller ? of_one : of_many;
+      MakeOptions(ConnectionOptions::Callers::kMany);
+  return callers == ConnectionOptions::Callers::kOne ? of_one : of_many;
 }
 
-nghttp2_option* SessionCallbacks::MakeOptions(ConnectionOptions::Resets resets) {
+nghttp2_option* SessionCallbacks::MakeOptions(ConnectionOptions::Callers callers) {
   nghttp2_option* options = nullptr;
   if (nghttp2_option_new(&options) != 0) return nullptr;
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_no_closed_streams(options, 1);
   nghttp2_option_set_max_outbound_ack(options, kOutboundAcksMax);
-  if (resets == ConnectionOptions::Resets::kOfOneCaller) {
+  if (callers == ConnectionOptions::Callers::kOne) {
     nghttp2_option_set_stream_reset_rate_limit(options, kResetsBurstBehind, kResetsPerSecond);
   } else {
     // Without this it would be nghttp2's own default.
@@ -260,6 +260,7 @@ void Session::OnDataChunk(int32_t stream_id, const uint8_t* data, size_t size) {
 
 void Session::OnStreamClose(int32_t stream_id, uint32_t error_code) {
   --(role_ == Role::kClient ? started_ : incoming_);
+  if (error_code == NGHTTP2_NO_ERROR) EarnWork(kFrameWorkEarned);
   Stream* stream = Find(stream_id);
   if (stream == nullptr) return;
   if (!stream->announced_) {
@@ -366,6 +367,7 @@ void Session::SendData(Stream* stream, const uint8_t* frame_header, size_t size)
   out_.Append({frame_header, kFrameHeaderBytes});
   out_.AppendFrom(&stream->queue_, size);
   stream->quantum_used_ += size;
+  EarnWork(kFrameWorkData);
   held_ -= size;
   if (stream->local_ended_) stream->progress_ns_ = connection_->loop().now_ns();
   control_frames_.Earn(kControlFramesEarned +

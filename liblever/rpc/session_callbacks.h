@@ -13,7 +13,7 @@ namespace lever::rpc {
 
 struct SessionCallbacks {
   static const nghttp2_session_callbacks* Get();
-  static const nghttp2_option* Options(ConnectionOptions::Resets resets);
+  static const nghttp2_option* Options(ConnectionOptions::Callers callers);
   static ssize_t ReadData(nghttp2_session* h2, int32_t stream_id, uint8_t* buffer, size_t size,
                           uint32_t* flags, nghttp2_data_source* source, void* self);
 
@@ -22,7 +22,7 @@ struct SessionCallbacks {
 
  private:
   static nghttp2_session_callbacks* Make();
-  static nghttp2_option* MakeOptions(ConnectionOptions::Resets resets);
+  static nghttp2_option* MakeOptions(ConnectionOptions::Callers callers);
 };
 
 }  // namespace lever::rpc

@@ -54,7 +54,7 @@ void Session::NoteFrame() {
   frame_left_ = byte(0) << 16 | byte(1) << 8 | byte(2);
   const uint32_t type = byte(3);
   const uint32_t flags = byte(4);
-  work_left_ -= type == NGHTTP2_DATA ? 1 : kFrameWork + frame_left_ / kFrameWorkBytes;
+  work_left_ -= type == NGHTTP2_DATA ? kFrameWorkData : kFrameWork + frame_left_ / kFrameWorkBytes;
   in_headers_ = type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION;
   switch (type) {
     case NGHTTP2_DATA:
@@ -120,7 +120,8 @@ void Session::SpendControlFrame() {
 }
 
 void Session::SpendReset() {
-  if (options_.resets == ConnectionOptions::Resets::kOfManyCallers) return;
+  if (options_.callers == ConnectionOptions::Callers::kMany) return;
+  work_share_ = std::max(kFrameWorkFirst, work_share_ - kFrameWorkLost);
   if (resets_.Spend(now_ns_)) return;
   FailLimit(&LocalCounters().limit_resets, "too many resets");
 }

@@ -57,9 +57,9 @@ bool ServiceImpl::OnIncomingConnection(const route::Introduction& introduction, 
   auto tag = std::make_shared<CallerTag>();
   tag->caller = introduction.caller;
   tag->host = introduction.host;
-  const auto resets = introduction.host ? rpc::Server::Resets::kOfManyCallers
-                                        : rpc::Server::Resets::kOfOneCaller;
-  return server_->Adopt(std::move(socket), std::move(tag), resets).ok();
+  const auto callers =
+      introduction.host ? rpc::Server::Callers::kMany : rpc::Server::Callers::kOne;
+  return server_->Adopt(std::move(socket), std::move(tag), callers).ok();
 }
 
 std::string_view ServiceImpl::CallerOf(const rpc::Call& call) const {

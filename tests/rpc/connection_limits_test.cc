@@ -209,7 +209,7 @@ TEST_F(ConnectionLimitsTest, RapidResetsEndTheConnection) {
 // host that had passed its cancels on, and with it went the calls of all others.
 TEST_F(ConnectionLimitsTest, ResetsOfARelayAreNotLimited) {
   ConnectionOptions options;
-  options.resets = ConnectionOptions::Resets::kOfManyCallers;
+  options.callers = ConnectionOptions::Callers::kMany;
   const size_t taken = FloodServer(
       [](uint32_t i) {
         return Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock) +
@@ -218,6 +218,35 @@ TEST_F(ConnectionLimitsTest, ResetsOfARelayAreNotLimited) {
       4 * kResetsBurst, options);
   EXPECT_EQ(taken, 4 * kResetsBurst);
   EXPECT_EQ(server.closed, 0);
+}
+
+// Else those of all others wait for a stream, while one caller of a host leaves a thousand calls open.
+TEST_F(ConnectionLimitsTest, ARelaysConnectionHasTheStreamsOfManyCallers) {
+  ConnectionOptions options;
+  options.callers = ConnectionOptions::Callers::kMany;
+  options.streams_max = 2;
+  RawPeer peer = ServerAgainstRaw(options);
+  peer.Send(Preface() + Frame(kFrameSettings, kFlagAck, 0));
+  for (uint32_t i = 0; i < 2 * kCallersOfRelay; ++i) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock));
+  }
+  Settle();
+  EXPECT_EQ(server.requests.size(), 2 * kCallersOfRelay);
+  EXPECT_EQ(server.closed, 0);
+  peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 4 * kCallersOfRelay + 1, kRequestBlock));
+  Settle();
+  EXPECT_EQ(server.closed, 1);
+}
+
+TEST_F(ConnectionLimitsTest, ARequestThatIsResetBeforeItIsToldIsNotBegun) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(Preface() + Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, 1, kRequestBlock) +
+            Frame(kFrameReset, 0, 1, Number(kHttp2Cancel)) +
+            Frame(kFrameHeaders, kFlagEndHeaders, 3, kRequestBlock));
+  Settle();
+  ASSERT_EQ(server.requests.size(), 1u);
+  EXPECT_EQ(server.requests[0]->stream->id(), 3);
+  EXPECT_EQ(server.connection->open_streams(), 1u);
 }
 
 TEST_F(ConnectionLimitsTest, ResetsThatThePeerMakesUsSendEndTheConnection) {

@@ -1,6 +1,7 @@
 // Requests and responses, windows and resets, between two connections of ours.
 #include <poll.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "tests/rpc/connection_fixture.h"
@@ -444,12 +445,100 @@ TEST_F(ConnectionTest, ManyRequestsAtOnceLeaveTheOthersTheirTurn) {
   server.on_closed = [&] { seen_at_close.push_back(server.requests.size()); };
   while (server.closed == 0) {
     ASSERT_TRUE(loop->Turn(0).ok());
-    EXPECT_LE(server.requests.size() - before, size_t{kFrameWorkPerTurn / kFrameWork});
+    EXPECT_LE(server.requests.size() - before, size_t{kFrameWorkFirst / kFrameWork});
     before = server.requests.size();
     ASSERT_LT(++turns, 100);
   }
   EXPECT_GE(turns, 3);
   EXPECT_EQ(seen_at_close, std::vector<size_t>{kRequests});
+}
+
+// Else the loop does nothing but end relays for a while when a client with many calls goes away.
+TEST_F(ConnectionTest, ManyStreamsHearOfTheEndATurnAfterTheOther) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0));
+  constexpr uint32_t kRequests = 10 * kStreamEndsPerTurn + 1;
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock));
+    if (i % 16 == 0) Settle();
+  }
+  Settle();
+  ASSERT_EQ(server.requests.size(), kRequests);
+  const auto ended = [&] {
+    size_t count = 0;
+    for (const auto& request : server.requests) count += static_cast<size_t>(request->closed);
+    return count;
+  };
+  peer.Close();
+  size_t before = 0;
+  for (int turns = 0; server.closed == 0; ++turns) {
+    ASSERT_TRUE(loop->Turn(0).ok());
+    EXPECT_LE(ended() - before, kStreamEndsPerTurn);
+    before = ended();
+    ASSERT_LT(turns, 100);
+  }
+  EXPECT_EQ(ended(), kRequests);
+  EXPECT_EQ(server.open_streams_at_close, 0u);
+  for (const auto& request : server.requests) EXPECT_EQ(request->closed, 1);
+}
+
+TEST_F(ConnectionTest, WhoGoesWhileStreamsHearOfTheEndTakesTheRestAlong) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0));
+  constexpr uint32_t kRequests = 3 * kStreamEndsPerTurn;
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    peer.Send(Frame(kFrameHeaders, kFlagEndHeaders, 2 * i + 1, kRequestBlock));
+    if (i % 16 == 0) Settle();
+  }
+  Settle();
+  ASSERT_EQ(server.requests.size(), kRequests);
+  peer.Close();
+  while (server.requests[0]->closed == 0) ASSERT_TRUE(loop->Turn(0).ok());
+  ASSERT_EQ(server.requests.back()->closed, 0);
+  Do([&] { server.connection.reset(); });
+  Settle();
+  for (const auto& request : server.requests) EXPECT_EQ(request->closed, 1);
+  EXPECT_EQ(server.closed, 0);
+}
+
+// Requests that one turn takes of many that wait.
+TEST_F(ConnectionTest, APeerEarnsItsShareOfATurnByStreamsThatEndInOrder) {
+  RawPeer peer = ServerAgainstRaw();
+  peer.Send(std::string(kClientMagic) + Frame(kFrameSettings, 0, 0));
+  Settle();
+  uint32_t next_id = 1;
+  const auto most_in_a_turn = [&](const std::string& reset = {}) {
+    constexpr uint32_t kRequests = 200;
+    std::string input;
+    for (uint32_t i = 0; i < kRequests; ++i, next_id += 2) {
+      input += Frame(kFrameHeaders, kFlagEndHeaders | kFlagEndStream, next_id, kRequestBlock);
+      if (!reset.empty()) input += Frame(kFrameReset, 0, next_id, reset);
+    }
+    EXPECT_EQ(peer.Send(input), static_cast<ssize_t>(input.size()));
+    size_t most = 0;
+    for (size_t seen = server.requests.size(), idle = 0; idle < 3;) {
+      EXPECT_TRUE(loop->Turn(0).ok());
+      const size_t now = server.requests.size();
+      most = std::max(most, now - seen);
+      idle = now == seen ? idle + 1 : 0;
+      seen = now;
+    }
+    Settle();
+    peer.Read();
+    peer.seen.clear();
+    return most;
+  };
+  const size_t first = most_in_a_turn();
+  EXPECT_LE(first, size_t{kFrameWorkFirst / kFrameWork});
+  EXPECT_EQ(most_in_a_turn(), first) << "nothing of it has ended";
+  server.on_request = [](TestStream&, Stream& stream) {
+    stream.SendHeaders(ResponseHeaders(), Stream::End::kYes);
+  };
+  most_in_a_turn();
+  EXPECT_GT(most_in_a_turn(), 2 * first);
+  EXPECT_EQ(most_in_a_turn(Number(kHttp2Cancel)), 0u) << "reset before they were told";
+  server.on_request = nullptr;
+  EXPECT_EQ(most_in_a_turn(), first);
 }
 
 }  // namespace
