@@ -65,6 +65,15 @@ std::string MediaType(std::string_view content_type) {
   return Lower(Trim(content_type.substr(0, content_type.find(';'))));
 }
 
+bool IsAddress(int family, std::string_view host) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  // inet_pton() would read up to a NUL.
+  if (host.size() >= text.size() || host.find('\0') != std::string_view::npos) return false;
+  std::copy(host.begin(), host.end(), text.begin());
+  std::array<uint8_t, 16> address;
+  return ::inet_pton(family, text.data(), address.data()) == 1;
+}
+
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   c = Small(c);
@@ -99,7 +108,8 @@ std::optional<HttpAuthority> ParseAuthority(std::string_view text) {
     const size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     authority.host = Lower(text.substr(1, end - 1));
-    if (!IsIpAddress(authority.host)) return std::nullopt;
+    // RFC 3986 section 3.2.2: brackets are for these.
+    if (!IsAddress(AF_INET6, authority.host)) return std::nullopt;
     text.remove_prefix(end + 1);
     if (!text.empty() && text.front() != ':') return std::nullopt;
     has_port = !text.empty();
@@ -124,12 +134,7 @@ std::optional<HttpAuthority> ParseAuthority(std::string_view text) {
 }
 
 bool IsIpAddress(std::string_view host) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (host.empty() || host.size() >= text.size()) return false;
-  std::copy(host.begin(), host.end(), text.begin());
-  std::array<uint8_t, 16> address;
-  return ::inet_pton(AF_INET, text.data(), address.data()) == 1 ||
-         ::inet_pton(AF_INET6, text.data(), address.data()) == 1;
+  return IsAddress(AF_INET, host) || IsAddress(AF_INET6, host);
 }
 
 Status CheckHttpOptions(const HttpOptions& options) {

@@ -15,8 +15,13 @@ TEST(HttpRules, AuthoritiesAreReadAndNonsenseIsNot) {
   EXPECT_EQ(ParseAuthority("[::1]")->port, std::nullopt);
   EXPECT_EQ(ParseAuthority("a:")->port, std::nullopt);
   for (const char* text : {"", ":80", "a:b", "a:65536", "a:-1", "[::1", "[::1]x", "[x]", "a b", "a@b",
-                           "a/b", "::1", "a:1:2", "a\x80"}) {
+                           "a/b", "::1", "a:1:2", "a\x80", "[127.0.0.1]", "[]"}) {
     EXPECT_FALSE(ParseAuthority(text)) << text;
+  }
+  using namespace std::string_view_literals;
+  for (const std::string_view text : {"[::1\0]"sv, "[::1\0.example]:80"sv, "127.0.0.1\0"sv}) {
+    EXPECT_FALSE(ParseAuthority(text)) << text;
+    EXPECT_FALSE(IsIpAddress(text.substr(text.front() == '[', text.find(']') - 1))) << text;
   }
 }
 
