@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "liblever/policy/retry.h"
-#include "liblever/route/user_headers.h"
 #include "liblever/route/wire.h"
 
 namespace lever::gateway {
@@ -26,7 +25,6 @@ void HttpCall::BuildHeaders() {
   headers_.Add(route::kUrlHeader, url_);
   headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
   if (!request_.caller.empty()) headers_.Add(route::kCallerHeader, request_.caller);
-  route::AddUserHeaders(request_.metadata, &headers_);
 }
 
 void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
@@ -39,7 +37,8 @@ void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
   options.accept_compressed = false;  // they are services of ours, which do so only when asked
   options.path = request_.streams ? route::kStreamPath : route::kInvokePath;
   options.deadline_ns = request_.deadline_ns;
-  options.metadata = &headers_;
+  options.headers = &headers_;
+  options.metadata = &request_.metadata;
   // Credit for another message than the answer shows an instance that sends more.
   options.initial_credit_messages = request_.streams ? credit_ : 2;
   call_ = rpc::Call::Start(backend_->connection(), options, this);

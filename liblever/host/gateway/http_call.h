@@ -97,7 +97,7 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   HttpCallHandler* handler_;
   HttpCallRequest request_;
   std::string url_;
-  rpc::HeaderList headers_;
+  rpc::HeaderList headers_;  // the host's own
   rpc::Call* call_ = nullptr;
   std::shared_ptr<Backend> backend_;
   int64_t began_ns_ = 0;
