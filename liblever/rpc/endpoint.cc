@@ -1,10 +1,12 @@
 #include "liblever/rpc/endpoint.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -114,6 +116,16 @@ uint16_t SocketAddress::port() const {
     return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port);
   }
   return 0;
+}
+
+bool IsIpAddress(std::string_view text) {
+  std::array<char, INET6_ADDRSTRLEN> terminated{};
+  // inet_pton() would read up to a NUL.
+  if (text.size() >= terminated.size() || text.find('\0') != std::string_view::npos) return false;
+  std::copy(text.begin(), text.end(), terminated.begin());
+  std::array<uint8_t, 16> address;
+  return ::inet_pton(AF_INET, terminated.data(), address.data()) == 1 ||
+         ::inet_pton(AF_INET6, terminated.data(), address.data()) == 1;
 }
 
 std::optional<SocketAddress> NumericAddress(const Endpoint& endpoint) {

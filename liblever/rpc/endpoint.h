@@ -43,6 +43,9 @@ struct SocketAddress {
   uint16_t port() const;
 };
 
+// Whether `text` is an IPv4 address in four decimal parts or an IPv6 address, and nothing else.
+bool IsIpAddress(std::string_view text);
+
 // The address of an endpoint that needs no name service: a unix socket or a numeric address.
 // Nothing for a host name.
 std::optional<SocketAddress> NumericAddress(const Endpoint& endpoint);

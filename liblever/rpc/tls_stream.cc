@@ -1,6 +1,5 @@
 #include "liblever/rpc/tls_stream.h"
 
-#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "liblever/rpc/counters.h"
+#include "liblever/rpc/endpoint.h"
 #include "liblever/rpc/limits.h"
 
 namespace lever::rpc {
@@ -153,12 +153,6 @@ class Pieces {
   size_t index_ = 0;
   size_t offset_ = 0;
 };
-
-bool IsIpAddress(const std::string& name) {
-  std::array<uint8_t, 16> address;
-  return ::inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
-         ::inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
-}
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // Addresses as text and as headers, percent-encoding, and what of a query they come from.
 #include "liblever/host/gateway/http_rules.h"
 #include "liblever/policy/address.h"
+#include "liblever/rpc/endpoint.h"
 #include "liblever/value/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -86,7 +87,7 @@ void CheckAuthority(std::string_view text) {
   gateway::HttpOptions options;
   // Over the network anybody may name the host as he likes; over loopback fewer may.
   if (gateway::HostAllowed(text, gateway::CameOver::kLoopback, options)) {
-    FUZZ_CHECK(gateway::IsIpAddress(authority->host) || authority->host == "localhost", again);
+    FUZZ_CHECK(rpc::IsIpAddress(authority->host) || authority->host == "localhost", again);
     FUZZ_CHECK(gateway::HostAllowed(text, gateway::CameOver::kNetwork, options), again);
   }
 }

@@ -1,10 +1,9 @@
 #include "liblever/host/gateway/http_rules.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
-#include <array>
 #include <charconv>
+
+#include "liblever/rpc/endpoint.h"
 
 namespace lever::gateway {
 namespace {
@@ -65,15 +64,6 @@ std::string MediaType(std::string_view content_type) {
   return Lower(Trim(content_type.substr(0, content_type.find(';'))));
 }
 
-bool IsAddress(int family, std::string_view host) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  // inet_pton() would read up to a NUL.
-  if (host.size() >= text.size() || host.find('\0') != std::string_view::npos) return false;
-  std::copy(host.begin(), host.end(), text.begin());
-  std::array<uint8_t, 16> address;
-  return ::inet_pton(family, text.data(), address.data()) == 1;
-}
-
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   c = Small(c);
@@ -108,8 +98,9 @@ std::optional<HttpAuthority> ParseAuthority(std::string_view text) {
     const size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     authority.host = Lower(text.substr(1, end - 1));
-    // RFC 3986 section 3.2.2: brackets are for these.
-    if (!IsAddress(AF_INET6, authority.host)) return std::nullopt;
+    // RFC 3986 section 3.2.2: brackets are for IPv6, which alone has colons.
+    const bool colon = authority.host.find(':') != std::string::npos;
+    if (!colon || !rpc::IsIpAddress(authority.host)) return std::nullopt;
     text.remove_prefix(end + 1);
     if (!text.empty() && text.front() != ':') return std::nullopt;
     has_port = !text.empty();
@@ -133,10 +124,6 @@ std::optional<HttpAuthority> ParseAuthority(std::string_view text) {
   return authority;
 }
 
-bool IsIpAddress(std::string_view host) {
-  return IsAddress(AF_INET, host) || IsAddress(AF_INET6, host);
-}
-
 Status CheckHttpOptions(const HttpOptions& options) {
   for (const std::string& origin : options.cors_origins) {
     if (origin != "*" && !ParseOrigin(origin)) {
@@ -157,7 +144,7 @@ bool HostAllowed(std::string_view authority, CameOver came_over, const HttpOptio
   if (came_over != CameOver::kLoopback) return true;
   const std::optional<HttpAuthority> parsed = ParseAuthority(authority);
   if (!parsed) return false;
-  if (parsed->host == "localhost" || IsIpAddress(parsed->host)) return true;
+  if (parsed->host == "localhost" || rpc::IsIpAddress(parsed->host)) return true;
   return std::any_of(options.http_hosts.begin(), options.http_hosts.end(),
                      [&](const std::string& host) { return EqualsNoCase(host, parsed->host); });
 }

@@ -36,7 +36,6 @@ struct HttpAuthority {
   std::optional<uint16_t> port;
 };
 std::optional<HttpAuthority> ParseAuthority(std::string_view text);
-bool IsIpAddress(std::string_view host);
 
 enum class CameOver : uint8_t { kLoopback, kNetwork, kUnixSocket };
 // Whether a request may name the host as it does.

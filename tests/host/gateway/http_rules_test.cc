@@ -4,6 +4,7 @@
 
 #include "liblever/host/gateway/http_reply.h"
 #include "liblever/host/gateway/http_request.h"
+#include "liblever/rpc/endpoint.h"
 
 namespace lever::gateway {
 namespace {
@@ -21,7 +22,7 @@ TEST(HttpRules, AuthoritiesAreReadAndNonsenseIsNot) {
   using namespace std::string_view_literals;
   for (const std::string_view text : {"[::1\0]"sv, "[::1\0.example]:80"sv, "127.0.0.1\0"sv}) {
     EXPECT_FALSE(ParseAuthority(text)) << text;
-    EXPECT_FALSE(IsIpAddress(text.substr(text.front() == '[', text.find(']') - 1))) << text;
+    EXPECT_FALSE(rpc::IsIpAddress(text.substr(text.front() == '[', text.find(']') - 1))) << text;
   }
 }
 
