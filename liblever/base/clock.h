@@ -20,6 +20,9 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual int64_t NowNs() const = 0;
+  // How far it is ahead of the machine's own clock, beside which it runs; kNever: it stands still until it
+  // is moved by hand, and no timer of the machine's tells when.
+  virtual int64_t AheadNs() const { return kNever; }
 
   // The machine's own clock. Lives as long as the process.
   static const Clock& System();
@@ -34,6 +37,25 @@ class ManualClock final : public Clock {
 
  private:
   std::atomic<int64_t> now_ns_;
+};
+
+// The machine's own clock, until somebody holds it: then it stands still, is moved by hand, and goes on
+// from where it stands when it is let go.
+class HoldableClock final : public Clock {
+ public:
+  int64_t NowNs() const override;
+  int64_t AheadNs() const override;
+  bool held() const { return held_ns_.load(std::memory_order_acquire) != kNever; }
+
+  // By one thread at a time. Holding what is held, and letting go of what is not, does nothing.
+  void Hold();
+  void Resume();
+  // Only while it is held; saturates below kNever. Time never goes back: `by_ns` is not negative.
+  void Advance(int64_t by_ns);
+
+ private:
+  std::atomic<int64_t> held_ns_{kNever};
+  std::atomic<int64_t> ahead_ns_{0};
 };
 
 // now + timeout, saturating at kNever; a negative timeout means none.

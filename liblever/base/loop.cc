@@ -19,6 +19,9 @@ namespace {
 constexpr uint64_t kTimerFdId = 0;
 constexpr uint64_t kEventFdId = 1;
 
+// A time for the timerfd that is over: 0 would disarm it.
+constexpr int64_t kAtOnceNs = 1;
+
 // Waiting for another thread that is at work on the loop, which takes microseconds as a rule: the
 // processor is given up kYields times, then the wait doubles from the first to the last step.
 constexpr int kYields = 16;
@@ -496,13 +499,23 @@ void Loop::Disarm(Timer* timer) {
 // Sets the timerfd if it would fire too late, or if it has fired or is about to. A clock that is moved
 // by hand needs none.
 void Loop::ArmTimerFd() {
-  if (clock_ != &Clock::System()) return;
-  const int64_t next_ns = timers_.empty() ? kNever : timers_.Top().deadline_ns;
-  const bool spent = timer_fd_fired_ || timer_fd_deadline_ns_ <= now_ns_;
+  // On the machine's clock, which the timerfd knows alone.
+  int64_t next_ns = timers_.empty() ? kNever : timers_.Top().deadline_ns;
+  int64_t now_ns = now_ns_;
+  const int64_t ahead_ns = clock_->AheadNs();
+  if (ahead_ns == kNever) {
+    // While time stands still, what is due is due at once, and the rest never.
+    next_ns = next_ns <= now_ns ? kAtOnceNs : kNever;
+    now_ns = kAtOnceNs;
+  } else if (ahead_ns != 0) {
+    now_ns -= ahead_ns;
+    if (next_ns != kNever) next_ns -= ahead_ns;
+  }
+  const bool spent = timer_fd_fired_ || timer_fd_deadline_ns_ <= now_ns;
   if (!spent && next_ns >= timer_fd_deadline_ns_) return;
   itimerspec spec{};  // all zero disarms it
   // Setting it also takes back that it has fired, so that it need not be read.
-  if (next_ns != kNever) spec.it_value = ToTimespec(std::max<int64_t>(next_ns, 1));
+  if (next_ns != kNever) spec.it_value = ToTimespec(std::max(next_ns, kAtOnceNs));
   [[maybe_unused]] const int result =
       ::timerfd_settime(timer_fd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr);
   assert(result == 0);

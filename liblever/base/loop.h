@@ -112,7 +112,7 @@ class TurnEnd : public internal::ListHook {
 };
 
 struct LoopOptions {
-  // With another clock than the system's, time is moved by hand: each turn reads it and runs the
+  // A clock may stand still and be moved by hand (Clock::AheadNs): each turn reads it and runs the
   // timers that are due, but moving it wakes nobody. Whoever moves it calls Turn(0), or Wake() for
   // a Turn() that sleeps on another thread. The timeout of Turn() is always real time.
   const Clock* clock = &Clock::System();
