@@ -231,6 +231,17 @@ LEVER_API lever_status lever_queue_wake(lever_queue* queue);
 /* Writes what was requested since the last turn (see flush_explicitly). */
 LEVER_API lever_status lever_queue_flush(lever_queue* queue);
 
+/* Time, for tests of what takes long. After lever_queue_hold_time() the queue's time stands still: no
+ * timeout, deadline or back-off of it passes. What lever_queue_advance_time() makes due happens in the
+ * next lever_queue_next(), which it makes return. lever_queue_resume_time() lets it go on from where it
+ * stands. Deadlines in this queue's events are on lever_queue_now(), which is CLOCK_BOOTTIME where time was
+ * never held. timeout_ns of lever_queue_next() and lever_call_wait() is real time always. Since 0.1.
+ * FAILED_PRECONDITION: advancing what is not held. INVALID_ARGUMENT: advancing by less than nothing. */
+LEVER_API lever_status lever_queue_hold_time(lever_queue* queue);
+LEVER_API lever_status lever_queue_advance_time(lever_queue* queue, int64_t by_ns);
+LEVER_API lever_status lever_queue_resume_time(lever_queue* queue);
+LEVER_API lever_status lever_queue_now(lever_queue* queue, int64_t* now_ns);
+
 /* Keeps the payload of `event` beyond the next lever_queue_next(). The slices themselves are copied to
  * *out; all of it is freed with lever_retained_release(), on any thread. */
 typedef struct lever_retained {
@@ -264,8 +275,8 @@ typedef struct lever_tls_options {
 
 typedef struct lever_client_options {
   size_t size;
-  /* "127.0.0.1:8080", "host:8080", "unix:/path", "tls:host:8443"; NULL: the service of this queue, if the process is an
-   * instance; else $LEVER_HOST; else 127.0.0.1:8080. */
+  /* "127.0.0.1:8080", "host:8080", "unix:/path", "tls:host:8443"; NULL: the service of this queue,
+   * if the process is an instance; else $LEVER_HOST; else 127.0.0.1:8080. */
   const char* host;
   size_t host_size;
   /* NULL: the service's; else $LEVER_ENV; else dev.lever. */
@@ -281,6 +292,10 @@ typedef struct lever_client_options {
   size_t message_bytes_max; /* default 4 MiB */
   void* user_data;
   const lever_tls_options* tls; /* for a host with "tls:"; INVALID_ARGUMENT with another. Default NULL */
+  /* For tests: no host and no network. Calls go to the in_process services of the same queue by
+   * name; those of other services are answered NOT_FOUND. Not together with `host`. A client of an
+   * in_process service (`service`) is in_process by itself. */
+  int32_t in_process;
 } lever_client_options;
 
 LEVER_API lever_status lever_client_create(lever_queue* queue, const lever_client_options* options,
@@ -407,6 +422,13 @@ typedef struct lever_service_options {
   const char* runtime;
   size_t runtime_size;
   const lever_tls_options* tls; /* as for a client */
+  /* For tests: no host and no network. It is attached as soon as it is started, and takes calls of
+   * the in_process clients of its queue alone. Needs a name; not together with `host`, `listen` and
+   * `tls`. ALREADY_EXISTS from lever_service_start(): the queue has such a service of that name. */
+  int32_t in_process;
+  /* in_process: what lever_service_get_details() gives as config_json. Default "null". */
+  const char* config_json;
+  size_t config_json_size;
 } lever_service_options;
 
 LEVER_API lever_status lever_service_create(lever_queue* queue,

@@ -11,6 +11,7 @@
 #include "liblever/capi/sized.h"
 #include "liblever/capi/tls.h"
 #include "liblever/policy/address.h"
+#include "liblever/route/host_link.h"
 
 namespace lever::capi {
 namespace {
@@ -25,7 +26,8 @@ std::string FromEnvironment(const char* variable, std::string_view otherwise) {
 // The service whose attachment the client uses; null: it goes to a host by itself.
 StatusOr<lever_service*> ServiceOf(lever_queue* queue, const lever_client_options& options) {
   if (options.service == nullptr) {
-    const bool by_itself = options.host != nullptr || options.echo != 0;
+    const bool by_itself =
+        options.host != nullptr || options.echo != 0 || options.in_process != 0;
     return by_itself ? nullptr : queue->instance.load();
   }
   if (options.host != nullptr) return InvalidArgument("host: not together with a service");
@@ -42,6 +44,9 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
   client::ClientOptions to;
   LEVER_ASSIGN_OR_RETURN(*service, ServiceOf(queue, options));
   to.echo = options.echo != 0;
+  if (options.in_process != 0 && options.host != nullptr) {
+    return InvalidArgument("host: not together with in_process");
+  }
   to.only_through_host = options.only_through_host != 0;
   if (options.message_bytes_max > kPayloadBytesMax) {
     return InvalidArgument("message_bytes_max: more than 1 GiB");
@@ -50,7 +55,7 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
   to.host = ReadText(options.host, options.host_size);
   if (options.host == nullptr) to.host = FromEnvironment("LEVER_HOST", kDefaultHost);
   // A client of a service goes the service's way.
-  if (*service == nullptr && !to.echo) {
+  if (*service == nullptr && !to.echo && options.in_process == 0) {
     LEVER_ASSIGN_OR_RETURN(to.tls, ReadTlsOptions(options.tls, to.host));
   }
   to.environment = ReadText(options.environment, options.environment_size);
@@ -62,6 +67,21 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
   return to;
 }
 
+// The way that the client shares with others; null: it opens its own to its host. Holding the word.
+Status FindLink(lever_queue* queue, const lever_client_options& options, lever_service* service,
+                std::shared_ptr<route::HostLink>* link) {
+  if (service != nullptr) {
+    if (options.in_process != 0 && !service->service->link()->in_process()) {
+      return InvalidArgument("in_process: the service is not");
+    }
+    *link = service->service->link();
+  } else if (options.in_process != 0) {
+    LEVER_ASSIGN_OR_RETURN(*link, route::HostLink::InProcessOnly(queue->loop.get(),
+                                                                 queue->in_process(), ""));
+  }
+  return Status::Ok();
+}
+
 Status Create(lever_queue* queue, const lever_client_options* given, lever_client** out) {
   lever_client_options options;
   LEVER_RETURN_IF_ERROR(ReadSizedOrDefaults(given, "lever_client_options", &options));
@@ -70,7 +90,8 @@ Status Create(lever_queue* queue, const lever_client_options* given, lever_clien
   auto client = std::make_unique<lever_client>(queue, options.user_data);
   Status opened;
   PerformAndWait(queue, [&] {
-    if (service != nullptr) to.link = service->service->link();
+    opened = FindLink(queue, options, service, &to.link);
+    if (!opened.ok()) return;
     auto below = client::Client::Open(queue->loop.get(), std::move(to), &client->handler);
     if (below.ok()) client->client = std::move(below).value();
     opened = below.status();

@@ -44,8 +44,9 @@ LeaveMode LeaveModeOf(int32_t flush_explicitly) {
   }
 }
 
-LoopOptions ToLoopOptions(const lever_queue_options& options) {
+LoopOptions ToLoopOptions(const lever_queue_options& options, const Clock* clock) {
   LoopOptions loop;
+  loop.clock = clock;
   loop.spin_ns = std::max<int64_t>(options.spin_ns, 0);
   if (options.events_per_turn != 0) {
     loop.events_per_turn =
@@ -80,12 +81,15 @@ namespace capi = lever::capi;
 // ---- Life ----
 
 StatusOr<std::unique_ptr<lever_queue>> lever_queue::Open(const lever_queue_options& options) {
-  LEVER_ASSIGN_OR_RETURN(auto loop, Loop::Open(capi::ToLoopOptions(options)));
-  return std::unique_ptr<lever_queue>(new lever_queue(std::move(loop), options));
+  auto clock = std::make_unique<lever::HoldableClock>();
+  LEVER_ASSIGN_OR_RETURN(auto loop, Loop::Open(capi::ToLoopOptions(options, clock.get())));
+  return std::unique_ptr<lever_queue>(new lever_queue(std::move(clock), std::move(loop), options));
 }
 
-lever_queue::lever_queue(std::unique_ptr<Loop> its_loop, const lever_queue_options& options)
+lever_queue::lever_queue(std::unique_ptr<lever::HoldableClock> its_clock,
+                         std::unique_ptr<Loop> its_loop, const lever_queue_options& options)
     : Object(ObjectKind::kQueue),
+      clock(std::move(its_clock)),
       loop(std::move(its_loop)),
       slots(this, capi::OrDefault(options.in_flight_max, kInFlightMax)),
       leave_mode_(capi::LeaveModeOf(options.flush_explicitly)),
@@ -94,6 +98,11 @@ lever_queue::lever_queue(std::unique_ptr<Loop> its_loop, const lever_queue_optio
 lever_queue::~lever_queue() {
   for (Completion* completion : delivered_) delete completion;
   waiting_.clear_and_dispose([](Completion* completion) { delete completion; });
+}
+
+std::shared_ptr<lever::route::InProcess> lever_queue::in_process() {
+  if (in_process_ == nullptr) in_process_ = std::make_shared<lever::route::InProcess>(loop.get());
+  return in_process_;
 }
 
 ServiceGate* lever_queue::NewGate() {
@@ -220,10 +229,16 @@ lever_status lever_queue::Next(lever_event* events, size_t event_size, size_t ca
   return status == LEVER_BUSY ? LEVER_OK : status;
 }
 
+int64_t lever_queue::RealNowNs() const {
+  const int64_t ahead_ns = clock->AheadNs();
+  // The turn has read the clock, unless it stands still.
+  return ahead_ns != kNever ? loop->now_ns() - ahead_ns : lever::Clock::System().NowNs();
+}
+
 lever_status lever_queue::RunUntilEvent(size_t capacity, int64_t timeout_ns) {
   // What waits already is handed out first, so that it does not pile up.
   if (waiting_count_ >= capacity) return LEVER_OK;
-  const int64_t until_ns = DeadlineAfter(loop->now_ns(), timeout_ns);
+  const int64_t until_ns = DeadlineAfter(RealNowNs(), timeout_ns);
   int64_t left_ns = waiting_count_ > 0 ? 0 : timeout_ns;
   for (;;) {
     const StatusOr<bool> did = loop->RunTurn(left_ns);
@@ -232,7 +247,7 @@ lever_status lever_queue::RunUntilEvent(size_t capacity, int64_t timeout_ns) {
     if (waiting_count_ > 0 || left_ns == 0) return LEVER_OK;
     // A signal handler has interrupted the wait, or it is over.
     if (!*did) return LEVER_OK;
-    if (until_ns != kNever) left_ns = std::max<int64_t>(until_ns - loop->now_ns(), 0);
+    if (until_ns != kNever) left_ns = std::max<int64_t>(until_ns - RealNowNs(), 0);
     RecountNow();
   }
 }
@@ -349,12 +364,12 @@ void lever_queue::Attach(lever_call call, CallWaiter* waiter) {
 
 // Runs turns until the waiter is done, a lever_queue_next() wants to, or the time is over.
 void lever_queue::Drive(CallWaiter* waiter, int64_t timeout_ns) {
-  const int64_t until_ns = DeadlineAfter(loop->clock().NowNs(), timeout_ns);
+  const int64_t until_ns = DeadlineAfter(RealNowNs(), timeout_ns);
   int64_t left_ns = timeout_ns;
   if (!loop->Enter(&left_ns).ok()) return;
   while (!lead_.IsDone(waiter) && !lead_.WantedByNext() && left_ns != 0) {
     if (!loop->RunTurn(left_ns).ok()) break;
-    if (until_ns != kNever) left_ns = std::max<int64_t>(until_ns - loop->now_ns(), 0);
+    if (until_ns != kNever) left_ns = std::max<int64_t>(until_ns - RealNowNs(), 0);
     RecountNow();
   }
   loop->Leave();

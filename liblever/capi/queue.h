@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "lever/lever.h"
+#include "liblever/base/clock.h"
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
 #include "liblever/capi/completion.h"
@@ -32,6 +33,7 @@
 #include "liblever/capi/object.h"
 #include "liblever/capi/slot.h"
 #include "liblever/capi/slot_table.h"
+#include "liblever/route/in_process.h"
 #include "liblever/route/message_stream.h"
 
 struct lever_queue final : lever::capi::Object {
@@ -72,7 +74,11 @@ struct lever_queue final : lever::capi::Object {
   // Ends what QueueHold began.
   void Leave();
 
-  std::unique_ptr<lever::Loop> loop;
+  // Of the services that are in_process; made with the first of them, or of their clients.
+  std::shared_ptr<lever::route::InProcess> in_process();
+
+  const std::unique_ptr<lever::HoldableClock> clock;
+  const std::unique_ptr<lever::Loop> loop;
   lever::capi::SlotTable slots;
   // Clients and services that are not destroyed.
   std::atomic<uint32_t> objects{0};
@@ -100,7 +106,10 @@ struct lever_queue final : lever::capi::Object {
     Function function_;
   };
 
-  lever_queue(std::unique_ptr<lever::Loop> its_loop, const lever_queue_options& options);
+  lever_queue(std::unique_ptr<lever::HoldableClock> its_clock, std::unique_ptr<lever::Loop> its_loop,
+              const lever_queue_options& options);
+  // For how long Next() and WaitFor() wait, which is real time also where the queue's stands still.
+  int64_t RealNowNs() const;
   lever_status RunUntilEvent(size_t capacity, int64_t timeout_ns);
   size_t Deliver(lever_event* events, size_t event_size, size_t capacity);
   bool Drop(lever::capi::Completion* completion);
@@ -119,6 +128,7 @@ struct lever_queue final : lever::capi::Object {
   lever::capi::Lead lead_;
 
   // Holding the word.
+  std::shared_ptr<lever::route::InProcess> in_process_;
   lever::capi::CompletionList waiting_;
   size_t waiting_count_ = 0;
   std::vector<std::unique_ptr<lever::capi::Completion>> pool_;

@@ -68,6 +68,36 @@ lever_status lever_queue_create(const lever_queue_options* options, lever_queue*
   return Return(queue.status(), error);
 }
 
+lever_status lever_queue_hold_time(lever_queue* queue) {
+  if (const lever_status status = CheckQueue(queue); status != LEVER_OK) return status;
+  lever::capi::PerformAndWait(queue, [queue] { queue->clock->Hold(); });
+  return LEVER_OK;
+}
+
+lever_status lever_queue_advance_time(lever_queue* queue, int64_t by_ns) {
+  if (const lever_status status = CheckQueue(queue); status != LEVER_OK) return status;
+  if (by_ns < 0) return LEVER_INVALID_ARGUMENT;
+  bool held = false;
+  lever::capi::PerformAndWait(queue, [&] {
+    held = queue->clock->held();
+    if (held) queue->clock->Advance(by_ns);
+  });
+  return held ? lever_queue_wake(queue) : LEVER_FAILED_PRECONDITION;
+}
+
+lever_status lever_queue_resume_time(lever_queue* queue) {
+  if (const lever_status status = CheckQueue(queue); status != LEVER_OK) return status;
+  lever::capi::PerformAndWait(queue, [queue] { queue->clock->Resume(); });
+  return LEVER_OK;
+}
+
+lever_status lever_queue_now(lever_queue* queue, int64_t* now_ns) {
+  if (const lever_status status = CheckQueue(queue); status != LEVER_OK) return status;
+  if (now_ns == nullptr) return LEVER_INVALID_ARGUMENT;
+  *now_ns = queue->clock->NowNs();
+  return LEVER_OK;
+}
+
 lever_status lever_queue_destroy(lever_queue* queue) {
   if (!IsOurs(queue, ObjectKind::kQueue)) return LEVER_INVALID_ARGUMENT;
   if (queue->objects.load() != 0) return LEVER_BUSY;

@@ -26,6 +26,16 @@ std::string TextOr(const char* text, size_t size, const char* variable,
   return text != nullptr ? std::string(ReadText(text, size)) : FromEnvironment(variable, otherwise);
 }
 
+Status ToInProcess(const lever_service_options& options, service::ServiceOptions* to) {
+  if (options.host != nullptr || options.listen != nullptr || options.tls != nullptr) {
+    return InvalidArgument("host, listen, tls: not together with in_process");
+  }
+  if (options.config_json != nullptr) {
+    to->config_json = ReadText(options.config_json, options.config_json_size);
+  }
+  return policy::CheckService(to->name);
+}
+
 Status ToServiceOptions(const lever_service_options& options, service::ServiceOptions* to) {
   to->name = ReadText(options.name, options.name_size);
   to->environment = TextOr(options.environment, options.environment_size, "LEVER_ENV",
@@ -39,6 +49,10 @@ Status ToServiceOptions(const lever_service_options& options, service::ServiceOp
   to->concurrency_max = options.concurrency_max;
   if (options.drain_timeout_ns < 0) return InvalidArgument("drain_timeout_ns: negative");
   to->drain_timeout_ns = options.drain_timeout_ns;
+  if (options.in_process != 0) return ToInProcess(options, to);
+  if (options.config_json != nullptr) {
+    return InvalidArgument("config_json: only together with in_process, else the host tells it");
+  }
   if (options.name != nullptr) {
     LEVER_ASSIGN_OR_RETURN(to->tls, ReadTlsOptions(options.tls, to->host));
     return policy::CheckService(to->name);
@@ -59,9 +73,11 @@ Status Create(lever_queue* queue, const lever_service_options* given, lever_serv
   service::ServiceOptions to;
   LEVER_RETURN_IF_ERROR(ToServiceOptions(options, &to));
   const bool started_by_host = to.attach_socket >= 0;
+  const bool in_process = options.in_process != 0;
   auto service = std::make_unique<lever_service>(queue, options.user_data);
   Status opened;
   PerformAndWait(queue, [&] {
+    if (in_process) to.in_process = queue->in_process();
     auto below = service::Service::Open(queue->loop.get(), std::move(to), &service->events);
     opened = below.status();
     if (!below.ok()) return;

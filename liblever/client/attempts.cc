@@ -59,7 +59,7 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   route::HostLink& link = client_->link();
   const std::shared_ptr<route::Peer> failed = std::move(peer_);
   peer_ = nullptr;
-  if (!bare() && !client_->options().only_through_host) {
+  if (!bare() && !client_->options().only_through_host && !link.in_process()) {
     if (target_->route == nullptr) {
       target_->route = link.router().Find(target_->environment, target_->service);
     }
@@ -71,6 +71,9 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   if (peer_ != nullptr) {
     peer_->AttemptBegan();
     channel = peer_->channel.get();
+    ++client_->counters().calls_direct;
+  } else if (link.in_process() && !bare()) {
+    channel = &link.ChannelTo(target_->environment, target_->service);
     ++client_->counters().calls_direct;
   } else {
     ++client_->counters().calls_through_host;

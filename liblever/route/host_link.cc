@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "liblever/base/log.h"
+#include "liblever/route/in_process.h"
 #include "liblever/route/router.h"
 #include "liblever/rpc/channel.h"
 
@@ -12,6 +13,8 @@ namespace lever::route {
 HostLink::HostLink(Loop* loop, uint64_t seed) : loop_(loop), random_(seed) {}
 
 HostLink::~HostLink() {
+  to_services_.clear();
+  ending_.clear();
   router_.reset();
   introductions_.clear();
 }
@@ -46,6 +49,45 @@ StatusOr<std::shared_ptr<HostLink>> HostLink::Over(Loop* loop, UniqueFd socket,
     link->introductions_.push_back(std::move(opened));
   }
   return link;
+}
+
+StatusOr<std::shared_ptr<HostLink>> HostLink::InProcessOnly(Loop* loop,
+                                                            std::shared_ptr<InProcess> services,
+                                                            std::string caller) {
+  std::shared_ptr<HostLink> link(new HostLink(loop, RandomSeed()));
+  link->in_process_ = std::move(services);
+  link->caller_ = std::move(caller);
+  // No service has an empty name: this is the way to who answers NOT_FOUND.
+  LEVER_ASSIGN_OR_RETURN(link->channel_, link->OpenInProcess("", ""));
+  link->router_ = std::make_unique<Router>(link.get());
+  return link;
+}
+
+StatusOr<std::unique_ptr<rpc::Channel>> HostLink::OpenInProcess(const std::string& environment,
+                                                                const std::string& service) {
+  LEVER_ASSIGN_OR_RETURN(UniqueFd socket, in_process_->Connect(environment, service, caller_));
+  rpc::ConnectionOptions options;
+  options.role = rpc::Role::kClient;
+  return rpc::Channel::Over(loop_, std::move(socket), options);
+}
+
+rpc::Channel& HostLink::ChannelTo(const std::string& environment, const std::string& service) {
+  if (!ending_.empty()) loop_->Arm(&ending_timer_, loop_->now_ns());
+  std::unique_ptr<rpc::Channel>& channel = to_services_[environment + "/" + service];
+  const bool there = in_process_->Has(environment, service);
+  if (channel != nullptr && (channel->state() == rpc::Channel::State::kClosed || !there)) {
+    ending_.push_back(std::move(channel));
+  }
+  if (channel == nullptr && there) {
+    auto opened = OpenInProcess(environment, service);
+    if (opened.ok()) {
+      channel = std::move(opened).value();
+    } else {
+      Log(LogLevel::kWarning, "no way to the in_process service " + service + ": " +
+                                  opened.status().ToString());
+    }
+  }
+  return channel != nullptr ? *channel : *channel_;
 }
 
 void HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {

@@ -1,5 +1,6 @@
 // The way to one host: the channel that carries calls and sessions, the introduction sockets, and the
-// router that is fed by the host's watch.
+// router that is fed by the host's watch. Or the ways to the services of the loop itself (in_process.h),
+// without a host: a channel for each.
 //
 // A service has one; clients of the same loop share it, others have their own.
 //
@@ -8,13 +9,15 @@
 // Invariants
 //  1. A link lives as long as anybody shares it. Its destruction ends what its own sessions still have
 //     open, so it is let go of outside of their callbacks.
-//  2. An introduction to us is handed to the acceptor; without one it is refused by its id.
+//  2. A link without a host is told by in_process(): nothing is routed there, calls go by ChannelTo().
+//  3. An introduction to us is handed to the acceptor; without one it is refused by its id.
 #ifndef LIBLEVER_ROUTE_HOST_LINK_H_
 #define LIBLEVER_ROUTE_HOST_LINK_H_
 
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "liblever/base/fd.h"
@@ -23,14 +26,12 @@
 #include "liblever/base/random.h"
 #include "liblever/base/status.h"
 #include "liblever/route/introduction.h"
+#include "liblever/rpc/channel.h"
 #include "liblever/rpc/tls.h"
-
-namespace lever::rpc {
-class Channel;
-}  // namespace lever::rpc
 
 namespace lever::route {
 
+class InProcess;
 class Router;
 
 // Takes the connections of callers: the service runtime.
@@ -52,12 +53,20 @@ class HostLink final : private IntroductionHandler {
   static StatusOr<std::shared_ptr<HostLink>> Over(Loop* loop, UniqueFd socket,
                                                   UniqueFd introductions,
                                                   uint64_t seed = RandomSeed());
+  // To the services of the loop, without a host. `caller` is told to them: "lever://env/service" or "".
+  static StatusOr<std::shared_ptr<HostLink>> InProcessOnly(Loop* loop,
+                                                           std::shared_ptr<InProcess> services,
+                                                           std::string caller);
   ~HostLink() override;
 
   Loop* loop() const { return loop_; }
   rpc::Channel& channel() { return *channel_; }
   Router& router() { return *router_; }
   Random& random() { return random_; }
+
+  bool in_process() const { return in_process_ != nullptr; }
+  // The way to one of the loop's services; to who answers NOT_FOUND if there is none.
+  rpc::Channel& ChannelTo(const std::string& environment, const std::string& service);
 
   // Connects to the introduction socket that a session's welcome names; nothing with an empty path. A
   // failure is logged: calls go through the host then.
@@ -70,6 +79,8 @@ class HostLink final : private IntroductionHandler {
   static constexpr size_t kIntroductionSocketsMax = 8;
 
   HostLink(Loop* loop, uint64_t seed);
+  StatusOr<std::unique_ptr<rpc::Channel>> OpenInProcess(const std::string& environment,
+                                                        const std::string& service);
   void OnIntroduction(IntroductionSocket& from, Introduction introduction,
                       UniqueFd socket) override;
   void OnIntroductionLost(IntroductionSocket& from, uint64_t id) override;
@@ -81,6 +92,15 @@ class HostLink final : private IntroductionHandler {
   std::vector<std::unique_ptr<IntroductionSocket>> introductions_;
   IncomingAcceptor* acceptor_ = nullptr;
   std::unique_ptr<Router> router_;
+
+  // Without a host.
+  std::shared_ptr<InProcess> in_process_;
+  std::string caller_;
+  std::unordered_map<std::string, std::unique_ptr<rpc::Channel>> to_services_;
+  // Whose service is gone: until their calls have ended and no callback of theirs is on the stack.
+  std::vector<std::unique_ptr<rpc::Channel>> ending_;
+  FunctionTimer ending_timer_{
+      [this] { std::erase_if(ending_, [](const auto& each) { return each->open_calls() == 0; }); }};
 };
 
 }  // namespace lever::route

@@ -7,6 +7,7 @@
 
 #include "liblever/base/log.h"
 #include "liblever/policy/address.h"
+#include "liblever/route/in_process.h"
 #include "liblever/route/router.h"
 #include "liblever/rpc/channel.h"
 #include "liblever/service/incoming_call.h"
@@ -25,7 +26,13 @@ StatusOr<std::unique_ptr<Service>> Service::Open(Loop* loop, ServiceOptions opti
   } else {
     LEVER_RETURN_IF_ERROR(policy::CheckService(options.name));
     LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(options.environment));
-    LEVER_ASSIGN_OR_RETURN(link, route::HostLink::To(loop, options.host, options.tls));
+    if (options.in_process != nullptr) {
+      LEVER_ASSIGN_OR_RETURN(link, route::HostLink::InProcessOnly(
+                                       loop, options.in_process,
+                                       "lever://" + options.environment + "/" + options.name));
+    } else {
+      LEVER_ASSIGN_OR_RETURN(link, route::HostLink::To(loop, options.host, options.tls));
+    }
   }
   return std::unique_ptr<Service>(
       new ServiceImpl(loop, std::move(options), std::move(link), handler));
@@ -44,7 +51,10 @@ ServiceImpl::ServiceImpl(Loop* loop, ServiceOptions options, std::shared_ptr<rou
   link_->set_acceptor(this);
 }
 
-ServiceImpl::~ServiceImpl() { link_->set_acceptor(nullptr); }
+ServiceImpl::~ServiceImpl() {
+  link_->set_acceptor(nullptr);
+  LeaveInProcess();
+}
 
 Status ServiceImpl::AddMethod(std::string_view name, void* user_data) {
   if (started_) return FailedPrecondition("methods are added before the service starts");
@@ -60,10 +70,22 @@ Status ServiceImpl::Start() {
     LEVER_RETURN_IF_ERROR(server_->Listen(endpoint));
     details_.listening = server_->bound().ToString();
   }
+  if (options_.in_process != nullptr) {
+    LEVER_RETURN_IF_ERROR(options_.in_process->Add(details_.environment, details_.name, this));
+  }
   started_ = true;
   SetState(State::kStarting);
-  attachment_.Start();
+  if (options_.in_process == nullptr) {
+    attachment_.Start();
+  } else {
+    details_.config_json = options_.config_json;
+    SetState(State::kAttached);
+  }
   return Status::Ok();
+}
+
+void ServiceImpl::LeaveInProcess() {
+  if (options_.in_process != nullptr) options_.in_process->Remove(this);
 }
 
 void ServiceImpl::SetState(State state, const Status& status) {
@@ -185,6 +207,7 @@ void ServiceImpl::BeginDrain(int64_t host_timeout_ns) {
   if (timeout_ns <= 0) timeout_ns = kDrainTimeoutNs;
   // The host's own patience ends there.
   if (host_timeout_ns > 0) timeout_ns = std::min(timeout_ns, host_timeout_ns);
+  LeaveInProcess();
   drain_.Begin(loop_->now_ns(), timeout_ns);
   loop_->Arm(&drain_timer_, drain_.WakeNs());
   SetState(State::kDraining);
@@ -243,6 +266,7 @@ void ServiceImpl::Close() {
   if (std::exchange(closing_, true)) return;
   handler_->OnRefusing(*this);
   loop_->Disarm(&drain_timer_);
+  LeaveInProcess();
   attachment_.Stop();
   loop_->Arm(&closed_timer_, loop_->now_ns());
 }

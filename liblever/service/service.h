@@ -35,6 +35,7 @@ namespace lever {
 class Loop;
 namespace route {
 class HostLink;
+class InProcess;
 }  // namespace route
 namespace rpc {
 class HeaderList;
@@ -146,6 +147,10 @@ struct ServiceOptions {
   uint32_t concurrency_max = 0;   // 0: only the transport's limits
   int64_t drain_timeout_ns = 0;   // 0: what the host says, else 30 s
   size_t message_bytes_max = rpc::kMessageBytesMax;
+  // No host: only clients of the same loop reach it. Attached as soon as it is started; details() have
+  // `config_json` as a host would tell it.
+  std::shared_ptr<route::InProcess> in_process;
+  std::string config_json = "null";
 };
 
 // What the host has told of the instance.

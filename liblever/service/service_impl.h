@@ -104,6 +104,8 @@ class ServiceImpl final : public Service,
   void OnDrainRequest(const DrainRequest& request) override;
   void OnDetached(const Status& status, bool final) override;
 
+  // Out of the table of the loop's own services, if it is there.
+  void LeaveInProcess();
   void SetState(State state, const Status& status = Status::Ok());
   void BeginDrain(int64_t timeout_ns);
   void StepDrain();

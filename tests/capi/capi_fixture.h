@@ -232,6 +232,10 @@ class Client {
     options.user_data = user_data;
     EXPECT_EQ(lever_client_create(events->get(), &options, &client_, nullptr), LEVER_OK);
   }
+  Client(Events* events, lever_client_options options) : events_(events) {
+    options.size = sizeof(options);
+    EXPECT_EQ(lever_client_create(events->get(), &options, &client_, nullptr), LEVER_OK);
+  }
   ~Client() {
     if (client_ == nullptr) return;
     Close();
