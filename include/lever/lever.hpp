@@ -15,7 +15,8 @@
 // structs with MSGPACK_DEFINE_MAP; lever::Value for any value, lever::Raw for bytes without an
 // encoding. Link with liblever (or liblever-host) and have msgpack.hpp on the include path.
 //
-// Threads. Unary methods run one at a time on the thread in run(). Each stream has a thread of its
+// Threads. Unary methods run one at a time on the thread in run(), or on ServiceOptions::method_threads
+// of them. Each stream has a thread of its
 // own while its method runs (ServiceOptions::stream_threads_max; more streams are refused, surely
 // not run). Clients may be used by many threads; one stream by one reader and one writer at a time.
 //

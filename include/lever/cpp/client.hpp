@@ -82,11 +82,15 @@ class Client {
  public:
   Client() : Client(ClientOptions{}) {}
   explicit Client(const ClientOptions& options)
-      : Client(std::make_shared<detail::Queue>(), nullptr, options) {}
+      : Client(std::make_shared<detail::Queue>(), nullptr, options, Unchanged) {}
   // Uses the service's attachment. Calls made while one of its methods runs are that call's
   // children: its deadline bounds them, its end cancels them. To be destroyed before the service.
   explicit Client(Service& service, const ClientOptions& options = {})
-      : Client(service.queue(), service.get(), options) {}
+      : Client(service.queue(), service.get(), options, Unchanged) {}
+  // For lever/testing.hpp: on a queue that others use too; `change` has the last word.
+  template <typename Change>
+  Client(std::shared_ptr<detail::Queue> queue, const ClientOptions& options, Change change)
+      : Client(std::move(queue), nullptr, options, change) {}
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client() {
@@ -129,7 +133,11 @@ class Client {
   lever_client* get() const { return client_; }
 
  private:
-  Client(std::shared_ptr<detail::Queue> queue, lever_service* service, const ClientOptions& options)
+  static void Unchanged(lever_client_options&) {}
+
+  template <typename Change>
+  Client(std::shared_ptr<detail::Queue> queue, lever_service* service, const ClientOptions& options,
+         Change change)
       : queue_(std::move(queue)) {
     lever_client_options native{};
     native.size = sizeof(native);
@@ -159,6 +167,7 @@ class Client {
       set(options.tls->server_name, tls.server_name, tls.server_name_size);
       native.tls = &tls;
     }
+    change(native);
     lever_error* error = nullptr;
     const lever_status status = lever_client_create(queue_->get(), &native, &client_, &error);
     detail::Check(status, error);

@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,13 +39,22 @@ class MethodError : public Error {
   explicit MethodError(Value value)
       : Error(LEVER_METHOD_ERROR, value.json(), LEVER_EXECUTED_YES), value_(std::move(value)) {}
   template <typename T>
-    requires(!std::derived_from<std::remove_cvref_t<T>, std::exception>)
+    requires(!std::derived_from<std::remove_cvref_t<T>, std::exception> &&
+             !std::same_as<std::remove_cvref_t<T>, Raw>)
   explicit MethodError(const T& value) : MethodError(Value(value)) {}
 
+  // Bytes instead of a value, which travel as they are.
+  explicit MethodError(Raw raw)
+      : Error(LEVER_METHOD_ERROR, std::to_string(raw.bytes.size()) + " bytes", LEVER_EXECUTED_YES),
+        raw_(std::move(raw)) {}
+
+  // Nil where the error is bytes.
   const Value& value() const { return value_; }
+  const std::optional<Raw>& raw() const { return raw_; }
 
  private:
   Value value_;
+  std::optional<Raw> raw_;
 };
 
 namespace detail {
@@ -60,9 +70,8 @@ inline void Check(lever_status status, lever_error* error = nullptr) {
 [[noreturn]] inline void ThrowOutcome(int32_t status, int32_t executed, const std::string& message,
                                       const Payload& payload) {
   if (status == LEVER_METHOD_ERROR) {
-    throw MethodError(payload.is_raw()
-                          ? Value(std::vector<char>(payload.bytes.begin(), payload.bytes.end()))
-                          : Value::FromPacked(payload.bytes));
+    if (payload.is_raw()) throw MethodError(Raw{payload.bytes});
+    throw MethodError(Value::FromPacked(payload.bytes));
   }
   throw Error(static_cast<lever_status>(status), message, static_cast<lever_executed>(executed));
 }
@@ -78,6 +87,7 @@ inline Payload CurrentExceptionAsError() {
   try {
     throw;
   } catch (const MethodError& error) {
+    if (error.raw()) return {LEVER_KIND_ERROR_RAW, error.raw()->bytes};
     return {LEVER_KIND_ERROR_VALUE, error.value().packed()};
   } catch (const Error& error) {
     return described(error.name(), error.what());

@@ -9,12 +9,15 @@
 //     never runs under it.
 //  2. At most one thread is inside lever_queue_next() (`driving_`).
 //  3. What is registered by address (PendingCall, StreamState) lives until its last event.
+//  4. Of the unary calls that came in, those in `running_` are told apart that their callers have given
+//     up: only methods that can ask for it are there.
 #ifndef LEVER_CPP_QUEUE_HPP_
 #define LEVER_CPP_QUEUE_HPP_
 
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -63,29 +66,59 @@ class Queue {
     by_id_.erase(id);
   }
 
+  // A unary call whose method may ask whether its caller has given up, while it runs. Take the mutex.
+  void BeginRunning(uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    running_[id] = false;
+  }
+  void EndRunning(uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    running_.erase(id);
+  }
+  bool HasCallerGone(uint64_t id) {
+    return Look([this, id] {
+      const auto found = running_.find(id);
+      return found != running_.end() && found->second;
+    });
+  }
+  // Looks for what has come, unless another thread does; then whether `holds`, which is evaluated under
+  // the mutex. Takes it.
+  template <typename Predicate>
+  bool Look(Predicate holds) {
+    std::unique_lock lock(mutex_);
+    if (!driving_) DriveOnce(lock, 0);
+    return holds();
+  }
+
+  // Moves time that stands still (lever_queue_hold_time), and has what became due happen.
+  void HoldTime() { Check(lever_queue_hold_time(queue_)); }
+  void AdvanceTime(std::chrono::nanoseconds by) {
+    Check(lever_queue_advance_time(queue_, by.count()));
+  }
+
   enum class Role { kGuest, kRunner };
   // Drives, or lets another thread drive, until `holds` (evaluated under the mutex, which `lock`
   // holds before and after).
   template <typename Predicate>
   void Await(std::unique_lock<std::mutex>& lock, Predicate holds, Role role = Role::kGuest) {
     while (!holds()) {
-      if (driving_ || (role == Role::kGuest && runner_waits_)) {
-        if (role == Role::kRunner) runner_waits_ = true;
+      if (driving_ || (role == Role::kGuest && runners_waiting_ > 0)) {
+        if (role == Role::kRunner) ++runners_waiting_;
         changed_.wait(lock);
-        if (role == Role::kRunner) runner_waits_ = false;
+        if (role == Role::kRunner) --runners_waiting_;
         continue;
       }
-      DriveOnce(lock);
+      DriveOnce(lock, -1);
     }
   }
 
  private:
-  void DriveOnce(std::unique_lock<std::mutex>& lock) {
+  void DriveOnce(std::unique_lock<std::mutex>& lock, int64_t timeout_ns) {
     driving_ = true;
     lock.unlock();
     size_t count = 0;
     const lever_status status =
-        lever_queue_next(queue_, events_, sizeof(lever_event), kEventsMax, -1, &count);
+        lever_queue_next(queue_, events_, sizeof(lever_event), kEventsMax, timeout_ns, &count);
     lock.lock();
     for (size_t i = 0; i < count; ++i) Dispatch(events_[i]);
     driving_ = false;
@@ -104,6 +137,11 @@ class Queue {
       target->OnEvent(event);
       return;
     }
+    if (event.type == LEVER_EVENT_INCOMING_CANCELLED) {
+      const auto running = running_.find(event.id);
+      if (running != running_.end()) running->second = true;
+      return;
+    }
     void* target = event.user_data;
     if (event.type == LEVER_EVENT_INCOMING_CALL || event.type == LEVER_EVENT_INCOMING_STREAM) {
       target = event.method;
@@ -117,9 +155,10 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool driving_ = false;
-  bool runner_waits_ = false;
+  int runners_waiting_ = 0;
   lever_event events_[kEventsMax];  // of whoever drives
   std::unordered_map<uint64_t, std::shared_ptr<EventTarget>> by_id_;
+  std::unordered_map<uint64_t, bool> running_;  // whether its caller has given up
 };
 
 // The incoming call in which this thread runs a method: calls made on the same queue are its

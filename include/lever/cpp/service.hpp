@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -18,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -46,16 +48,38 @@ struct ServiceOptions {
   std::string listen = {};
   uint32_t concurrency_max = 0;               // 0: only the transport's limits
   std::chrono::nanoseconds drain_timeout{0};  // 0: what the host says, else 30 s
+  // Unary methods that run at a time: the thread in run(), and more that it starts. With one, methods
+  // need no locks against each other.
+  size_t method_threads = 1;
   // Streaming methods that run at a time, each on a thread; more are refused, surely not run.
   size_t stream_threads_max = 256;
 };
 
 // What is known of an incoming call. A method that wants it takes `const lever::CallContext&`
-// first.
+// first. For the thread that runs the method.
 struct CallContext {
   std::string caller;                // "lever://env/service"; empty: from outside
-  int64_t deadline_ns = INT64_MAX;   // on CLOCK_BOOTTIME
+  int64_t deadline_ns = INT64_MAX;   // on CLOCK_BOOTTIME; INT64_MAX without
   Metadata metadata;
+
+  // How long the caller still waits, at least nothing; nothing at all where it has set no deadline.
+  std::optional<std::chrono::nanoseconds> remaining() const {
+    if (deadline_ns == INT64_MAX) return std::nullopt;
+    int64_t now_ns = 0;
+    if (queue == nullptr || lever_queue_now(queue->get(), &now_ns) != LEVER_OK) return std::nullopt;
+    return std::chrono::nanoseconds(std::max<int64_t>(deadline_ns - now_ns, 0));
+  }
+  // Whether the caller is gone or the deadline has passed: what the method answers reaches nobody. To be
+  // asked now and then by methods that take long.
+  bool cancelled() const {
+    if (stream != nullptr) return stream->Broken();
+    return queue != nullptr && queue->HasCallerGone(id);
+  }
+
+  // Of the library.
+  detail::Queue* queue = nullptr;
+  uint64_t id = 0;
+  detail::StreamState* stream = nullptr;
 };
 
 // A stream that came in, for the method that serves it. When the method returns, the stream ends
@@ -168,6 +192,23 @@ class Method : public EventTarget {
   const std::string name_;
 };
 
+// While a method runs that can ask for its caller. Without a queue nothing.
+class RunningScope {
+ public:
+  RunningScope(Queue* queue, uint64_t id) : queue_(queue), id_(id) {
+    if (queue_ != nullptr) queue_->BeginRunning(id_);
+  }
+  RunningScope(const RunningScope&) = delete;
+  RunningScope& operator=(const RunningScope&) = delete;
+  ~RunningScope() {
+    if (queue_ != nullptr) queue_->EndRunning(id_);
+  }
+
+ private:
+  Queue* const queue_;
+  const uint64_t id_;
+};
+
 template <typename F>
 class TypedMethod final : public Method {
  public:
@@ -189,6 +230,7 @@ class TypedMethod final : public Method {
     if (incoming.stream) {
       RunStream(incoming, *arguments);
     } else {
+      const RunningScope scope(kLeading ? incoming.context.queue : nullptr, incoming.id);
       Reply(incoming.id, RunUnary(incoming, *arguments));
     }
   }
@@ -369,6 +411,9 @@ class ServiceCore final : public EventTarget {
     }
   }
 
+  // No more calls come. Under the queue's mutex.
+  bool over() const { return closed || state == LEVER_SERVICE_DRAINED; }
+
   const std::shared_ptr<Queue> queue;
   std::deque<std::pair<Method*, Incoming>> inbox;
   lever_service_state state = LEVER_SERVICE_STARTING;
@@ -384,6 +429,8 @@ inline void Method::OnEvent(const lever_event& event) {
   incoming.arguments = MakePayload(event.kind, event.slices, event.slice_count);
   incoming.context.caller = event.caller ? event.caller : "";
   incoming.context.deadline_ns = event.deadline_ns;
+  incoming.context.queue = service_->queue.get();
+  incoming.context.id = event.id;
   for (size_t i = 0; i < event.metadata_count; ++i) {
     const lever_metadata& field = event.metadata[i];
     incoming.context.metadata.emplace_back(std::string(field.name, field.name_size),
@@ -391,6 +438,7 @@ inline void Method::OnEvent(const lever_event& event) {
   }
   if (event.type == LEVER_EVENT_INCOMING_STREAM) {
     incoming.stream = std::make_shared<StreamState>(service_->queue, event.id);
+    incoming.context.stream = incoming.stream.get();
     service_->queue->Register(event.id, incoming.stream);
   }
   service_->inbox.emplace_back(this, std::move(incoming));
@@ -422,7 +470,13 @@ inline void Method::Reply(uint64_t id, const Payload& result) const {
 class Service {
  public:
   explicit Service(const ServiceOptions& options = {})
-      : core_(std::make_shared<detail::Queue>()), streams_(options.stream_threads_max) {
+      : Service(std::make_shared<detail::Queue>(), options, [](lever_service_options&) {}) {}
+  // For lever/testing.hpp: on a queue that others use too; `change` has the last word.
+  template <typename Change>
+  Service(std::shared_ptr<detail::Queue> queue, const ServiceOptions& options, Change change)
+      : core_(std::move(queue)),
+        method_threads_(options.method_threads),
+        streams_(options.stream_threads_max) {
     lever_service_options native{};
     native.size = sizeof(native);
     const auto set = [](const std::string& text, const char*& data, size_t& size) {
@@ -437,6 +491,7 @@ class Service {
     native.concurrency_max = options.concurrency_max;
     native.drain_timeout_ns = options.drain_timeout.count();
     native.user_data = static_cast<detail::EventTarget*>(&core_);
+    change(native);
     started_by_host_ = options.name.empty();
     lever_error* error = nullptr;
     const lever_status status =
@@ -459,7 +514,7 @@ class Service {
   }
 
   // A unary method: its parameters are the caller's arguments, its result is the answer. It may
-  // take a `const lever::CallContext&` first. Runs on the thread in run().
+  // take a `const lever::CallContext&` first. Runs on the thread in run(), or on one of its others.
   template <typename F>
   void method(std::string name, F function) {
     using Parameters = typename detail::Signature<F>::Parameters;
@@ -488,32 +543,9 @@ class Service {
   // returns: 0 after a drain, 1 if the host of an instance that it started is gone.
   int run() {
     start();
-    uint64_t told = 0;
-    bool host_is_gone = false;
-    std::unique_lock lock(core_.queue->mutex());
-    for (;;) {
-      core_.queue->Await(
-          lock,
-          [&] {
-            return !core_.inbox.empty() || core_.state == LEVER_SERVICE_DRAINED ||
-                   core_.detached_times != told;
-          },
-          detail::Queue::Role::kRunner);
-      if (!core_.inbox.empty()) {
-        auto [method, incoming] = std::move(core_.inbox.front());
-        core_.inbox.pop_front();
-        lock.unlock();
-        Dispatch(method, incoming);
-        lock.lock();
-        continue;
-      }
-      if (core_.state == LEVER_SERVICE_DRAINED) return host_is_gone ? 1 : 0;
-      told = core_.detached_times;
-      std::fprintf(stderr, "lever: detached from the host: %s\n", core_.detached_message.c_str());
-      if (!started_by_host_) continue;
-      host_is_gone = true;
-      lever_service_drain(service_);
-    }
+    std::vector<std::jthread> helpers;
+    for (size_t i = 1; i < method_threads_; ++i) helpers.emplace_back([this] { RunHelper(); });
+    return RunMethods();
   }
   // Out of every route table, finishes what runs; run() returns then. Any thread.
   void drain() { detail::Check(lever_service_drain(service_)); }
@@ -554,6 +586,45 @@ class Service {
     methods_.push_back(std::move(added));
   }
 
+  // Takes the calls that come, until `ended` (under the queue's mutex) says that no more will.
+  template <typename Predicate>
+  void RunUntil(std::unique_lock<std::mutex>& lock, Predicate ended) {
+    for (;;) {
+      core_.queue->Await(lock, [&] { return !core_.inbox.empty() || ended(); },
+                         detail::Queue::Role::kRunner);
+      if (core_.inbox.empty()) return;
+      auto [method, incoming] = std::move(core_.inbox.front());
+      core_.inbox.pop_front();
+      lock.unlock();
+      Dispatch(method, incoming);
+      lock.lock();
+    }
+  }
+
+  int RunMethods() {
+    uint64_t told = 0;
+    bool host_is_gone = false;
+    std::unique_lock lock(core_.queue->mutex());
+    for (;;) {
+      RunUntil(lock, [&] { return core_.over() || core_.detached_times != told; });
+      if (core_.over()) return host_is_gone ? 1 : 0;
+      told = core_.detached_times;
+      std::fprintf(stderr, "lever: detached from the host: %s\n", core_.detached_message.c_str());
+      if (!started_by_host_) continue;
+      host_is_gone = true;
+      lever_service_drain(service_);
+    }
+  }
+
+  // A thread beside the one in run().
+  void RunHelper() {
+    std::unique_lock lock(core_.queue->mutex());
+    try {
+      RunUntil(lock, [this] { return core_.over(); });
+    } catch (const Error&) {  // forked meanwhile: nothing comes any more
+    }
+  }
+
   void Dispatch(detail::Method* method, detail::Incoming& incoming) {
     if (!incoming.stream) {
       const detail::CurrentCallScope scope(core_.queue.get(), incoming.id);
@@ -569,6 +640,7 @@ class Service {
   }
 
   detail::ServiceCore core_;
+  const size_t method_threads_;
   std::vector<std::unique_ptr<detail::Method>> methods_;
   bool started_ = false;
   bool started_by_host_ = false;

@@ -119,6 +119,10 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
     abandoned_ = true;
     messages_.clear();
   }
+  // Whether it has ended otherwise than with success; looks for what has come.
+  bool Broken() const {
+    return queue_->Look([this] { return ended_ && status_ != LEVER_OK; });
+  }
   bool ended() const {
     const std::lock_guard lock(queue_->mutex());
     return ended_;
