@@ -3,6 +3,10 @@
 // where a Date is not exact), Ext for extensions.
 
 import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import { StatusCode } from './lib/codes';
+
+export { StatusCode };
 
 /** A point in time that a Date cannot hold exactly. */
 export class Timestamp {
@@ -28,29 +32,6 @@ export class MethodError extends Error {
   value: any;
   [field: string]: any;
 }
-
-/** Names of include/lever/status.h. */
-export type StatusCode =
-  | 'CANCELLED'
-  | 'UNKNOWN'
-  | 'INVALID_ARGUMENT'
-  | 'DEADLINE_EXCEEDED'
-  | 'NOT_FOUND'
-  | 'ALREADY_EXISTS'
-  | 'PERMISSION_DENIED'
-  | 'RESOURCE_EXHAUSTED'
-  | 'FAILED_PRECONDITION'
-  | 'ABORTED'
-  | 'OUT_OF_RANGE'
-  | 'UNIMPLEMENTED'
-  | 'INTERNAL'
-  | 'UNAVAILABLE'
-  | 'DATA_LOSS'
-  | 'UNAUTHENTICATED'
-  | 'BUSY'
-  | 'WOULD_BLOCK'
-  | 'FORKED'
-  | 'REFUSED';
 
 /** Trouble of the platform. */
 export class LeverError extends Error {
@@ -114,15 +95,32 @@ export interface ClientStats {
   directConnections: number;
 }
 
+export interface DuplexOptions {
+  /** A stream of bytes instead of one of objects: to pipe files and sockets. Message boundaries mean
+   * nothing then, empty messages are skipped, and a message that is not bytes is an error. */
+  bytes?: boolean;
+  /** As Node's streams have it: messages, or bytes. */
+  highWaterMark?: number;
+}
+
 /** A stream of messages. Iterating it gives those of the other side; a client's stream is cancelled
  * when its iteration is left early. */
 export interface Stream extends AsyncIterableIterator<any> {
-  /** Resolves when there is room: awaiting it is back-pressure. */
+  /** Resolves when there is room: awaiting it is back-pressure. Rejects with a LeverError or
+   * MethodError once the stream has ended. */
   write(message: unknown): Promise<void>;
   /** No more messages from this side. */
   end(): void;
   /** Gives the stream up. */
   cancel(): void;
+  /** The stream as one of Node's own, for `pipe` and `pipeline`, with back-pressure both ways. Use
+   * either this or the other functions. Ending it ends this side alone; destroying it cancels a
+   * client's stream, and ends a method's with the error. In a stream of objects the message null
+   * cannot be read, which is an error. What is written after the method has ended well is dropped. */
+  toDuplex(options?: DuplexOptions): Duplex;
+  /** `await using`: a client's stream is cancelled unless it has ended, and has ended then; a
+   * method's is ended. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Addresses: '/service/method', 'lever://environment/service/method'. A client with nothing in
@@ -136,6 +134,8 @@ export class Client {
   stats(): ClientStats;
   /** Ends what is in flight with CANCELLED. */
   close(): Promise<void>;
+  /** `await using`: close(). */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export interface ServiceDetails {
@@ -199,6 +199,8 @@ export class Service extends EventEmitter {
   drained(): Promise<void>;
   /** Ends what runs with CANCELLED. */
   close(): Promise<void>;
+  /** `await using`: drain(), then close(). */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Makes this program an instance of a service, whose methods are the functions of `object`: those
@@ -207,16 +209,3 @@ export function serve(object: object, options: ServiceOptions): Service;
 
 /** Of the native library. */
 export const version: string;
-
-declare const lever: {
-  Client: typeof Client;
-  Service: typeof Service;
-  serve: typeof serve;
-  context: typeof context;
-  LeverError: typeof LeverError;
-  MethodError: typeof MethodError;
-  Timestamp: typeof Timestamp;
-  Ext: typeof Ext;
-  version: string;
-};
-export default lever;

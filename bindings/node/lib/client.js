@@ -5,6 +5,7 @@ const encoder = require('./encode');
 const { contexts } = require('./context');
 const { invalid, refusal } = require('./errors');
 const { Status } = require('./codes');
+const { asyncDispose } = require('./dispose');
 const { begun, objects } = require('./events');
 const { writeMetadata } = require('./metadata');
 const native = require('./native');
@@ -94,6 +95,7 @@ function timeoutOf(timeoutMs) {
 
 // Fills in the command for a call or stream. Returns what native.send() takes.
 function prepare(token, address, args, options) {
+  if (token === 0) throw refusal(Status.CANCELLED, 'the client is closed');
   if (typeof address !== 'string') throw invalid('the address must be a text');
   const metadata = options.metadata === undefined ? null : writeMetadata(options.metadata);
   const timeoutMs = timeoutOf(options.timeoutMs);
@@ -208,7 +210,13 @@ class Client {
     return this.#closing;
   }
 
+  [asyncDispose]() {
+    return this.close();
+  }
+
+  // Its token is another's from now on.
   onClosed() {
+    this.#token = 0;
     this.#closed?.();
   }
 }

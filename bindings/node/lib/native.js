@@ -4,10 +4,20 @@
 // The queue is made when the first client or service is; it is this environment's own: the main
 // thread and each worker thread have one.
 
-const path = require('node:path');
 const encoder = require('./encode');
+const { addonFile, explain, whyNoPrebuilt } = require('./platform');
 
-const addon = require(path.join(__dirname, '..', 'native', 'lever.node'));
+const addon = load();
+
+// Who installed without scripts (`npm install --ignore-scripts`) meets a wrong machine here.
+function load() {
+  try {
+    return require(addonFile());
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND' && error.code !== 'ERR_DLOPEN_FAILED') throw error;
+    throw new Error(explain(whyNoPrebuilt() ?? error.message), { cause: error });
+  }
+}
 
 // Indices of 32-bit words in a command.
 const Command = {

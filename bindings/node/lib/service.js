@@ -8,6 +8,7 @@ const { EventEmitter } = require('node:events');
 const { Client } = require('./client');
 const { Context, contexts } = require('./context');
 const { Status } = require('./codes');
+const { asyncDispose } = require('./dispose');
 const { errorFor, refusal } = require('./errors');
 const { incoming, methods, objects } = require('./events');
 const native = require('./native');
@@ -231,6 +232,13 @@ class Service extends EventEmitter {
     const closed = this.#wait('closed');
     addon.serviceClose(this.#token);
     return closed;
+  }
+
+  // What runs is finished, and then it is over.
+  async [asyncDispose]() {
+    if (this.#token === 0) return;
+    await this.drain().catch(() => {}); // it was closed meanwhile
+    await this.close();
   }
 
   #wait(what) {

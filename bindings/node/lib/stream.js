@@ -8,6 +8,7 @@
 
 const encoder = require('./encode');
 const { Status } = require('./codes');
+const { asyncDispose } = require('./dispose');
 const { refusal } = require('./errors');
 const { incoming } = require('./events');
 const native = require('./native');
@@ -41,8 +42,10 @@ class MessageStream {
   #usedBytes = 0;
   #readEnded = false;
   #ended = false;
+  #failed = false; // fail() was called
   #error = null; // why it ended, if not well
   #errorTold = false;
+  #whenEnded = null; // {promise, resolve}, once somebody waits for it
 
   // ---- Writing ----
 
@@ -96,7 +99,8 @@ class MessageStream {
   }
 
   fail(thrown) {
-    if (this.#ended) return;
+    if (this.#ended || this.#failed) return;
+    this.#failed = true;
     this.sendClosed();
     const aside = putError(thrown);
     const status = this.#send(addon.streamFail, shared.words[Command.KIND], aside);
@@ -138,6 +142,31 @@ class MessageStream {
     this.#closeDue = false;
     this.#name();
     addon.streamCloseSend();
+  }
+
+  // ---- As other things ----
+
+  // One of Node's own streams, to be piped: of objects, or with {bytes: true} of bytes.
+  toDuplex(options) {
+    const { MessageDuplex } = require('./duplex'); // of which most programs have no need
+    return new MessageDuplex(this, options);
+  }
+
+  get endedWell() {
+    return this.#ended && this.#error === null;
+  }
+
+  // Resolves when the stream has ended, however it did.
+  whenEnded() {
+    if (this.#ended) return DONE;
+    if (this.#whenEnded === null) {
+      const waiting = {};
+      waiting.promise = new Promise((resolve) => {
+        waiting.resolve = resolve;
+      });
+      this.#whenEnded = waiting;
+    }
+    return this.#whenEnded.promise;
   }
 
   // ---- Reading ----
@@ -244,6 +273,7 @@ class MessageStream {
     this.onEnded(this.#error);
     for (const entry of this.#waiting.splice(0)) entry.reject(this.#error ?? this.#over());
     this.#finishReading();
+    this.#whenEnded?.resolve();
   }
 }
 
@@ -264,6 +294,16 @@ class ClientStream extends MessageStream {
 
   onAbandoned() {
     this.cancel();
+  }
+
+  onDestroyed() {
+    this.cancel();
+  }
+
+  // Gives the stream up, unless it has ended.
+  [asyncDispose]() {
+    this.cancel();
+    return this.whenEnded();
   }
 
   onEnded(error) {
@@ -290,6 +330,17 @@ class ServiceStream extends MessageStream {
 
   // The method may still write.
   onAbandoned() {}
+
+  onDestroyed(error) {
+    if (error === null) this.cancel();
+    else this.fail(error);
+  }
+
+  // Ends it as the method's return does.
+  [asyncDispose]() {
+    this.end();
+    return this.flushed().catch(() => {});
+  }
 
   onEnded(error) {
     this.#context.ended();

@@ -175,3 +175,15 @@ test('stats count', () => {
     'directConnections',
   ]);
 });
+
+test('a closed client does not go another way: its token is not that of the next client', async () => {
+  const closed = new lever.Client({ echo: true });
+  await closed.close();
+  const next = new lever.Client({ echo: true });
+  await assert.rejects(closed.invoke('/e/e', 1), { code: 'CANCELLED', executed: 'no' });
+  assert.throws(() => closed.stream('/e/eChan'), { code: 'CANCELLED' });
+  assert.strictEqual(closed.stats(), undefined);
+  await closed.close();
+  assert.deepStrictEqual(await next.invoke('/e/e', 1), [1]);
+  await next.close();
+});
