@@ -179,7 +179,7 @@ Status Loop::TakeWordWithin(int64_t* timeout_ns) {
   }
   // The caller may be an edge-triggered poller's, whose edge is spent: the owner leaves another. As
   // with a post, the owner looks for it after it has freed the word, and we look at the word again.
-  asks_.fetch_or(kAskEdge);
+  asks_.fetch_or(kAskTurn);
   if (TakeWord()) return Status::Ok();
   return busy;
 }
@@ -201,8 +201,12 @@ bool Loop::LetGo(LeaveMode mode, int mail_rounds) {
     const bool dirty = !dirty_.empty() && mode != LeaveMode::kPromiseFlush;
     const bool work_left = mail_left || wake_asked_ || work_outside_ || !ready_.empty() || dirty ||
                            TimersDue();
-    SetSignal(work_left, (asks & kAskEdge) != 0);
-    if (!work_left) ArmTimerFd();
+    SetSignal(work_left, (asks & (kAskEdge | kAskTurn)) != 0);
+    if (!work_left) {
+      ArmTimerFd();
+      // The edge of what is ready there is spent, and nobody has fetched it.
+      if ((asks & kAskTurn) != 0 && KernelHasMore()) SetSignal(true, true);
+    }
     owner_.store(0, std::memory_order_relaxed);
     const bool again =
         word_.LetGo([&] { return (!mail_left && !mailbox_.Empty()) || asks_.load() != 0; });
@@ -249,6 +253,11 @@ bool Loop::TakeWake() {
     wake_asked_ = true;
   }
   return std::exchange(wake_asked_, false);
+}
+
+bool Loop::KernelHasMore() const {
+  pollfd poll{.fd = epoll_.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&poll, 1, 0) == 1;
 }
 
 // Makes the eventfd readable or not. `fresh` writes it even if it is, for a new edge.
@@ -333,7 +342,7 @@ int Loop::Sleep(int64_t timeout_ns) {
   int64_t real_now_ns = begun_ns;
   for (;;) {
     // Whoever was told BUSY gets its edge when a sleeper lets go, which never sleeps signalled.
-    if (asks_.load(std::memory_order_relaxed) != 0) asks_.fetch_and(~kAskEdge);
+    if (asks_.load(std::memory_order_relaxed) != 0) asks_.fetch_and(~(kAskEdge | kAskTurn));
     SetSignal(false, false);
     ArmTimerFd();
     int n;

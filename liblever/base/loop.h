@@ -221,8 +221,9 @@ class Loop {
   static constexpr int kInternalEvents = 2;
   // Bits of asks_.
   static constexpr uint32_t kAskWake = 1;  // the next turn is to return
-  static constexpr uint32_t kAskEdge =
-      2;  // somebody was told BUSY: leave a new edge with work left
+  static constexpr uint32_t kAskEdge = 2;  // somebody waits for an edge: leave a new one with work left
+  // Somebody was told BUSY: the same, and what he would have fetched from the kernel is work, too.
+  static constexpr uint32_t kAskTurn = 4;
 
   explicit Loop(const LoopOptions& options);
   Status Init();
@@ -238,6 +239,7 @@ class Loop {
   void SetSignal(bool readable, bool fresh);
   void AwaitSignal();
   bool TakeWake();
+  bool KernelHasMore() const;
 
   // The parts of a turn.
   int Wait(int64_t timeout_ns);

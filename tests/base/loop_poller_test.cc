@@ -113,6 +113,20 @@ TEST_P(LoopPoller, ReportsWorkThatIsLeftAgainToWhoWantsAnEdge) {
   ExpectQuiet();
 }
 
+// The edge is spent on a turn that could not begin, and nobody has fetched what it told of.
+TEST_P(LoopPoller, ReportsWhatCameWhileAnotherThreadHeldTheLoop) {
+  ReadingSource source(loop_.get());
+  ASSERT_TRUE(loop_->TryEnter());
+  source.Send("x");
+  EXPECT_TRUE(poller_.Wait(0));
+  std::thread([&] { EXPECT_EQ(loop_->Turn(0).status().code(), LEVER_BUSY); }).join();
+  loop_->Leave();
+  EXPECT_TRUE(poller_.Wait(0)) << "no edge for what the kernel has";
+  EXPECT_EQ(TurnUntilNothing(), 1);
+  EXPECT_EQ(source.received, "x");
+  ExpectQuiet();
+}
+
 TEST_P(LoopPoller, ReportsWhatIsLeftDirtyAndWhatWaitsOutside) {
   int ends = 0;
   FunctionTurnEnd end([&] { ++ends; });
