@@ -115,6 +115,7 @@ python_packages() {
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"
 }
 grpc_js() { npm_install tests/interop/grpc-js; }
+node_neighbours() { npm_install tests/bindings/node/beside; }
 bench_peers() { npm_install bench/peers/node; }
 go_programs() {
   if [ ! -x .deps/bin/grpcurl ]; then
@@ -143,7 +144,7 @@ grpc_go() {
 }
 
 steps=(node_packages)
-[ "$stage" = build ] || steps+=(python_packages grpc_js go_programs)
+[ "$stage" = build ] || steps+=(python_packages grpc_js node_neighbours go_programs)
 [ "$stage" != bench ] || steps+=(bench_peers)
 pids=()
 for step in "${steps[@]}"; do

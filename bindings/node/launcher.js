@@ -14,6 +14,7 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { methodsOf } = require('./lib/methods');
 
 const OWN = __dirname;
 const ENTRIES_LOOKED_AT_MAX = 2000;
@@ -83,15 +84,6 @@ function isModule(file) {
 
 async function load(file) {
   return isModule(file) ? import(pathToFileURL(file).href) : require(file);
-}
-
-// The object whose functions are the methods: an ES module may export them as its default.
-function methodsOf(loaded) {
-  const named = Object.keys(loaded).some(
-    (key) => key !== 'default' && typeof loaded[key] === 'function'
-  );
-  if (named || loaded.default === undefined) return loaded;
-  return loaded.default;
 }
 
 function say(text) {

@@ -16,6 +16,7 @@ const { addon, Command, COMMAND_TIMEOUT, Event, shared } = native;
 
 const FLAG_ECHO = 1;
 const FLAG_ONLY_THROUGH_HOST = 2;
+const FLAG_IN_PROCESS = 4; // for lib/testing.js
 const CALL_IDEMPOTENT = 1;
 const CALL_COMPRESS = 4;
 const NO_OPTIONS = Object.freeze({});
@@ -137,6 +138,7 @@ function startCall(client, address, args, options, resolve, reject) {
   const low = shared.words[Command.ID_LOW];
   const high = shared.words[Command.ID_HIGH];
   call.abortion = new Abortion(signal, () => {
+    shared.words[Command.OBJECT] = client;
     shared.words[Command.ID_LOW] = low;
     shared.words[Command.ID_HIGH] = high;
     addon.callCancel();
@@ -152,11 +154,12 @@ class Client {
   // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever. tls: {ca, cert, key,
   // serverName}, for a host with 'tls:' before its address.
   constructor(options = NO_OPTIONS, service = 0) {
-    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0, tls = null } =
+    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0, tls = null, inProcess } =
       options;
     native.open();
     this.#token = objects.add(this);
-    const flags = (echo ? FLAG_ECHO : 0) | (onlyThroughHost ? FLAG_ONLY_THROUGH_HOST : 0);
+    const flags = (echo ? FLAG_ECHO : 0) |
+      (onlyThroughHost ? FLAG_ONLY_THROUGH_HOST : 0) | (inProcess ? FLAG_IN_PROCESS : 0);
     const status =
       addon.clientCreate(this.#token, host, env, flags, messageBytesMax, service, tls);
     if (status === Status.OK) return;
@@ -190,7 +193,7 @@ class Client {
     const stream = new ClientStream();
     stream.grantAtOpen();
     begin(addon.streamOpen, aside, stream);
-    stream.opened(signal === null ? null : new Abortion(signal, () => stream.cancel()));
+    stream.opened(this.#token, signal === null ? null : new Abortion(signal, () => stream.cancel()));
     return stream;
   }
 

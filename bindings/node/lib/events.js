@@ -100,8 +100,12 @@ function dispatchOne(r, large) {
   }
 }
 
+// How many events have come, for those who wait until no more do (lib/testing.js).
+const delivered = { count: 0 };
+
 setDispatcher((count, large) => {
+  delivered.count += count;
   for (let i = 0, r = 0; i < count; i++, r += Event.WORDS) dispatchOne(r, large);
 });
 
-module.exports = { begun, objects, methods, incoming };
+module.exports = { begun, objects, methods, incoming, delivered };

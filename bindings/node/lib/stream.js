@@ -30,6 +30,7 @@ function rejected(error) {
 }
 
 class MessageStream {
+  client = 0; // the token of its client; a stream that came in has none
   idLow = 0;
   idHigh = 0;
   #waiting = []; // writes that wait for room: {kind, bytes, resolve, reject}
@@ -115,6 +116,7 @@ class MessageStream {
   }
 
   #name() {
+    shared.words[Command.OBJECT] = this.client;
     shared.words[Command.ID_LOW] = this.idLow;
     shared.words[Command.ID_HIGH] = this.idHigh;
   }
@@ -286,7 +288,8 @@ class ClientStream extends MessageStream {
     shared.words[Command.READ_BYTES] = PREFETCH_BYTES;
   }
 
-  opened(abortion) {
+  opened(client, abortion) {
+    this.client = client;
     this.idLow = shared.words[Command.ID_LOW];
     this.idHigh = shared.words[Command.ID_HIGH];
     this.#abortion = abortion;

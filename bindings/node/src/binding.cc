@@ -86,7 +86,8 @@ void Binding::OnReadable() {
   for (int i = 0; i < kBatchesMax && !closing_; ++i) {
     size_t count = 0;
     lever_queue_next(queue_, batch_.data(), sizeof(lever_event), batch_.size(), 0, &count);
-    if (count == 0 || !Deliver(count) || count < batch_.size()) break;
+    const size_t own = ForwardLent(count);
+    if ((own > 0 && !Deliver(own)) || count < batch_.size()) break;
   }
   // Most answers, and the calls that follow an answer, are asked for while events are delivered:
   // they need not wait for the rest of the tick.
@@ -138,6 +139,76 @@ void Binding::Account(const lever_event& event) {
              event.service_state == LEVER_SERVICE_DRAINED) {
     ReleaseObject(TokenOf(event));
   }
+}
+
+// ---- Clients of an attachment that is another thread's ----
+
+// Passes on what other threads' clients got; what is this thread's own is moved together. Returns how
+// many these are.
+size_t Binding::ForwardLent(size_t count) {
+  size_t own = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (BorrowerOf(batch_[i]) != 0) {
+      Forward(batch_[i]);
+    } else {
+      if (own != i) batch_[own] = batch_[i];
+      ++own;
+    }
+  }
+  return own;
+}
+
+bool Binding::StartBorrowing() {
+  if (borrower_ != nullptr) return true;
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return false;
+  if (uv_async_init(loop, &forwarded_, [](uv_async_t* async) {
+        static_cast<Binding*>(async->data)->OnForwarded();
+      }) != 0) {
+    return false;
+  }
+  forwarded_.data = this;
+  ++handles_open_;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&forwarded_));
+  borrower_ = std::make_shared<Borrower>(&forwarded_);
+  borrower_number_ = AddBorrower(borrower_);
+  return true;
+}
+
+std::optional<lever_status> Binding::BorrowClient(uint32_t token,
+                                                  const lever_client_options& options,
+                                                  lever_error** error) {
+  if (!IsLent(queue_) || !StartBorrowing()) return std::nullopt;
+  lever_client_options theirs = options;
+  theirs.user_data = BorrowedUserData(borrower_number_, token);
+  lever_client* client = nullptr;
+  lever_queue* lender = nullptr;
+  const auto status = Borrow(queue_, theirs, &client, &lender, error);
+  if (status == LEVER_OK) AddClient(token, client, lender);
+  return status;
+}
+
+void Binding::OnForwarded() {
+  if (closing_) return;
+  bool left = false;
+  const auto events = borrower_->Take(batch_.size(), &left);
+  for (size_t i = 0; i < events.size(); ++i) {
+    batch_[i] = events[i]->event();
+    batch_[i].user_data = reinterpret_cast<void*>(uintptr_t{TokenOf(batch_[i])});
+  }
+  if (left) uv_async_send(&forwarded_);
+  if (!events.empty()) Deliver(events.size());
+  Flush();
+}
+
+// Their clients are closed on the lender's queue, and what comes of it is the lender's to take.
+void Binding::StopBorrowing() {
+  if (borrower_ == nullptr) return;
+  borrower_->Leave();
+  RemoveBorrower(borrower_number_);
+  uv_close(reinterpret_cast<uv_handle_t*>(&forwarded_), [](uv_handle_t* handle) {
+    static_cast<Binding*>(handle->data)->OnHandleClosed();
+  });
 }
 
 // ---- Requests ----
@@ -199,9 +270,15 @@ const std::string* Binding::Address(uint32_t id) const {
 
 // ---- Clients and services ----
 
-void Binding::AddClient(uint32_t token, lever_client* client) {
+void Binding::AddClient(uint32_t token, lever_client* client, lever_queue* lender) {
   if (token >= objects_.size()) objects_.resize(token + 1);
-  objects_[token] = {.client = client};
+  objects_[token] = {.client = client, .lender = lender};
+}
+
+lever_queue* Binding::CommandQueue() const {
+  const uint32_t token = command_->object;
+  lever_queue* lender = token < objects_.size() ? objects_[token].lender : nullptr;
+  return lender != nullptr ? lender : queue_;
 }
 
 void Binding::AddService(uint32_t token, lever_service* service) {
@@ -231,7 +308,11 @@ void Binding::Destroy(uint32_t token) {
   ReleaseObject(token);
   Object& object = objects_[token];
   if (object.client != nullptr) lever_client_destroy(std::exchange(object.client, nullptr));
-  if (object.service != nullptr) lever_service_destroy(std::exchange(object.service, nullptr));
+  if (object.service != nullptr) {
+    EndLending(object.service);
+    lever_service_destroy(std::exchange(object.service, nullptr));
+  }
+  object.lender = nullptr;
 }
 
 // ---- The end ----
@@ -245,9 +326,14 @@ void Binding::Shutdown() {
   size_t open = 0;
   for (const Object& object : objects_) {
     if (object.client != nullptr) lever_client_close(object.client);
-    if (object.service != nullptr) lever_service_close(object.service);
+    if (object.service != nullptr) {
+      EndLending(object.service);
+      lever_service_close(object.service);
+    }
+    if (object.lender != nullptr) continue;
     open += object.client != nullptr || object.service != nullptr ? 1 : 0;
   }
+  StopBorrowing();
   const int64_t until_ns = SteadyNs() + kShutdownNs;
   while (open > 0) {
     const int64_t left_ns = until_ns - SteadyNs();
@@ -257,6 +343,7 @@ void Binding::Shutdown() {
                          &count) != LEVER_OK) {
       break;
     }
+    count = ForwardLent(count);
     for (size_t i = 0; i < count; ++i) {
       if (batch_[i].type != LEVER_EVENT_CLOSED) continue;
       Destroy(TokenOf(batch_[i]));

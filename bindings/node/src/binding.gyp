@@ -3,8 +3,8 @@
   'targets': [{
     'target_name': 'lever',
     'sources': [
-      'addon.cc', 'binding.cc', 'client_functions.cc', 'event_buffer.cc', 'metadata.cc',
-      'queue_functions.cc', 'service_functions.cc', 'stream_functions.cc',
+      'addon.cc', 'binding.cc', 'client_functions.cc', 'event_buffer.cc', 'lending.cc',
+      'metadata.cc', 'queue_functions.cc', 'service_functions.cc', 'stream_functions.cc',
     ],
     'include_dirs': ['.', 'napi'],
     'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS'],

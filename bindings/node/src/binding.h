@@ -24,11 +24,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "command.h"
 #include "event_buffer.h"
+#include "lending.h"
 #include "lever/lever.h"
 
 namespace lever::node {
@@ -52,6 +54,8 @@ class Binding {
   bool open() const { return queue_ != nullptr; }
 
   lever_queue* queue() const { return queue_; }
+  // That of the command's call or stream: of a client that was borrowed (lending.h) it is another's.
+  lever_queue* CommandQueue() const;
   Command& command() { return *command_; }
 
   // ---- The payload of a command ----
@@ -65,7 +69,11 @@ class Binding {
   const std::string* Address(uint32_t id) const;
 
   // ---- Clients and services, by the token that JavaScript gave them ----
-  void AddClient(uint32_t token, lever_client* client);
+  // `lender`: the queue that the client is of, if it was borrowed.
+  void AddClient(uint32_t token, lever_client* client, lever_queue* lender);
+  // Makes a client of the process's attachment; nothing if that is no other thread's.
+  std::optional<lever_status> BorrowClient(uint32_t token, const lever_client_options& options,
+                                           lever_error** error);
   void AddService(uint32_t token, lever_service* service);
   lever_client* Client(uint32_t token) const;
   lever_service* Service(uint32_t token) const;
@@ -85,7 +93,8 @@ class Binding {
   struct Object {
     lever_client* client = nullptr;
     lever_service* service = nullptr;
-    bool holds = false;  // keeps the loop alive
+    lever_queue* lender = nullptr;  // of a borrowed client
+    bool holds = false;             // keeps the loop alive
   };
   static constexpr size_t kAddressesMax = 1024;
   // Batches in one call of the poll handle, so that other handles get their turn.
@@ -96,6 +105,10 @@ class Binding {
   void OnReadable();
   void Flush();
   bool Deliver(size_t count);
+  size_t ForwardLent(size_t count);
+  bool StartBorrowing();
+  void OnForwarded();
+  void StopBorrowing();
   bool Undeliverable();
   void Account(const lever_event& event);
   void Hold(int change);
@@ -113,6 +126,9 @@ class Binding {
   BindingOptions options_;
   uv_poll_t poll_{};
   uv_prepare_t prepare_{};
+  uv_async_t forwarded_{};              // there are events of borrowed clients
+  std::shared_ptr<Borrower> borrower_;  // null: nothing was borrowed yet
+  uint32_t borrower_number_ = 0;
   int handles_open_ = 0;
   bool flush_due_ = false;
   bool closing_ = false;

@@ -26,8 +26,13 @@ struct TlsTexts {
   std::string ca, cert, key, name;
 };
 
+lever_status Settle(Binding* binding, lever_status status, lever_error* error) {
+  return status == LEVER_OK ? status : binding->Refused(status, error);
+}
+
 // clientCreate(token, host, environment, flags, messageBytesMax, service, tls) -> status. host,
-// environment and tls may be null; flags: 1 echo, 2 only through the host; service: a token, or 0.
+// environment and tls may be null; flags: 1 echo, 2 only through the host, 4 in process; service: a
+// token, or 0.
 Napi::Value ClientCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const uint32_t token = info[0].As<Napi::Number>().Uint32Value();
@@ -42,6 +47,7 @@ Napi::Value ClientCreate(const Napi::CallbackInfo& info) {
   options.environment_size = environment.size();
   options.echo = (flags & 1) != 0;
   options.only_through_host = (flags & 2) != 0;
+  options.in_process = (flags & 4) != 0;
   options.message_bytes_max = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
   options.service = binding.Service(info[5].As<Napi::Number>().Uint32Value());
   options.user_data = reinterpret_cast<void*>(uintptr_t{token});
@@ -49,9 +55,14 @@ Napi::Value ClientCreate(const Napi::CallbackInfo& info) {
   if (info[6].IsObject()) options.tls = &tls.emplace(info[6].As<Napi::Object>()).options;
   lever_client* client = nullptr;
   lever_error* error = nullptr;
+  // Without an address: over the attachment of this thread, else that of the process.
+  if (options.host == nullptr && options.service == nullptr && (flags & ~2u) == 0) {
+    const auto borrowed = binding.BorrowClient(token, options, &error);
+    if (borrowed.has_value()) return Status(info, Settle(&binding, *borrowed, error));
+  }
   const lever_status status = lever_client_create(binding.queue(), &options, &client, &error);
   if (status != LEVER_OK) return Status(info, binding.Refused(status, error));
-  binding.AddClient(token, client);
+  binding.AddClient(token, client, nullptr);
   return Status(info, LEVER_OK);
 }
 
@@ -88,7 +99,7 @@ Napi::Value CallStart(const Napi::CallbackInfo& info) { return Start(info, lever
 
 Napi::Value CallCancel(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
-  const lever_status status = lever_call_cancel(binding.queue(), binding.command().id());
+  const lever_status status = lever_call_cancel(binding.CommandQueue(), binding.command().id());
   binding.Requested();
   return Status(info, status);
 }
@@ -105,6 +116,8 @@ Napi::Value Start(const Napi::CallbackInfo& info, StartFunction start) {
   if (client == nullptr || !CallOptionsOf(info, &payload, &metadata, &options)) {
     return Status(info, binding.Refused(LEVER_INVALID_ARGUMENT, nullptr));
   }
+  // A parent is of the same queue.
+  if (binding.CommandQueue() != binding.queue()) options.parent = 0;
   uint64_t id = 0;
   lever_error* error = nullptr;
   const lever_status status = start(client, &options, &id, &error);

@@ -9,7 +9,7 @@
 namespace lever::node {
 
 struct Command {
-  uint32_t object;          // 0: token of the client
+  uint32_t object;          // 0: token of the client; 0 for streams that came in
   uint32_t address;         // 1: id from internAddress()
   uint32_t kind;            // 2: lever_kind
   uint32_t flags;           // 3

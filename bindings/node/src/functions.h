@@ -15,7 +15,8 @@
 
 namespace lever::node {
 
-// open, setScratch, internAddress, takeError, now, check, toJson, fromJson
+// open, setScratch, internAddress, takeError, now, holdTime, advanceTime, resumeTime, valueCheck,
+// valueToJson, valueFromJson
 void DefineQueueFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 // clientCreate, clientClose, clientStats, callStart, callCancel
 void DefineClientFunctions(Napi::Env env, Napi::Object exports, Binding* binding);

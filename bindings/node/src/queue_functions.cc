@@ -1,5 +1,3 @@
-#include <time.h>
-
 #include <string>
 
 #include "functions.h"
@@ -85,12 +83,28 @@ Napi::Value TakeError(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), BindingOf(info).TakeError());
 }
 
-// now() -> milliseconds on CLOCK_BOOTTIME, as in the events' deadlines
+// now() -> milliseconds on the queue's time, as in the events' deadlines
 Napi::Value Now(const Napi::CallbackInfo& info) {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return Napi::Number::New(
-      info.Env(), static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
+  int64_t now_ns = 0;
+  lever_queue_now(BindingOf(info).queue(), &now_ns);
+  return Napi::Number::New(info.Env(), static_cast<double>(now_ns) / 1e6);
+}
+
+// holdTime() -> status
+Napi::Value HoldTime(const Napi::CallbackInfo& info) {
+  return Status(info, lever_queue_hold_time(BindingOf(info).queue()));
+}
+
+// advanceTime(ms) -> status
+Napi::Value AdvanceTime(const Napi::CallbackInfo& info) {
+  const double by_ns = info[0].As<Napi::Number>().DoubleValue() * 1e6;
+  return Status(info, lever_queue_advance_time(BindingOf(info).queue(),
+                                               static_cast<int64_t>(by_ns)));
+}
+
+// resumeTime() -> status
+Napi::Value ResumeTime(const Napi::CallbackInfo& info) {
+  return Status(info, lever_queue_resume_time(BindingOf(info).queue()));
 }
 
 // valueCheck(bytes) -> status
@@ -138,6 +152,9 @@ void DefineQueueFunctions(Napi::Env env, Napi::Object exports, Binding* binding)
   Define<InternAddress>(env, exports, "internAddress", binding);
   Define<TakeError>(env, exports, "takeError", binding);
   Define<Now>(env, exports, "now", binding);
+  Define<HoldTime>(env, exports, "holdTime", binding);
+  Define<AdvanceTime>(env, exports, "advanceTime", binding);
+  Define<ResumeTime>(env, exports, "resumeTime", binding);
   Define<ValueCheck>(env, exports, "valueCheck", binding);
   Define<ValueToJson>(env, exports, "valueToJson", binding);
   Define<ValueFromJson>(env, exports, "valueFromJson", binding);

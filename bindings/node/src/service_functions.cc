@@ -13,12 +13,13 @@ bool Text(const Napi::Object& options, const char* name, std::string* out) {
   return true;
 }
 
-// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs}) -> status
+// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs, inProcess,
+// configJson}) -> status
 Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const uint32_t token = info[0].As<Napi::Number>().Uint32Value();
   const auto given = info[1].As<Napi::Object>();
-  std::string name, environment, host, listen, runtime;
+  std::string name, environment, host, listen, runtime, config;
   lever_service_options options{};
   options.size = sizeof(options);
   if (Text(given, "name", &name)) options.name = name.data();
@@ -31,6 +32,9 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   options.listen_size = listen.size();
   if (Text(given, "runtime", &runtime)) options.runtime = runtime.data();
   options.runtime_size = runtime.size();
+  options.in_process = given.Get("inProcess").ToBoolean().Value();
+  if (Text(given, "configJson", &config)) options.config_json = config.data();
+  options.config_json_size = config.size();
   options.concurrency_max = given.Get("maxConcurrency").ToNumber().Uint32Value();
   options.drain_timeout_ns =
       static_cast<int64_t>(given.Get("drainTimeoutMs").ToNumber().DoubleValue() * 1e6);
@@ -40,6 +44,8 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   const lever_status status = lever_service_create(binding.queue(), &options, &service, &error);
   if (status != LEVER_OK) return Status(info, binding.Refused(status, error));
   binding.AddService(token, service);
+  // The attachment of an instance that a host has started.
+  if (options.name == nullptr) OfferToLend(binding.queue(), service);
   return Status(info, LEVER_OK);
 }
 

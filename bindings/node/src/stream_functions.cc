@@ -17,7 +17,7 @@ Napi::Value Send(const Napi::CallbackInfo& info, SendFunction send) {
   lever_slice payload{};
   if (!PayloadOf(info, &payload)) return Status(info, LEVER_INVALID_ARGUMENT);
   const lever_status status =
-      send(binding.queue(), command.id(), static_cast<int32_t>(command.kind), &payload, 1);
+      send(binding.CommandQueue(), command.id(), static_cast<int32_t>(command.kind), &payload, 1);
   binding.Requested();
   return Status(info, status);
 }
@@ -31,14 +31,14 @@ Napi::Value StreamRead(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const Command& command = binding.command();
   const lever_status status =
-      lever_stream_read(binding.queue(), command.id(), command.read_messages, command.read_bytes);
+      lever_stream_read(binding.CommandQueue(), command.id(), command.read_messages, command.read_bytes);
   binding.Requested();
   return Status(info, status);
 }
 
 Napi::Value StreamCloseSend(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
-  const lever_status status = lever_stream_close_send(binding.queue(), binding.command().id());
+  const lever_status status = lever_stream_close_send(binding.CommandQueue(), binding.command().id());
   binding.Requested();
   return Status(info, status);
 }
@@ -49,7 +49,7 @@ Napi::Value StreamCancel(const Napi::CallbackInfo& info) {
   const Command& command = binding.command();
   const std::string text = info[0].As<Napi::String>().Utf8Value();
   const lever_status status =
-      lever_stream_cancel(binding.queue(), command.id(), static_cast<lever_status>(command.status),
+      lever_stream_cancel(binding.CommandQueue(), command.id(), static_cast<lever_status>(command.status),
                           text.data(), text.size());
   binding.Requested();
   return Status(info, status);

@@ -61,7 +61,9 @@ test('require and import give the same package, from where it was installed', ()
     import { createRequire } from 'node:module';
     import fs from 'node:fs';
     import lever, { Client, LeverError, MethodError, Timestamp, Ext, Service, serve, context, version } from 'lever';
+    import testing, { start } from 'lever/testing';
     const required = createRequire(import.meta.url)('lever');
+    if (createRequire(import.meta.url)('lever/testing').start !== start || testing.start !== start) throw new Error('two');
     if (required.Client !== Client || lever !== required) throw new Error('two packages');
     for (const thing of [LeverError, MethodError, Timestamp, Ext, Service, serve, context]) {
       if (typeof thing !== 'function') throw new Error('missing');
@@ -95,6 +97,14 @@ async function main(): Promise<void> {
 const service = serve({ hello: () => context()?.deadline }, { name: 'hello', listen: '127.0.0.1:0' });
 service.attached().then(() => service.details.listening.length);
 service.once('detached', () => {});
+async function test(): Promise<void> {
+  await using t = await testing.start({ hello: { hi: () => 1 } }, { config: { hello: { a: 1 } }, holdTime: true });
+  await t.advance(5);
+  const client: Client = t.client;
+  const started: Promise<testing.Testing> = testing.start({});
+  console.log(client.stats(), await started);
+}
+test();
 main().catch((error: unknown) => {
   if (error instanceof MethodError) console.log(error.value, error.code);
   if (error instanceof LeverError && error.code === 'UNAVAILABLE') console.log(error.executed === 'no');
@@ -117,13 +127,16 @@ test('strict TypeScript programs as ES modules and as CommonJS are checked again
   const nodenext = ['--noEmit', '--module', 'nodenext'];
   clean.write('module.mts', `
     import { pipeline } from 'node:stream/promises';
+    import * as testing from 'lever/testing';
     import lever, { ${NAMES}, type StatusCode } from 'lever'; ${PROGRAM}`);
   clean.write('common.cts', `
     import { pipeline } from 'node:stream/promises';
+    import * as testing from 'lever/testing';
     import lever = require('lever');
     import { ${NAMES}, type StatusCode } from 'lever'; ${PROGRAM}`);
   clean.write('interop.cts', `
     import { pipeline } from 'node:stream/promises';
+    import * as testing from 'lever/testing';
     import lever, { ${NAMES}, type StatusCode } from 'lever'; ${PROGRAM}`);
   for (const file of ['module.mts', 'common.cts', 'interop.cts']) {
     assert.strictEqual(tsc(file, ...nodenext), '');
