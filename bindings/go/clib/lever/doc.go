@@ -1,0 +1,2 @@
+// Package lever carries the header of Lever's C ABI.
+package lever

@@ -1,0 +1,6 @@
+//go:build lever_system
+
+package lever
+
+// #cgo pkg-config: lever
+import "C"

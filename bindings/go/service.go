@@ -1,0 +1,395 @@
+package lever
+
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// ServiceOptions describe a service.
+type ServiceOptions struct {
+	// Name is the service's name. It may be left out in an instance that a host has started: the host
+	// knows, and what is given here is then ignored.
+	Name string
+	// Env is its environment. Default: $LEVER_ENV, else dev.lever.
+	Env string
+	// Host is the address of the host to attach to, as in [Options]. Default: $LEVER_HOST, else
+	// 127.0.0.1:8080.
+	Host string
+	// Listen is an address of its own on which it takes calls from anybody, "127.0.0.1:9000"; port 0 for
+	// any, which Details then tells. Default: none.
+	Listen string
+	// TLS is for a host with "tls:" before its address.
+	TLS *TLSOptions
+	// MaxConcurrency bounds the calls that run at a time; the excess is refused, unexecuted. 0: no bound.
+	MaxConcurrency int
+	// DrainTimeout is what running calls get when the service drains. Default: what the host says, else
+	// 30 s.
+	DrainTimeout time.Duration
+	// OnState is told of changes, on a goroutine of the library's: it must not block. err says why the
+	// service is detached.
+	OnState func(state State, err error)
+}
+
+// A State is how far a service is.
+type State int
+
+const (
+	// StateStarting: it is not known to a host yet.
+	StateStarting State = iota
+	// StateAttached: the host knows it, and calls come.
+	StateAttached
+	// StateDraining: no new calls; what runs is finished.
+	StateDraining
+	// StateDrained: nothing is left.
+	StateDrained
+	// StateDetached: the host is gone, or has refused it. A program that attached itself tries again.
+	StateDetached
+)
+
+// String gives "attached".
+func (s State) String() string {
+	return [...]string{"starting", "attached", "draining", "drained", "detached"}[s]
+}
+
+type serviceState = State
+
+// Details are what the host has told of an instance.
+type Details struct {
+	Env, Name string
+	Instance  string // its id
+	Version   uint64 // 0: attached without a deploy
+	Listening string // the address of Listen, or ""
+}
+
+// A Service is a set of methods that others call. Methods are added before it is started.
+type Service struct {
+	options ServiceOptions
+	methods []*method
+	names   map[string]bool
+	bad     error // what was wrong with a method
+	base    context.Context
+
+	native   *nativeService
+	attached chan struct{} // closed when it is attached for the first time
+	over     chan struct{} // closed when it has drained, was closed, or has lost the host that started it
+	stop     func() bool
+
+	mu       sync.Mutex
+	started  bool
+	isOver   bool
+	failure  error
+	state    State
+	client   *Client
+	closing  sync.Once
+	isClosed chan struct{}
+}
+
+// NewService makes a service without methods.
+func NewService(options ServiceOptions) *Service {
+	return &Service{
+		options: options, names: make(map[string]bool), attached: make(chan struct{}),
+		over: make(chan struct{}), isClosed: make(chan struct{}),
+	}
+}
+
+// ---- What there is in C ----
+
+// A nativeService is the library's service. That of an instance may be there before its Service is.
+type nativeService struct {
+	queue *queue
+	c     *C.lever_service
+	token uint64
+	gone  chan struct{}
+
+	mu    sync.Mutex
+	owner *Service
+}
+
+func (n *nativeService) onState(state serviceState, status Code, message string) {
+	n.mu.Lock()
+	owner := n.owner
+	n.mu.Unlock()
+	if owner != nil {
+		owner.onState(state, status, message)
+	}
+}
+
+func (n *nativeService) onClosed() { close(n.gone) }
+
+func newNativeService(options ServiceOptions) (*nativeService, error) {
+	q, err := openQueue()
+	if err != nil {
+		return nil, err
+	}
+	defer q.release() // the service has its own
+	n := &nativeService{queue: q, gone: make(chan struct{})}
+	n.token = q.addObject(n)
+	var t texts
+	name, env, host, listen := t.add(options.Name), t.add(options.Env), t.add(options.Host), t.add(options.Listen)
+	version := t.add(strings.Replace(runtime.Version(), "go", "go ", 1))
+	tls := t.addTLS(options.TLS)
+	status := C.lever_status(C.LEVER_INVALID_ARGUMENT)
+	var failure *C.lever_error
+	if !t.bad && options.MaxConcurrency >= 0 {
+		status = C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
+			C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), C.uint64_t(n.token), &n.c, &failure)
+	}
+	if status != C.LEVER_OK {
+		q.removeObject(n.token)
+		return nil, errorOf(status, failure)
+	}
+	return n, nil
+}
+
+func (n *nativeService) close() {
+	C.lever_service_close(n.c)
+	C.lever_queue_flush(n.queue.c)
+	<-n.gone
+	C.lever_service_destroy(n.c)
+	n.queue.removeObject(n.token)
+}
+
+// ownInstance gives the instance that a host has started this process as; nil if none has.
+var ownInstance = sync.OnceValues(func() (*nativeService, error) {
+	if os.Getenv("LEVER_FDS") == "" {
+		return nil, nil
+	}
+	return newNativeService(ServiceOptions{})
+})
+
+// ---- Life ----
+
+// Serve starts the service and takes calls until ctx ends: then it drains, which lets what runs finish,
+// and Serve returns nil. It returns nil, too, when the host has drained it.
+//
+// In an instance that a host has started it returns an error when that host is gone. A program that
+// attached itself attaches again.
+func (s *Service) Serve(ctx context.Context) error {
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	return s.Wait()
+}
+
+// Start starts the service, and does not wait for the host. The values of ctx are those of the methods'
+// contexts; when it ends, the service drains.
+func (s *Service) Start(ctx context.Context) error {
+	if s.bad != nil {
+		return s.bad
+	}
+	s.mu.Lock()
+	again := s.started
+	s.started = true
+	s.mu.Unlock()
+	if again {
+		return refusal(CodeFailedPrecondition, "the service was started before")
+	}
+	native, err := ownInstance()
+	if native == nil && err == nil {
+		native, err = newNativeService(s.options)
+	}
+	if err != nil {
+		return err
+	}
+	native.mu.Lock()
+	taken := native.owner != nil
+	if !taken {
+		native.owner = s
+	}
+	native.mu.Unlock()
+	if taken {
+		return refusal(CodeFailedPrecondition, "this process is an instance of one service, which was started before")
+	}
+	s.base = context.WithoutCancel(ctx)
+	s.native = native
+	if err := s.startNative(); err != nil {
+		s.Close()
+		return err
+	}
+	s.stop = context.AfterFunc(ctx, s.Drain)
+	return nil
+}
+
+func (s *Service) startNative() error {
+	for _, m := range s.methods {
+		token := s.native.queue.addMethod(m)
+		status := C.lever_go_service_add_method(s.native.c, (*C.char)(unsafe.Pointer(unsafe.StringData(m.name))),
+			C.size_t(len(m.name)), C.uint64_t(token))
+		if status != C.LEVER_OK {
+			return refusal(Code(status), fmt.Sprintf("method %s: %s", m.name, codeTexts[Code(status)]))
+		}
+	}
+	var failure *C.lever_error
+	if status := C.lever_service_start(s.native.c, &failure); status != C.LEVER_OK {
+		return errorOf(status, failure)
+	}
+	C.lever_queue_flush(s.native.queue.c)
+	return nil
+}
+
+// Wait waits until the service has drained, or was closed, and closes it.
+func (s *Service) Wait() error {
+	<-s.over
+	s.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// Attached waits until the host knows the service, and calls come.
+func (s *Service) Attached(ctx context.Context) error {
+	select {
+	case <-s.attached:
+		return nil
+	case <-s.over:
+		return refusal(CodeCancelled, "the service has ended")
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+// State tells how far the service is.
+func (s *Service) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Drain takes the service out of every route table, and lets what runs finish. Wait tells when it has.
+func (s *Service) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.native == nil || s.isOver {
+		return
+	}
+	C.lever_service_drain(s.native.c)
+	C.lever_queue_flush(s.native.queue.c)
+}
+
+// Close ends what runs with CANCELLED, and the service. The methods' contexts end; Close does not wait for
+// the methods to return.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	native := s.native
+	s.started = true
+	s.mu.Unlock()
+	if native == nil {
+		return nil
+	}
+	s.closing.Do(func() {
+		if s.stop != nil {
+			s.stop()
+		}
+		s.end(nil)
+		s.mu.Lock()
+		client := s.client
+		s.mu.Unlock()
+		if client != nil {
+			client.Close()
+		}
+		native.close()
+		close(s.isClosed)
+	})
+	<-s.isClosed
+	return nil
+}
+
+func (s *Service) end(failure error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isOver {
+		s.isOver = true
+		s.failure = failure
+		close(s.over)
+	}
+}
+
+func (s *Service) onState(state State, status Code, message string) {
+	s.mu.Lock()
+	first := state == StateAttached && s.state != StateAttached
+	s.state = state
+	s.mu.Unlock()
+	var failure error
+	if status != CodeOk {
+		failure = refusal(status, message)
+	}
+	switch state {
+	case StateAttached:
+		if first {
+			select {
+			case <-s.attached:
+			default:
+				close(s.attached)
+			}
+		}
+	case StateDrained:
+		s.end(nil)
+	case StateDetached:
+		if started, _ := ownInstance(); started == s.native {
+			s.end(fmt.Errorf("the host is gone: %w", failure))
+		}
+	}
+	if s.options.OnState != nil {
+		s.options.OnState(state, failure)
+	}
+}
+
+// ---- What is known of it ----
+
+type serviceDetails struct {
+	Details
+	config string
+}
+
+func (s *Service) details() serviceDetails {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.native == nil {
+		return serviceDetails{config: "null"}
+	}
+	select {
+	case <-s.isClosed:
+		return serviceDetails{config: "null"}
+	default:
+	}
+	d := C.lever_service_details{size: C.sizeof_lever_service_details}
+	C.lever_service_get_details(s.native.c, &d)
+	return serviceDetails{
+		Details: Details{
+			Env: C.GoString(d.environment), Name: C.GoString(d.name), Instance: C.GoString(d.instance),
+			Version: uint64(d.version), Listening: C.GoString(d.listening),
+		},
+		config: C.GoString(d.config_json),
+	}
+}
+
+// Details tells of the instance, as far as it is known.
+func (s *Service) Details() Details { return s.details().Details }
+
+// Client gives a client for calls to other services: over the service's own connection to its host, in its
+// environment. It is shared, and closed with the service.
+func (s *Service) Client() (*Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.native == nil || s.isOver && s.client == nil {
+		return nil, refusal(CodeFailedPrecondition, "the service does not run")
+	}
+	if s.client == nil {
+		client, err := newClient(s.native.queue, s.native, Options{})
+		if err != nil {
+			return nil, err
+		}
+		s.client = client
+	}
+	return s.client, nil
+}
