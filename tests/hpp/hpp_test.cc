@@ -102,6 +102,18 @@ TEST(HppEchoTest, AClientInEchoModeAnswersWithTheArguments) {
   EXPECT_EQ(echoed, std::make_tuple(5, std::string("five")));
 }
 
+// msgpack-cxx by itself sends those that are whole as integers.
+TEST_F(HppTest, FloatsStayFloats) {
+  lever::Client& client = Start();
+  for (const double number : {1.0, -0.0, -3.0, 1e300}) {
+    EXPECT_EQ(lever::Value(number).packed()[0], '\xcb') << number;
+    EXPECT_EQ(client.invoke("/counter/any", number), lever::Value(number)) << number;
+    EXPECT_EQ(lever::Value(std::vector<double>{number}).packed()[1], '\xcb') << number;
+  }
+  EXPECT_EQ(lever::Value(2.0f).packed(), std::string("\xca\x40\0\0\0", 5));
+  EXPECT_EQ(lever::Value(-0.0).json(), "-0.0");
+}
+
 TEST_F(HppTest, ArgumentsAndResultsAreTyped) {
   lever::Client& client = Start();
   EXPECT_EQ(client.invoke<int64_t>("/counter/add", 5), 5);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,8 @@ struct CallOptions {
   // What is sent goes compressed (gzip), and is answered likewise: for slow networks.
   bool compress = false;
   Metadata metadata = {};
+  // Cancels the call, from any thread: it throws Error with CANCELLED. A stream has cancel().
+  std::stop_token stop = {};
 };
 
 namespace detail {
@@ -94,14 +97,18 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client() {
-    if (lever_client_close(client_) == LEVER_OK) {
-      std::unique_lock lock(queue_->mutex());
-      try {
-        queue_->Await(lock, [this] { return target_.closed; });
-      } catch (const Error&) {  // forked meanwhile: nothing comes any more
-      }
-    }
+    close();
     lever_client_destroy(client_);
+  }
+
+  // Ends what is in flight with CANCELLED, and waits until all of it has ended.
+  void close() {
+    if (lever_client_close(client_) != LEVER_OK) return;
+    std::unique_lock lock(queue_->mutex());
+    try {
+      queue_->Await(lock, [this] { return target_.closed; });
+    } catch (const Error&) {  // forked meanwhile: nothing comes any more
+    }
   }
 
   // Calls a method and waits for its result. MSGPACK types for arguments; R may be void.
@@ -185,8 +192,8 @@ class Client {
       call.address = address.data();
       call.address_size = address.size();
       call.kind = payload.kind;
-      call.flags = (options.idempotent ? LEVER_CALL_IDEMPOTENT : 0u) |
-                   (options.compress ? LEVER_CALL_COMPRESS : 0u);
+      call.flags = (options.idempotent ? uint32_t{LEVER_CALL_IDEMPOTENT} : 0) |
+                   (options.compress ? uint32_t{LEVER_CALL_COMPRESS} : 0);
       call.slices = &slice;
       call.slice_count = 1;
       if (options.timeout) {
@@ -214,6 +221,8 @@ class Client {
     lever_error* error = nullptr;
     const lever_status status = lever_call_start(client_, &native.call, &id, &error);
     detail::Check(status, error);
+    const std::stop_callback cancelling(options.stop,
+                                        [this, id] { lever_call_cancel(queue_->get(), id); });
     std::unique_lock lock(queue_->mutex());
     queue_->Await(lock, [&pending] { return pending.done; });
     lock.unlock();

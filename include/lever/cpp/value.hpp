@@ -7,6 +7,7 @@
 #endif
 #include <msgpack.hpp>
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,48 @@
 #include <vector>
 
 #include "lever/lever.h"
+
+namespace lever::detail {
+
+class StringSink {
+ public:
+  explicit StringSink(std::string* out) : out_(out) {}
+  void write(const char* data, size_t size) { out_->append(data, size); }
+
+ private:
+  std::string* out_;
+};
+
+// A number as the big-endian bytes behind a type byte.
+template <typename Bits>
+std::string_view FloatBytes(char type, Bits bits, char (&bytes)[1 + sizeof(Bits)]) {
+  bytes[0] = type;
+  for (size_t i = sizeof(Bits); i > 0; --i, bits >>= 8) bytes[i] = static_cast<char>(bits);
+  return {bytes, sizeof(bytes)};
+}
+
+}  // namespace lever::detail
+
+// msgpack-cxx packs a float that is whole as an integer, -0.0 as 0 among them. Whoever gets it would find
+// another type than was sent, so that here floats stay floats.
+template <>
+inline msgpack::v1::packer<lever::detail::StringSink>&
+msgpack::v1::packer<lever::detail::StringSink>::pack_double(double number) {
+  char buffer[9];
+  const std::string_view bytes =
+      lever::detail::FloatBytes('\xcb', std::bit_cast<uint64_t>(number), buffer);
+  append_buffer(bytes.data(), bytes.size());
+  return *this;
+}
+template <>
+inline msgpack::v1::packer<lever::detail::StringSink>&
+msgpack::v1::packer<lever::detail::StringSink>::pack_float(float number) {
+  char buffer[5];
+  const std::string_view bytes =
+      lever::detail::FloatBytes('\xca', std::bit_cast<uint32_t>(number), buffer);
+  append_buffer(bytes.data(), bytes.size());
+  return *this;
+}
 
 namespace lever {
 
@@ -50,15 +93,6 @@ inline Payload MakePayload(int32_t kind, const lever_slice* slices, size_t count
 inline lever_slice SliceOf(std::string_view bytes) {
   return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
 }
-
-class StringSink {
- public:
-  explicit StringSink(std::string* out) : out_(out) {}
-  void write(const char* data, size_t size) { out_->append(data, size); }
-
- private:
-  std::string* out_;
-};
 
 // A payload read as MessagePack objects that point into it: it must outlive this.
 class Unpacked {
