@@ -58,6 +58,7 @@ void DeploySession::OnMessage(rpc::Call& call, SliceList message) {
 void DeploySession::Begin(const lever::v1::DeployBegin& begin) {
   phase_ = Phase::kBeginning;
   announced_bytes_ = begin.packed_bytes();
+  start_first_ = begin.start();
   const std::string environment = begin.environment().empty()
                                       ? std::string(policy::kDefaultEnvironment)
                                       : begin.environment();
@@ -72,6 +73,7 @@ void DeploySession::OnBegun(StatusOr<std::unique_ptr<deploy::Deployer::Upload>> 
     return;
   }
   upload_ = std::move(upload).value();
+  if (start_first_) upload_->StartFirst();
   phase_ = Phase::kReceiving;
   if (peer_ended_) {
     Deploy();

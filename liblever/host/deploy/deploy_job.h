@@ -18,6 +18,7 @@ namespace lever::deploy {
 struct Deployer::Job {
   Name name;
   Manifest manifest;
+  bool start_first = false;
   std::shared_ptr<BundleStore::Upload> file;
   Loop* loop = nullptr;  // where the answers go
   std::function<void(DeployStep)> progress;

@@ -129,6 +129,8 @@ void Deployer::Upload::Append(SliceList bytes, std::function<void(Status)> done)
       std::move(done));
 }
 
+void Deployer::Upload::StartFirst() { job_->start_first = true; }
+
 void Deployer::Upload::Finish(std::function<void(DeployStep)> progress,
                               std::function<void(StatusOr<DeployResult>)> done) {
   finished_ = true;

@@ -130,6 +130,8 @@ class Deployer::Upload {
   // One at a time: the next one after `done`.
   void Append(SliceList bytes, std::function<void(Status)> done);
   int64_t bytes() const { return bytes_; }
+  // Before Finish(): the version serves only when its first instance is ready, also where none runs.
+  void StartFirst();
   // Once, after the last Append() is done. `progress` may come several times before `done`.
   void Finish(std::function<void(DeployStep)> progress,
               std::function<void(StatusOr<DeployResult>)> done);

@@ -112,9 +112,11 @@ void Deployer::OnCommitted(std::shared_ptr<Job> job,
 
 void Deployer::Start(std::shared_ptr<Job> job) {
   auto answered = std::make_shared<bool>(false);
+  scale::ServiceSpec spec =
+      MakeSpec(job->name.first, job->now.version, job->bundle, job->manifest);
+  spec.start_first = job->start_first;
   options_.control->Deploy(
-      MakeSpec(job->name.first, job->now.version, job->bundle, job->manifest),
-      [self = shared_from_this(), job, answered](Status status) {
+      std::move(spec), [self = shared_from_this(), job, answered](Status status) {
         *answered = true;
         if (!status.ok()) {
           self->RollBack(job, status);

@@ -26,10 +26,6 @@ constexpr size_t kCopyBytes = 256 * 1024;
 constexpr size_t kPieceBytes = 128 * 1024;  // at least, of what is given on
 constexpr size_t kIgnoreBytesMax = 256 * 1024;
 
-bool NeverPacked(std::string_view name) {
-  return name == ".git" || name == ".hg" || name == ".svn" || name == ".DS_Store";
-}
-
 // Takes the tar stream: compresses it, and keeps count of what the host will count.
 class BundleWriter {
  public:
@@ -130,7 +126,7 @@ class Packer {
   Status Directory(int directory_fd, const std::string& prefix, int64_t depth) {
     LEVER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory_fd));
     for (const std::string& name : names) {
-      if (NeverPacked(name)) continue;
+      if (IsNeverPacked(name)) continue;
       const std::string path = prefix + name;
       if (path == kIgnoreFile) continue;
       struct stat info;
@@ -266,6 +262,10 @@ class Packer {
 };
 
 }  // namespace
+
+bool IsNeverPacked(std::string_view name) {
+  return name == ".git" || name == ".hg" || name == ".svn" || name == ".DS_Store";
+}
 
 StatusOr<PackedBundle> PackDirectory(const std::string& directory, const BundleSink& sink,
                                      const BundleLimits& limits) {

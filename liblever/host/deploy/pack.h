@@ -27,6 +27,9 @@ struct PackedBundle {
   int64_t packed_bytes = 0;
 };
 
+// Whether files and directories of that name are left out whatever .leverignore says.
+bool IsNeverPacked(std::string_view name);
+
 // Takes the next bytes of a bundle. An error ends the packing, with that error.
 using BundleSink = std::function<Status(std::string_view packed)>;
 

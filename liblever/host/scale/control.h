@@ -39,6 +39,7 @@ struct ServiceSpec {
   std::string py_entry;
   bool is_private = false;
   uint32_t instances_min = 0;
+  bool start_first = false;  // serves only when an instance is ready, also where none runs
   uint32_t concurrency_max = 0;
   uint32_t load_max = 10;
   uint64_t ram_limit_bytes = 0;
@@ -117,7 +118,7 @@ class Control : public fleet::AttachRegistry {
 
   // ---- The control loop ----
   virtual Loop& loop() = 0;
-  // A version becomes the one that new calls go to: at once if nothing runs, else when its first
+  // A version becomes the one that new calls go to: at once if nothing runs and it has no `start_first`, else when its first
   // instance is ready; `done` tells which, or why it never became ready (the old one goes on).
   virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
   // The service is gone: its calls are NOT_FOUND, its instances drain.

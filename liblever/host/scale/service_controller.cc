@@ -26,7 +26,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
   });
   backoff_.Reset();
   last_error_ = Status::Ok();
-  if (running || spec.instances_min > 0) {
+  if (running || spec.instances_min > 0 || spec.start_first) {
     next_ = std::move(spec);
     next_done_ = std::move(done);
     Evaluate();

@@ -254,6 +254,17 @@ TEST_F(Control, OneDeployAtATime) {
   EXPECT_TRUE(deployed.has_value() && deployed->ok());
 }
 
+TEST_F(Control, ADeployThatIsToStartFirstServesWhenItsInstanceIsReadyAlsoWhereNoneRuns) {
+  auto spec = Spec(1);
+  spec.start_first = true;
+  Deploy(spec);
+  ASSERT_EQ(driver.started.size(), 1u);
+  EXPECT_FALSE(deployed.has_value()) << "its instance is not ready yet";
+  Ready(Last());
+  EXPECT_TRUE(deployed.has_value() && deployed->ok());
+  EXPECT_EQ(Listed().size(), 1u);
+}
+
 TEST_F(Control, ADeployOverASameServiceThatStartsWaitsForTheNewVersion) {
   Deploy(Spec(1));
   Demand();
