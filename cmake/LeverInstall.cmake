@@ -16,6 +16,14 @@ if(TARGET lever)
     COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_SOURCE_DIR}/cmake/leverConfig.cmake
     ${PROJECT_BINARY_DIR}/leverConfigVersion.cmake DESTINATION ${lever_config_dir})
+  # The build tree can be built against as well, by find_package(lever) with it as the prefix: that is how
+  # `lever test` and build steps find the C++ package of the tree that the command lies in.
+  set(lever_tree_config ${PROJECT_BINARY_DIR}/lib/cmake/lever)
+  export(EXPORT lever-targets NAMESPACE lever:: FILE ${lever_tree_config}/lever-targets.cmake)
+  file(COPY ${PROJECT_BINARY_DIR}/leverConfigVersion.cmake DESTINATION ${lever_tree_config})
+  file(READ ${PROJECT_SOURCE_DIR}/cmake/leverConfig.cmake lever_config)
+  file(WRITE ${lever_tree_config}/leverConfig.cmake
+    "set(LEVER_MSGPACK_INCLUDE \"${LEVER_MSGPACK_INCLUDE}\" CACHE PATH \"\")\n${lever_config}")
   # From where the file lies back to the prefix, so that an installation can be moved.
   file(RELATIVE_PATH lever_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
   string(REGEX REPLACE "/$" "" lever_pc_prefix "${lever_pc_prefix}")
