@@ -2,7 +2,8 @@
 //
 //   command_line.cc              flags and arguments
 //   connection.cc, call_stream.cc  the client: calls, streams, Ctrl-C
-//   deploy.cc, invoke.cc, stream.cc, logs.cc, list.cc  the commands
+//   deploy.cc, invoke.cc, stream.cc, logs.cc, list.cc, init.cc, test.cc  the commands; that of `dev` is
+//                                daemon/lever-dev
 //
 // Results go to standard output, everything else to standard error. The exit codes are those of
 // lever/status.h.
@@ -33,6 +34,21 @@ struct Globals {
 struct DeployArguments {
   std::string directory = ".";
 };
+struct DevArguments {
+  std::vector<std::string> directories;  // at least one
+  std::string listen;                    // empty: 127.0.0.1:8080, or a free port
+  std::string data_dir;                  // empty: a temporary one
+  std::vector<std::string> upstreams;
+};
+struct InitArguments {
+  std::string directory;
+  std::string language;  // one of TemplateLanguages()
+  std::string name;      // empty: that of the directory
+};
+struct TestArguments {
+  std::string directory = ".";
+  std::vector<std::string> extra;  // for the language's own command
+};
 struct CallArguments {
   std::string address;
   std::vector<std::string> json;
@@ -47,6 +63,9 @@ struct LogsArguments {
 
 // Each returns the exit code, and has told of errors.
 int Deploy(const Globals& globals, const DeployArguments& arguments);
+int Dev(const Globals& globals, const DevArguments& arguments);
+int Init(const Globals& globals, const InitArguments& arguments);
+int Test(const Globals& globals, const TestArguments& arguments);
 int Invoke(const Globals& globals, const CallArguments& arguments);
 int Stream(const Globals& globals, const CallArguments& arguments);
 int Logs(const Globals& globals, const LogsArguments& arguments);

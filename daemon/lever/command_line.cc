@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "daemon/lever/templates.h"
 #include "liblever/policy/address.h"
 
 namespace lever::cli {
@@ -33,10 +34,43 @@ void AddCallOptions(CLI::App* command, CallArguments* arguments) {
                       "5s, 250ms, 2m; by default 60s for a call and none for a stream");
 }
 
+void AddWriterCommands(CLI::App& app, CommandLine* line) {
+  CLI::App* init = AddCommand(app, "init", "writes a new service into an empty directory", line,
+                              Command::kInit);
+  init->add_option("DIR", line->init.directory, "the directory, made if it is not there")
+      ->required();
+  init->add_option("--lang", line->init.language, "the language")
+      ->required()
+      ->check(CLI::IsMember(TemplateLanguages()));
+  init->add_option("--name", line->init.name, "the service's name (default: the directory's)");
+
+  CLI::App* test = AddCommand(app, "test",
+                              "runs a service's own tests by its language's command, with the Lever "
+                              "packages of this installation",
+                              line, Command::kTest);
+  test->add_option("DIR", line->test.directory, "the directory with lever.json (default: .)");
+  test->footer("What stands behind -- is handed to that command.");
+
+  CLI::App* dev = AddCommand(app, "dev",
+                             "runs a host, deploys directories to it and again whenever they "
+                             "change, and shows what the services print",
+                             line, Command::kDev);
+  dev->add_option("DIR", line->dev.directories, "directories with lever.json (default: .)");
+  dev->add_option("--listen", line->dev.listen,
+                  "HOST:PORT or unix:PATH to listen on (default: 127.0.0.1:8080, or a free port if "
+                  "that is taken)");
+  dev->add_option("--data", line->dev.data_dir,
+                  "where the host keeps its data (default: a temporary directory)");
+  dev->add_option("--upstream", line->dev.upstreams,
+                  "SERVICE=ENDPOINT: pass gRPC calls of that service on (several times for several)");
+}
+
 void AddCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "deploy", "builds, packs and uploads a service's directory", line,
              Command::kDeploy)
       ->add_option("DIR", line->deploy.directory, "the directory with lever.json (default: .)");
+
+  AddWriterCommands(app, line);
 
   CLI::App* invoke = AddCommand(app, "invoke", "calls a method", line, Command::kInvoke);
   AddCallOptions(invoke, &line->call);
@@ -76,6 +110,15 @@ void ProtectJson(std::vector<std::string>* arguments) {
   }
 }
 
+// `lever test DIR -- ARGUMENTS`: what is behind the dashes is another command's.
+void TakeTestArguments(std::vector<std::string>* arguments, std::vector<std::string>* extra) {
+  const auto dashes = std::find(arguments->begin(), arguments->end(), "--");
+  if (dashes == arguments->end()) return;
+  if (std::find(arguments->begin(), dashes, "test") == dashes) return;
+  extra->assign(dashes + 1, arguments->end());
+  arguments->erase(dashes, arguments->end());
+}
+
 std::string OneLine(const CLI::App& app, const std::string& what) {
   std::string text = "lever: " + what;
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -108,6 +151,7 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   app.footer(kExitCodes);
   AddCommands(app, &line);
 
+  TakeTestArguments(&arguments, &line.test.extra);
   ProtectJson(&arguments);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   const int usage = StatusToExitCode(LEVER_INVALID_ARGUMENT);
@@ -126,10 +170,13 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   }
   if (app.get_subcommands().empty()) {
     line.text =
-        OneLine(app, "a command is needed: deploy, invoke, stream, logs, ps, ls, rm or version");
+        OneLine(app,
+                "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm or "
+                "version");
     line.exit_code = usage;
     return line;
   }
+  if (line.dev.directories.empty()) line.dev.directories = {"."};
   line.globals.format = json ? Format::kJson : Format::kPeople;
   if (line.globals.environment.empty()) line.globals.environment = policy::kDefaultEnvironment;
   if (line.globals.host.empty()) line.globals.host = kDefaultHost;

@@ -15,6 +15,9 @@ namespace lever::cli {
 
 enum class Command : uint8_t {
   kDeploy,
+  kDev,
+  kInit,
+  kTest,
   kInvoke,
   kStream,
   kLogs,
@@ -33,6 +36,9 @@ struct CommandLine {
   Command command = Command::kVersion;
   Globals globals;
   DeployArguments deploy;
+  DevArguments dev;
+  InitArguments init;
+  TestArguments test;
   CallArguments call;
   LogsArguments logs;
   std::string service;  // of ps (empty: all) and rm

@@ -91,21 +91,28 @@ Status ParseReply(const Payload& payload, google::protobuf::Message* reply) {
   return Internal("the host's answer cannot be read; is it of another version?");
 }
 
-StatusOr<std::unique_ptr<Connection>> Connection::Open(const Globals& globals) {
+StatusOr<std::unique_ptr<Connection>> Connection::Open(const Globals& globals, int cancel_fd) {
   std::unique_ptr<Connection> connection(new Connection());
-  LEVER_RETURN_IF_ERROR(connection->Init(globals));
+  LEVER_RETURN_IF_ERROR(connection->Init(globals, cancel_fd));
   return connection;
 }
 
-Status Connection::Init(const Globals& globals) {
-  host_ = globals.host;
-  if (const Status probed = ProbeHost(host_); !probed.ok()) {
-    return WithAdvice({probed, {}}).status;
-  }
+Status Connection::WatchSignals() {
   const sigset_t signals = EndingSignals();
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   signals_ = UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.valid()) return ErrnoStatus(errno, "signalfd");
+  cancel_fd_ = signals_.get();
+  return Status::Ok();
+}
+
+Status Connection::Init(const Globals& globals, int cancel_fd) {
+  host_ = globals.host;
+  if (const Status probed = ProbeHost(host_); !probed.ok()) {
+    return WithAdvice({probed, {}}).status;
+  }
+  cancel_fd_ = cancel_fd;
+  if (cancel_fd == kOwnSignals) LEVER_RETURN_IF_ERROR(WatchSignals());
   lever_error* error = nullptr;
   const lever_status created = lever_queue_create(nullptr, &queue_, &error);
   LEVER_RETURN_IF_ERROR(TakeError(created, error));
@@ -137,7 +144,11 @@ Connection::~Connection() {
   if (queue_ != nullptr) (void)lever_queue_destroy(queue_);
 }
 
-bool Connection::TakeSignal() {
+bool Connection::TakeCancel() {
+  if (!signals_.valid()) {
+    cancel_fd_ = -1;
+    return true;
+  }
   signalfd_siginfo info;
   if (::read(signals_.get(), &info, sizeof(info)) <= 0) return false;
   // The next one is not held back any more.
@@ -166,7 +177,7 @@ Status Connection::HandOutEvents() {
 
 StatusOr<Connection::Ready> Connection::RunTurn(const Watch& watch) {
   std::array<pollfd, 4> watched{
-      pollfd{lever_queue_fd(queue_), POLLIN, 0}, pollfd{signals_.get(), POLLIN, 0},
+      pollfd{lever_queue_fd(queue_), POLLIN, 0}, pollfd{cancel_fd_, POLLIN, 0},
       pollfd{watch.input_fd, POLLIN, 0}, pollfd{watch.output_fd, POLLOUT, 0}};
   const int count = ::poll(watched.data(), watched.size(), watch.timeout_ms);
   if (count < 0) {
@@ -175,7 +186,7 @@ StatusOr<Connection::Ready> Connection::RunTurn(const Watch& watch) {
   }
   Ready ready;
   ready.quiet = count == 0;
-  ready.interrupted = watched[1].revents != 0 && TakeSignal();
+  ready.interrupted = watched[1].revents != 0 && TakeCancel();
   ready.input = watched[2].revents != 0;
   ready.output = watched[3].revents != 0;
   if (watched[0].revents != 0) LEVER_RETURN_IF_ERROR(HandOutEvents());

@@ -1,5 +1,7 @@
 // The command's client: one queue, one client, driven by the command's only thread. Ctrl-C cancels
 // what is in flight, and the command ends with what came of that; a second Ctrl-C ends it at once.
+// A program that looks after signals by itself gives a descriptor instead, which is readable once
+// what is in flight is to be cancelled, and which the connection does not read.
 //
 // A call has ended when the function that waits for it returns. Streams: call_stream.h.
 #ifndef DAEMON_LEVER_CONNECTION_H_
@@ -55,7 +57,10 @@ class EventSink {
 
 class Connection {
  public:
-  static StatusOr<std::unique_ptr<Connection>> Open(const Globals& globals);
+  static constexpr int kOwnSignals = -1;
+
+  static StatusOr<std::unique_ptr<Connection>> Open(const Globals& globals,
+                                                    int cancel_fd = kOwnSignals);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -87,14 +92,16 @@ class Connection {
 
  private:
   Connection() = default;
-  Status Init(const Globals& globals);
+  Status Init(const Globals& globals, int cancel_fd);
+  Status WatchSignals();
   Status HandOutEvents();
-  bool TakeSignal();
+  bool TakeCancel();
 
   std::string host_;
   lever_queue* queue_ = nullptr;
   lever_client* client_ = nullptr;
-  UniqueFd signals_;
+  UniqueFd signals_;    // empty with a cancel_fd
+  int cancel_fd_ = -1;  // -1: nothing cancels any more
 };
 
 }  // namespace lever::cli

@@ -6,6 +6,7 @@
 #include "daemon/lever/call_stream.h"
 #include "daemon/lever/command.h"
 #include "daemon/lever/connection.h"
+#include "daemon/lever/log_stream.h"
 #include "daemon/lever/output.h"
 #include "lever/v1/admin.pb.h"
 
@@ -52,15 +53,15 @@ std::string ForPrograms(const lever::v1::LogLine& line) {
 
 }  // namespace
 
-int Logs(const Globals& globals, const LogsArguments& arguments) {
+Status ShowLogs(const Globals& globals, const LogsArguments& arguments, int cancel_fd) {
   lever::v1::LogsRequest request;
   request.set_environment(globals.environment);
   request.set_service(arguments.service);
   request.set_follow(arguments.follow);
   request.set_tail(arguments.tail.value_or(0));
   request.set_no_tail(arguments.tail == 0u);
-  const StatusOr<std::unique_ptr<Connection>> connection = Connection::Open(globals);
-  if (!connection.ok()) return Report(globals, connection.status());
+  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection,
+                         Connection::Open(globals, cancel_fd));
   CallStream* out = nullptr;
   CallStream::Handlers handlers;
   handlers.on_message = [&](const Payload& payload) {
@@ -69,12 +70,16 @@ int Logs(const Globals& globals, const LogsArguments& arguments) {
     out->Print(globals.format == Format::kJson ? ForPrograms(line) : ForPeople(line));
     return Status::Ok();
   };
-  CallStream stream(connection->get(), std::move(handlers));
+  CallStream stream(connection.get(), std::move(handlers));
   out = &stream;
-  Status status = stream.Open(
-      {"/lever.v1.Admin/Logs", {LEVER_KIND_RAW, request.SerializeAsString()}, LEVER_CALL_GRPC});
-  if (status.ok()) status = stream.CloseSend();
-  if (status.ok()) status = stream.Run().status;
+  LEVER_RETURN_IF_ERROR(stream.Open(
+      {"/lever.v1.Admin/Logs", {LEVER_KIND_RAW, request.SerializeAsString()}, LEVER_CALL_GRPC}));
+  LEVER_RETURN_IF_ERROR(stream.CloseSend());
+  return stream.Run().status;
+}
+
+int Logs(const Globals& globals, const LogsArguments& arguments) {
+  const Status status = ShowLogs(globals, arguments);
   // Ctrl-C is how following ends: there is nothing to tell.
   if (arguments.follow && status.code() == LEVER_CANCELLED) {
     return StatusToExitCode(LEVER_CANCELLED);

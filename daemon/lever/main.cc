@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <vector>
 
 #include "daemon/lever/command.h"
 #include "daemon/lever/command_line.h"
+#include "daemon/lever/installation.h"
 #include "daemon/lever/output.h"
 #include "lever/lever.h"
 
@@ -20,8 +22,21 @@ int PrintVersion(const Globals& globals) {
                                                       : "lever " + version + "\n"));
 }
 
-int Run(const CommandLine& line) {
+// The command becomes lever-dev, which reads the same command line again.
+int BecomeDev(const Globals& globals, char** argv) {
+  const std::string program = FindInstallation().programs + "/lever-dev";
+  ::execv(program.c_str(), argv);
+  return Report(globals, ErrnoStatus(errno, program));
+}
+
+int Run(const CommandLine& line, char** argv) {
   switch (line.command) {
+    case Command::kDev:
+      return BecomeDev(line.globals, argv);
+    case Command::kInit:
+      return Init(line.globals, line.init);
+    case Command::kTest:
+      return Test(line.globals, line.test);
     case Command::kDeploy:
       return Deploy(line.globals, line.deploy);
     case Command::kInvoke:
@@ -55,7 +70,7 @@ int Main(int argc, char** argv) {
   OpenStandardDescriptors();
   const CommandLine line =
       ParseCommandLine(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
-  if (!line.exit_code) return Run(line);
+  if (!line.exit_code) return Run(line, argv);
   (void)WriteAll(*line.exit_code == 0 ? STDOUT_FILENO : STDERR_FILENO, line.text);
   return *line.exit_code;
 }

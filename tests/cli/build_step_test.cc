@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -44,6 +46,44 @@ TEST_F(BuildStepTest, FailuresSayHow) {
   EXPECT_THAT(status.message(), HasSubstr("no-such-program-of-lever"));
   EXPECT_THAT(status.message(), HasSubstr("No such file"));
   EXPECT_FALSE(RunBuild(directory_ + "/missing", {"true"}).ok());
+}
+
+TEST_F(BuildStepTest, HasTheEnvironmentThatItIsGiven) {
+  testing::internal::CaptureStderr();
+  const Status status = RunBuild(directory_, {"sh", "-c", "echo $HOME$LEVER_TEST"},
+                                 {{"HOME=/here", "LEVER_TEST=/there"}, -1});
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "/here/there\n");
+  EXPECT_TRUE(status.ok()) << status.ToString();
+}
+
+TEST_F(BuildStepTest, IsGivenUpWithAllThatItStarted) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], "x", 1), 1);
+  int output[2];
+  ASSERT_EQ(::pipe(output), 0);
+  // Whoever has the pipe open lives.
+  const std::string script = "(trap '' TERM; exec sleep 60) & exec sleep 60";
+  const int saved = ::dup(STDERR_FILENO);
+  ::dup2(output[1], STDERR_FILENO);
+  const Status status = RunBuild(directory_, {"sh", "-c", script}, {{}, ends[0]});
+  ::dup2(saved, STDERR_FILENO);
+  ::close(output[1]);
+  EXPECT_EQ(status.code(), LEVER_CANCELLED) << status.ToString();
+  pollfd watched{output[0], POLLIN, 0};
+  EXPECT_EQ(::poll(&watched, 1, 10'000), 1) << "something of the build lives";
+  for (const int fd : {ends[0], ends[1], output[0], saved}) ::close(fd);
+}
+
+TEST_F(BuildStepTest, ThatIsNotGivenUpEndsAsAnyOther) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  EXPECT_TRUE(RunBuild(directory_, {"true"}, {{}, ends[0]}).ok());
+  EXPECT_FALSE(RunBuild(directory_, {"false"}, {{}, ends[0]}).ok());
+  EXPECT_TRUE(RunBuild(directory_, {"sh", "-c", "! read line"}, {{}, ends[0]}).ok())
+      << "it has no input";
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 }  // namespace

@@ -72,6 +72,36 @@ TEST_F(CommandLineTest, EmptyEnvironmentVariablesAreNone) {
   EXPECT_EQ(Parse({"ls"}).globals.environment, "dev.lever");
 }
 
+TEST_F(CommandLineTest, DevTakesDirectoriesAndWhereToListen) {
+  EXPECT_EQ(Parse({"dev"}).dev.directories, std::vector<std::string>{"."});
+  const CommandLine line =
+      Parse({"dev", "a", "b", "--listen", "127.0.0.1:0", "--data", "/d", "--upstream", "x.Y=h:1"});
+  EXPECT_EQ(line.command, Command::kDev);
+  EXPECT_EQ(line.dev.directories, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(line.dev.listen, "127.0.0.1:0");
+  EXPECT_EQ(line.dev.data_dir, "/d");
+  EXPECT_EQ(line.dev.upstreams, std::vector<std::string>{"x.Y=h:1"});
+}
+
+TEST_F(CommandLineTest, InitNeedsADirectoryAndALanguage) {
+  const CommandLine line = Parse({"init", "d", "--lang", "cpp", "--name", "x"});
+  EXPECT_EQ(line.init.directory, "d");
+  EXPECT_EQ(line.init.language, "cpp");
+  EXPECT_EQ(line.init.name, "x");
+  EXPECT_NE(Refused({"init", "d"}).find("--lang"), std::string::npos);
+  EXPECT_NE(Refused({"init", "--lang", "node"}).find("DIR"), std::string::npos);
+  EXPECT_NE(Refused({"init", "d", "--lang", "cobol"}).find("cobol"), std::string::npos);
+}
+
+TEST_F(CommandLineTest, WhatIsBehindTheDashesIsForTheTestCommand) {
+  EXPECT_EQ(Parse({"test"}).test.directory, ".");
+  const CommandLine line = Parse({"test", "d", "--", "-k", "name", "--json"});
+  EXPECT_EQ(line.test.directory, "d");
+  EXPECT_EQ(line.test.extra, (std::vector<std::string>{"-k", "name", "--json"}));
+  EXPECT_EQ(line.globals.format, Format::kPeople);
+  EXPECT_EQ(Parse({"test", "--", "-v"}).test.directory, ".");
+}
+
 // A blank may come before what would look like a flag or a list; JSON allows it.
 std::string Trimmed(const std::string& text) {
   const size_t begin = text.find_first_not_of(' ');

@@ -1,0 +1,128 @@
+#include "daemon/lever-dev/dev_service.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "daemon/lever-dev/report.h"
+#include "daemon/lever/deployment.h"
+#include "daemon/lever/installation.h"
+#include "daemon/lever/output.h"
+#include "lever/v1/admin.pb.h"
+#include "liblever/base/clock.h"
+
+namespace lever::cli {
+
+DevService::DevService(const Globals* globals, std::string directory, int cancel_fd)
+    : globals_(globals),
+      directory_(std::move(directory)),
+      cancel_fd_(cancel_fd),
+      tree_(directory_) {}
+
+std::string DevService::Label() const {
+  if (!name_.empty()) return name_;
+  const std::string folder = std::filesystem::path(directory_).lexically_normal().string();
+  return folder == "." ? std::filesystem::current_path().filename().string() : folder;
+}
+
+void DevService::OnWake(int64_t now_ns) {
+  if (!tree_.TakeEvents()) return;
+  if (!first_event_ns_) first_event_ns_ = now_ns;
+  due_ns_ = std::min(now_ns + kQuietNs, *first_event_ns_ + kQuietNsMax);
+}
+
+StatusOr<bool> DevService::LookForChanges() {
+  LEVER_ASSIGN_OR_RETURN(TreeState now, tree_.Look(WatchScope::Read(directory_, has_build_)));
+  if (tree_.polls() != told_polls_) {
+    told_polls_ = tree_.polls();
+    if (!told_polls_.empty()) {
+      Note(Label() + ": cannot watch all of it (" + told_polls_ +
+           "): it is looked at every second instead");
+    }
+  }
+  const std::vector<std::string> edited = ChangedPaths(seen_, now);
+  seen_ = std::move(now);
+  if (std::exchange(first_look_, false)) return true;
+  if (edited.empty()) return false;
+  outputs_.OnEdited(edited);
+  return true;
+}
+
+Status DevService::Refresh() {
+  first_event_ns_.reset();
+  due_ns_.reset();
+  const int64_t started_ns = Clock::System().NowNs();
+  const StatusOr<bool> looked = LookForChanges();
+  // Told once, not every second.
+  if (!looked.ok() && looked.status().message() != told_look_.message()) Tell(looked.status());
+  told_look_ = looked.ok() ? Status::Ok() : looked.status();
+  const bool again = std::exchange(build_again_, false);
+  if (looked.ok() && (*looked || again)) {
+    Status status = Build();
+    if (status.ok()) status = Deploy(started_ns);
+    if (status.code() == LEVER_CANCELLED) return status;
+    if (!status.ok()) Tell(status);
+  }
+  if (build_again_) {
+    due_ns_ = Clock::System().NowNs();
+  } else if (!looked.ok() || !tree_.polls().empty()) {
+    due_ns_ = Clock::System().NowNs() + kPollNs;
+  }
+  return Status::Ok();
+}
+
+Status DevService::Build() {
+  LEVER_ASSIGN_OR_RETURN(const std::string text, ReadManifest(directory_));
+  LEVER_ASSIGN_OR_RETURN(const deploy::Manifest manifest, deploy::ParseManifest(text));
+  const HasBuild had_build = std::exchange(
+      has_build_, manifest.build.empty() ? HasBuild::kNo : HasBuild::kYes);
+  if (manifest.build.empty()) return Status::Ok();
+  const WatchScope scope = WatchScope::Read(directory_, has_build_);
+  // More is watched with a build step than without.
+  if (had_build == HasBuild::kNo) {
+    LEVER_ASSIGN_OR_RETURN(seen_, tree_.Look(scope));
+  }
+  const BuildOptions options{BuildEnvironment(FindInstallation()), cancel_fd_};
+  const Status built = BuildService(directory_, options).status();
+  StatusOr<TreeState> after = tree_.Look(scope);
+  if (after.ok()) {
+    build_again_ = outputs_.OnBuilt(seen_, *after);
+    seen_ = std::move(*after);
+  }
+  return built;
+}
+
+Status DevService::Deploy(int64_t started_ns) {
+  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection,
+                         Connection::Open(*globals_, cancel_fd_));
+  LEVER_ASSIGN_OR_RETURN(const lever::v1::DeployProgress result,
+                         PackAndUpload(connection.get(), directory_, globals_->environment,
+                                       StartFirst::kYes));
+  for (const std::string& note : result.notes()) Note(result.service() + ": " + Plain(note));
+  const bool same = result.unchanged() && name_ == result.service() && version_ == result.version();
+  if (!name_.empty() && name_ != result.service()) RemoveFormer(name_);
+  name_ = result.service();
+  version_ = result.version();
+  if (!same) ReportDeployed(*globals_, name_, version_, Clock::System().NowNs() - started_ns);
+  return Status::Ok();
+}
+
+// The service has another name now: the one of before is not its directory's any more.
+void DevService::RemoveFormer(const std::string& name) {
+  lever::v1::RemoveRequest request;
+  request.set_environment(globals_->environment);
+  request.set_service(name);
+  lever::v1::RemoveReply reply;
+  StatusOr<std::unique_ptr<Connection>> connection = Connection::Open(*globals_, cancel_fd_);
+  Status status = connection.status();
+  if (status.ok()) status = (*connection)->CallHost("/lever.v1.Admin/Remove", request, &reply);
+  if (!status.ok()) Note(name + " cannot be removed: " + status.ToString());
+}
+
+void DevService::Tell(const Status& status) {
+  ReportFailed(*globals_, Label(), version_, status);
+}
+
+}  // namespace lever::cli
