@@ -60,7 +60,7 @@ cmake/setup.sh build
 step 'Building the host, the command and the Node package'
 # The tests need more than `build` installs; `cmake --preset release` alone turns them on again.
 run cmake --preset release -DLEVER_BUILD_TESTS=OFF >/dev/null
-run cmake --build --preset release --target leverd lever-spawner lever-cli lever-node-package
+run cmake --build --preset release --target leverd lever-spawner lever-cli lever-dev lever-node-package
 export PATH="$PWD/$build/bin:$PATH"
 
 step 'Starting a host, on a free port and with its data in a temporary folder'

@@ -71,7 +71,8 @@ class Session {
     ReportListening(globals_, *host_);
     LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<LogFollower> logs, LogFollower::Start(globals_));
     for (const std::string& directory : directories) {
-      services_.push_back(std::make_unique<DevService>(&globals_, directory, signal_fd_));
+      services_.push_back(
+          std::make_unique<DevService>(&globals_, host_->data_dir(), directory, signal_fd_));
     }
     const Status status = RefreshUntilSignal();
     ReportStopping(globals_);

@@ -12,11 +12,14 @@
 #include "daemon/lever/output.h"
 #include "lever/v1/admin.pb.h"
 #include "liblever/base/clock.h"
+#include "liblever/host/deploy/content_hash.h"
 
 namespace lever::cli {
 
-DevService::DevService(const Globals* globals, std::string directory, int cancel_fd)
+DevService::DevService(const Globals* globals, std::string data_dir, std::string directory,
+                       int cancel_fd)
     : globals_(globals),
+      data_dir_(std::move(data_dir)),
       directory_(std::move(directory)),
       cancel_fd_(cancel_fd),
       tree_(directory_) {}
@@ -101,7 +104,8 @@ Status DevService::Deploy(int64_t started_ns) {
                          PackAndUpload(connection.get(), directory_, globals_->environment,
                                        StartFirst::kYes));
   for (const std::string& note : result.notes()) Note(result.service() + ": " + Plain(note));
-  const bool same = result.unchanged() && name_ == result.service() && version_ == result.version();
+  const bool was_failing = std::exchange(failing_, false);
+  const bool same = result.unchanged() && !was_failing && name_ == result.service() && version_ == result.version();
   if (!name_.empty() && name_ != result.service()) RemoveFormer(name_);
   name_ = result.service();
   version_ = result.version();
@@ -122,7 +126,21 @@ void DevService::RemoveFormer(const std::string& name) {
 }
 
 void DevService::Tell(const Status& status) {
-  ReportFailed(*globals_, Label(), version_, status);
+  failing_ = true;
+  ReportFailed(*globals_, Label(), version_,
+               Status(status.code(), WithOwnPaths(status.message())));
+}
+
+// A stack trace names files where the host has unpacked them; people edit those in the directory.
+std::string DevService::WithOwnPaths(std::string text) const {
+  const std::string trees = data_dir_ + "/trees/";
+  constexpr size_t kHashBytes = 64;
+  for (size_t at = text.find(trees); at != text.npos; at = text.find(trees, at + 1)) {
+    const std::string hash = text.substr(at + trees.size(), kHashBytes);
+    if (!deploy::IsContentHash(hash)) continue;
+    text.replace(at, trees.size() + kHashBytes, directory_);
+  }
+  return text;
 }
 
 }  // namespace lever::cli

@@ -21,8 +21,9 @@ namespace lever::cli {
 
 class DevService {
  public:
-  // `globals` has the address of the host. `cancel_fd` (connection.h) ends what is under way.
-  DevService(const Globals* globals, std::string directory, int cancel_fd);
+  // `globals` has the address of the host, and `data_dir` its data. `cancel_fd` (connection.h) ends what
+  // is under way.
+  DevService(const Globals* globals, std::string data_dir, std::string directory, int cancel_fd);
 
   int fd() const { return tree_.fd(); }
   // Something has happened in it, or it has to be looked at now and then and that is due.
@@ -45,8 +46,10 @@ class DevService {
   void RemoveFormer(const std::string& name);
   std::string Label() const;
   void Tell(const Status& status);
+  std::string WithOwnPaths(std::string text) const;
 
   const Globals* globals_;
+  std::string data_dir_;
   std::string directory_;
   int cancel_fd_;
   WatchedTree tree_;
@@ -61,6 +64,7 @@ class DevService {
   Status told_look_;
   std::string name_;      // that it was last deployed under; empty: never
   uint64_t version_ = 0;  // that serves
+  bool failing_ = false;  // what is in the directory now does not
 };
 
 }  // namespace lever::cli

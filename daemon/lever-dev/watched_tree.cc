@@ -47,7 +47,7 @@ std::vector<std::string> ChangedPaths(const TreeState& before, const TreeState& 
 WatchedTree::WatchedTree(std::string root)
     : root_(std::move(root)), inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
   if (inotify_.valid()) return;
-  polls_ = errno == EMFILE ? "fs.inotify.max_user_instances is reached"
+  polls_ = errno == EMFILE ? "fs.inotify.max_user_instances, or a limit on descriptors, is reached"
                            : ErrnoStatus(errno, "inotify").message();
 }
 

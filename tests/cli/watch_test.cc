@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <utime.h>
 
@@ -145,6 +146,22 @@ TEST_F(WatchedTreeTest, ADirectoryThatIsGoneIsAnErrorAndComesBack) {
   tree.TakeEvents();
   Write("a", "");
   EXPECT_TRUE(Wakes(tree));
+}
+
+TEST_F(WatchedTreeTest, WithoutInotifyItSaysSoAndStillFindsWhatChanged) {
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  rlimit none = files;
+  none.rlim_cur = 0;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  WatchedTree tree(root_);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+  EXPECT_THAT(tree.polls(), testing::HasSubstr("max_user_instances"));
+  EXPECT_EQ(tree.fd(), -1);
+  const TreeState before = Look(tree);
+  Write("a", "");
+  EXPECT_FALSE(tree.TakeEvents());
+  EXPECT_THAT(ChangedPaths(before, Look(tree)), ElementsAre("a"));
 }
 
 FileState At(int64_t modified_ns) { return {S_IFREG | 0644, 1, modified_ns}; }

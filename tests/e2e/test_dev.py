@@ -104,9 +104,13 @@ def test_a_broken_edit_shows_its_error_and_the_old_version_goes_on(service, brok
         failure = dev.await_failure()
         assert failure["code"] == code and message in failure["message"], failure
         assert failure["service"] == "svc" and failure["version"] == 1
+        assert "/trees/" not in failure["message"], "paths are those that people edit"
         assert dev.invoke("/svc/answer") == "one"
+        seen = len(dev.events)
         for name in broken:
             replace(service / name, good[name])
+        # The content of version 1: that it is well again is told.
+        dev.await_event(lambda e: e["event"] == "deployed" and e["version"] == 1, "version 1 again", seen)
         replace(service / "s.js", source("mended"))
         dev.await_event(lambda e: e["event"] == "deployed" and e["version"] > 1, "the mended version")
         assert dev.invoke("/svc/answer") == "mended"
