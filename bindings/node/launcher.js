@@ -65,6 +65,11 @@ function offerOwnPackage() {
       return path.join(OWN, 'index.js');
     }
   };
+  // Worker threads, and programs that the service starts, look there by themselves: they take over
+  // the environment.
+  const { NODE_PATH } = process.env;
+  const folder = path.dirname(OWN);
+  process.env.NODE_PATH = NODE_PATH ? `${NODE_PATH}${path.delimiter}${folder}` : folder;
   if (!mayHaveModules(process.cwd())) return;
   Module.register(pathToFileURL(path.join(OWN, 'lib', 'resolve-hooks.mjs')), {
     data: pathToFileURL(path.join(OWN, 'index.mjs')).href,

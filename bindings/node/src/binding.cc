@@ -180,7 +180,7 @@ std::optional<lever_status> Binding::BorrowClient(uint32_t token,
                                                   lever_error** error) {
   if (!IsLent(queue_) || !StartBorrowing()) return std::nullopt;
   lever_client_options theirs = options;
-  theirs.user_data = BorrowedUserData(borrower_number_, token);
+  theirs.user_data = BorrowedToken(token);
   lever_client* client = nullptr;
   lever_queue* lender = nullptr;
   const auto status = Borrow(queue_, theirs, &client, &lender, error);

@@ -74,6 +74,8 @@ class Binding {
   // Makes a client of the process's attachment; nothing if that is no other thread's.
   std::optional<lever_status> BorrowClient(uint32_t token, const lever_client_options& options,
                                            lever_error** error);
+  // What comes back with the events of a borrowed client's calls and streams.
+  void* BorrowedToken(uint32_t token) const { return BorrowedUserData(borrower_number_, token); }
   void AddService(uint32_t token, lever_service* service);
   lever_client* Client(uint32_t token) const;
   lever_service* Service(uint32_t token) const;

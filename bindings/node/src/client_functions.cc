@@ -116,8 +116,10 @@ Napi::Value Start(const Napi::CallbackInfo& info, StartFunction start) {
   if (client == nullptr || !CallOptionsOf(info, &payload, &metadata, &options)) {
     return Status(info, binding.Refused(LEVER_INVALID_ARGUMENT, nullptr));
   }
-  // A parent is of the same queue.
-  if (binding.CommandQueue() != binding.queue()) options.parent = 0;
+  if (binding.CommandQueue() != binding.queue()) {
+    options.user_data = binding.BorrowedToken(command.token);
+    options.parent = 0;  // which would be of another queue
+  }
   uint64_t id = 0;
   lever_error* error = nullptr;
   const lever_status status = start(client, &options, &id, &error);
