@@ -1,0 +1,44 @@
+"""Lever for Python: write services, call services.
+
+    import lever
+
+    client = lever.Client()                      # host, env; default: LEVER_HOST, LEVER_ENV
+    await client.invoke("/hello/say_hello", "Ann")
+
+    @lever.method                                # in a service's module
+    async def say_hello(name): return f"Hello, {name}!"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+
+from . import _context, _errors, _lever, _metadata, _values
+from ._client import Client, ClientStats
+from ._context import Context, context
+from ._errors import LeverError, LeverTimeoutError, MethodError
+from ._lever import Call
+from ._service import (Service, ServiceDetails, ThreadService, method, serve, serve_in_thread)
+from ._stream import ClientStream, ServiceStream, Stream
+from ._sync import MethodClient, SyncClient, SyncStream
+from ._values import Ext, Map, Timestamp
+
+_lever.configure(
+    timestamp=Timestamp, ext=Ext, map=Map, from_timestamp=_values.from_timestamp,
+    plain=_values.plain, error=_errors.error_for, method_error=MethodError,
+    error_value=_errors.value_of, read_metadata=_metadata.read,
+    cancelled_error=asyncio.CancelledError, invalid_state=asyncio.InvalidStateError,
+    get_running_loop=asyncio.get_running_loop, current=_context.current)
+# So that asyncio makes tasks of them.
+collections.abc.Coroutine.register(_lever.Call)
+collections.abc.Coroutine.register(_lever.Run)
+
+__version__: str = _lever.version
+
+__all__ = [
+    "Call", "Client", "ClientStats", "ClientStream", "Context", "Ext", "LeverError", "LeverTimeoutError",
+    "Map", "MethodClient", "MethodError", "Service", "ServiceDetails", "ServiceStream", "Stream",
+    "SyncClient", "SyncStream", "ThreadService", "Timestamp", "context", "method", "serve",
+    "serve_in_thread",
+]

@@ -1,0 +1,434 @@
+"""Services: functions that are called from elsewhere.
+
+Used alike by the launcher, in an instance that a host has started, and by a program that attaches itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import os
+import re
+import sys
+import threading
+from inspect import isawaitable, iscoroutinefunction
+
+from . import _codes, _lever, _loop
+from ._client import Client
+from ._context import current
+from ._errors import invalid, refusal
+from ._stream import ServiceStream
+from ._sync import MethodClient, SyncStream, background, wait_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from concurrent.futures import ThreadPoolExecutor
+    from typing import Any, NamedTuple, TypeVar, overload
+
+    from ._errors import LeverError
+    from ._types import TlsOptions
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+    class ServiceDetails(NamedTuple):
+        """What the host has told of an instance."""
+
+        env: str
+        name: str
+        instance: str
+        version: int
+        """0: attached without a deploy."""
+        listening: str
+        """The bound address of `listen`, or `""`."""
+else:
+    from collections import namedtuple
+
+    ServiceDetails = namedtuple("ServiceDetails", "env name instance version listening")
+    ServiceDetails.__doc__ = "What the host has told of an instance."
+
+    def overload(function):
+        return function
+
+_MARK = "__lever_method__"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_STARTING, _ATTACHED, _DRAINING, _DRAINED, _DETACHED = range(5)
+
+
+def is_stream_name(name: str) -> bool:
+    """Whether a method of this name is a streaming one."""
+    return name == "chan" or name.endswith(("Chan", "_chan"))
+
+
+@overload
+def method(function: F) -> F: ...
+@overload
+def method(*, name: str) -> Callable[[F], F]: ...
+def method(function: Any = None, *, name: str | None = None) -> Any:
+    """Makes a function a method of the service: `@lever.method`, or `@lever.method(name="sayHello")`.
+
+    An `async def` runs on the event loop, a plain `def` in a pool of threads. A function whose name ends in
+    `Chan` or `_chan`, or is `chan`, is a streaming method, and gets a stream as its first argument.
+    """
+    def mark(marked: Any) -> Any:
+        chosen = name or marked.__name__
+        if not _NAME.fullmatch(chosen):
+            raise invalid(f"{chosen!r} cannot be the name of a method")
+        setattr(marked, _MARK, chosen)
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+def _methods_of(target: Any) -> dict[str, Callable[..., Any]]:
+    """The functions of a module or object that bear the mark; all of a dict."""
+    if isinstance(target, dict):
+        return target
+    found = {}
+    for attribute in dir(target):
+        value = getattr(target, attribute, None)
+        name = getattr(value, _MARK, None)
+        if isinstance(name, str) and callable(value):
+            found[name] = value
+    return found
+
+
+def _run_in_pool(service: Service, incoming: Any, function: Callable[..., Any], args: list[Any]) -> None:
+    if not incoming._begin():
+        return
+    current.set(incoming)
+    try:
+        result = function(*args)
+        if isawaitable(result):
+            result = wait_for(service._loop, _awaited(result))  # type: ignore[arg-type]
+    except BaseException as error:
+        incoming._reply_error(error)
+    else:
+        incoming._reply(result)
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+class Service:
+    """An instance of a service in this process.
+
+        service = lever.Service("hello")
+
+        @service.method
+        async def say_hello(name): ...
+
+        async with service:          # start(); at the end drain() and close()
+            ...
+
+    `name` is left out in an instance that a host has started. `env` and `host` are as for a client. `listen`
+    is an address of its own on which it takes calls from anybody, port 0 for any. `max_concurrency` 0: only
+    the transport's limits. `drain_timeout` is in seconds; by default what the host says, else 30.
+    `threads`: how many plain `def` methods run at a time, by default 4 more than there are processors, 32 at
+    most; others wait.
+
+    When the host goes away, the program keeps running, attaches again when the host is back, and is called
+    again. Threads: all of it on the thread of the event loop that start() was called in.
+    """
+
+    def __init__(self, name: str | None = None, *, env: str | None = None, host: str | None = None,
+                 listen: str | None = None, max_concurrency: int = 0, drain_timeout: float = 0,
+                 threads: int | None = None, tls: TlsOptions | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise invalid("threads: a number above 0 is expected")
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        self._options = {"name": name, "env": env, "host": host, "listen": listen,
+                         "max_concurrency": max_concurrency, "drain_timeout": drain_timeout,
+                         "runtime": f"python {version}", "tls": tls}
+        self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
+        self._methods: dict[str, Callable[..., Any]] = {}
+        self._handle: Any = None
+        self._core: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._client: Client | None = None
+        self._config: Any = None
+        self._config_known = False
+        self._state = _STARTING
+        self._closed = False
+        self._error: LeverError | None = None
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {"attached": [], "drained": [],
+                                                                 "closed": []}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_state: Callable[[str, LeverError | None], object] | None = None
+        """Called with each new state, and on `"detached"` with the reason."""
+
+    # ---- Methods ----
+
+    def method(self, function: Any = None, *, name: str | None = None) -> Any:
+        """Adds a function, as `lever.method` marks it."""
+        def take(taken: Any) -> Any:
+            self.add({name or taken.__name__: taken})
+            return taken
+
+        return take if function is None else take(function)
+
+    def add(self, target: Any) -> Service:
+        """Adds the functions of a module or object that `lever.method` has marked, or those of a dict by
+        name. Before start()."""
+        if self._handle is not None and self._state != _STARTING:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
+        for name, function in _methods_of(target).items():
+            if not _NAME.fullmatch(name):
+                raise invalid(f"{name!r} cannot be the name of a method")
+            if name in self._methods:
+                raise refusal(_codes.ALREADY_EXISTS, f"there are two methods {name}")
+            self._methods[name] = function
+        return self
+
+    @property
+    def method_count(self) -> int:
+        """How many methods there are."""
+        return len(self._methods)
+
+    # ---- Life ----
+
+    def prepare(self) -> Service:
+        """Makes the connection known to this event loop, so that clients made from here on use it. start()
+        does it where it was not done."""
+        if self._handle is None:
+            self._loop = asyncio.get_running_loop()
+            self._core = _loop.engine_for(self._loop).core
+            self._handle = _lever.ServiceHandle(self._core, self, self._options)
+        return self
+
+    def start(self) -> Service:
+        """Attaches to the host, in the event loop that runs here, and takes calls. Returns at once."""
+        if self._closed:
+            raise refusal(_codes.CANCELLED, "the service is closed")
+        self.prepare()
+        for name, function in self._methods.items():
+            plain = not iscoroutinefunction(function) and not iscoroutinefunction(
+                getattr(function, "__call__", None))
+            self._handle.add_method(name, function, plain, is_stream_name(name))
+        self._handle.start()
+        return self
+
+    async def attached(self) -> None:
+        """Returns when the host knows the service, and calls come."""
+        if self._state != _ATTACHED:
+            await self._wait("attached")
+
+    async def drain(self) -> None:
+        """Out of every route table, and no new calls; what runs is finished. Returns when nothing is
+        left."""
+        if self._closed:
+            raise refusal(_codes.CANCELLED, "the service is closed")
+        self._handle.drain()
+        await self.drained()
+
+    async def drained(self) -> None:
+        """Returns when a drain, by this program or by the host, has left nothing."""
+        if self._state != _DRAINED:
+            await self._wait("drained")
+
+    async def close(self) -> None:
+        """Ends what runs with `CANCELLED`. Returns when all of it has ended."""
+        if self._handle is None or self._closed:
+            self._closed = True
+            return
+        if self._handle.close():
+            await self._wait("closed")
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def __aenter__(self) -> Service:
+        return self if self._handle is not None and self._state != _STARTING else self.start()
+
+    async def __aexit__(self, kind: object, *error: object) -> None:
+        if kind is None and not self._closed:
+            await self.drain()
+        await self.close()
+
+    # ---- What is known of it ----
+
+    @property
+    def details(self) -> ServiceDetails:
+        """Environment, name, instance, version and address, as far as the host has told."""
+        if self._handle is None:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has not been started")
+        details = self._handle.details()
+        del details["config_json"]
+        return ServiceDetails(**details)
+
+    @property
+    def config(self) -> Any:
+        """`config` of lever.json."""
+        if not self._config_known:
+            self._config = json.loads(self._handle.details()["config_json"])
+            self._config_known = True
+        return self._config
+
+    @property
+    def state(self) -> str:
+        """`"starting"`, `"attached"`, `"draining"`, `"drained"`, `"detached"` or `"closed"`."""
+        names = ("starting", "attached", "draining", "drained", "detached")
+        return "closed" if self._closed else names[self._state]
+
+    @property
+    def detached_because(self) -> LeverError | None:
+        """Why the host is gone, while the state is `"detached"`."""
+        return self._error if self._state == _DETACHED else None
+
+    @property
+    def client(self) -> Client:
+        """A client over the service's own connection to its host."""
+        if self._client is None:
+            self._client = Client()
+            self._client._service = self._handle
+        return self._client
+
+    def _method_client(self) -> MethodClient:
+        return MethodClient(self._loop, self.client)  # type: ignore[arg-type]
+
+    # ---- Waiting ----
+
+    async def _wait(self, what: str) -> None:
+        if self._closed:
+            raise refusal(_codes.CANCELLED, "the service is closed")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[what].append(future)
+        await future
+
+    def _settle(self, what: str, error: Exception | None = None) -> None:
+        waiting, self._waiting[what] = self._waiting[what], []
+        for future in waiting:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    # ---- Called by the compiled part ----
+
+    def _on_state(self, state: int, error: LeverError | None) -> None:
+        self._state = state
+        self._error = error
+        if state == _ATTACHED:
+            self._config_known = False
+            self._settle("attached")
+        elif state == _DRAINED:
+            self._settle("drained")
+        if self.on_state is not None:
+            self.on_state(self.state, error)
+
+    def _on_closed(self) -> None:
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        closed = refusal(_codes.CANCELLED, "the service was closed")
+        self._settle("attached", closed)
+        self._settle("drained", closed)
+        self._settle("closed")
+        if self.on_state is not None:
+            self.on_state("closed", None)
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+            self._pool = ThreadPoolExecutor(self._threads, "lever-method")
+        return self._pool
+
+    def _in_pool(self, incoming: Any, function: Any, args: list[Any], in_pool: bool) -> None:
+        context = contextvars.copy_context()
+        self._executor().submit(context.run, _run_in_pool, self, incoming, function, args)
+
+    def _on_stream(self, incoming: Any, function: Any, args: list[Any], in_pool: bool) -> None:
+        stream = ServiceStream(self._core, incoming)
+        task = self._loop.create_task(  # type: ignore[union-attr]
+            self._run_stream(stream, incoming, function, args, in_pool))
+        stream._task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_stream(self, stream: ServiceStream, incoming: Any, function: Any, args: list[Any],
+                          in_pool: bool) -> None:
+        if not incoming._begin():
+            return
+        stream._begun()
+        current.set(incoming)
+        try:
+            if in_pool:
+                loop = asyncio.get_running_loop()
+                context = contextvars.copy_context()
+                await loop.run_in_executor(self._executor(), context.run, function,
+                                           SyncStream(loop, stream), *args)
+            else:
+                await function(stream, *args)
+            await stream.end()
+        except asyncio.CancelledError:
+            if not stream._ended:
+                stream._core.stream_cancel(stream._id, _codes.CANCELLED, "the method was cancelled")
+            raise
+        except Exception as error:
+            await stream._flushed()
+            stream._fail(error)
+        except BaseException:
+            stream._core.stream_cancel(stream._id, _codes.INTERNAL, "the service is being ended")
+            raise
+
+
+def serve(target: Any, name: str | None = None, **options: Any) -> Service:
+    """Makes this program an instance of a service, without a deploy: the functions of `target` (a module or
+    object with functions that `lever.method` has marked, or a dict of functions by name) are its methods.
+    The options are those of `Service`. In an event loop; returns at once.
+
+        service = lever.serve({"say_hello": say_hello}, "hello")
+        ...
+        await service.drain()
+    """
+    return Service(name, **options).add(target).start()
+
+
+class ThreadService:
+    """A service on a thread of its own: what `serve_in_thread` returns. Any thread may use it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def attached(self, timeout: float | None = None) -> None:
+        """Waits until the host knows the service, for `timeout` seconds at most."""
+        background.run(asyncio.wait_for(self._service.attached(), timeout))
+
+    def drain(self) -> None:
+        """No new calls; waits until what runs is finished."""
+        background.run(self._service.drain())
+
+    def close(self) -> None:
+        """Ends what runs with `CANCELLED`."""
+        background.run(self._service.close())
+
+    @property
+    def state(self) -> str:
+        """As `Service.state`."""
+        return self._service.state
+
+    @property
+    def details(self) -> ServiceDetails:
+        """As `Service.details`."""
+        return self._service.details
+
+    def __enter__(self) -> ThreadService:
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:
+            self.drain()
+        self.close()
+
+
+def serve_in_thread(target: Any, name: str | None = None, **options: Any) -> ThreadService:
+    """As `serve`, for programs without an event loop: `async def` methods run on a thread of the package's
+    own."""
+    async def run() -> Service:
+        return serve(target, name, **options)
+
+    return ThreadService(background.run(run()))

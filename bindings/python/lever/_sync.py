@@ -1,0 +1,219 @@
+"""Clients that block, for threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from . import _lever, _loop, _metadata
+from ._client import Client, ClientStats, call_flags, client_options
+from ._context import Context, current
+from ._errors import invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from concurrent.futures import Future
+    from typing import Any, TypeVar
+
+    from ._stream import Stream
+    from ._types import Metadata, TlsOptions
+
+    T = TypeVar("T")
+
+
+def wait_for(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs it on a loop of another thread, and waits."""
+    try:
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:  # the loop is closed
+        coroutine.close()
+        raise
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class _Background:
+    """A thread with an event loop, for what blocks and is more than a call. Made at its first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._generation = 0
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._generation != _loop.generation:
+                self._generation = _loop.generation
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="lever", daemon=True).start()
+            return self._loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return wait_for(self.loop(), coroutine)
+
+    def end(self) -> None:
+        """Before the interpreter ends."""
+        loop, self._loop = self._loop, None
+        if loop is None or self._generation != _loop.generation:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+
+
+background = _Background()
+
+
+class SyncStream:
+    """A stream for threads that block. Iterating over it gives the messages of the other side; one thread may
+    read while another writes."""
+
+    __slots__ = ("_stream", "_event_loop")
+
+    def __init__(self, event_loop: asyncio.AbstractEventLoop, stream: Stream) -> None:
+        self._event_loop = event_loop
+        self._stream = stream
+
+    def write(self, message: Any) -> None:
+        """Sends one message; waits while the reader is behind."""
+        wait_for(self._event_loop, self._stream.write(message))
+
+    def end(self) -> None:
+        """No more messages from this side."""
+        wait_for(self._event_loop, self._stream.end())
+
+    def cancel(self) -> None:
+        """Gives the stream up."""
+        self._event_loop.call_soon_threadsafe(self._stream.cancel)
+
+    def __iter__(self) -> SyncStream:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return wait_for(self._event_loop, self._stream.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> SyncStream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()
+
+
+async def _open(client: Client, address: str, args: Sequence[Any], options: dict[str, Any]) -> Stream:
+    return client.stream(address, *args, **options)
+
+
+class SyncClient:
+    """Calls methods and waits for them. Threads may share it, and run while it waits.
+
+    The options are those of `Client`. In a forked child it raises `LeverError` (`FORKED`): a child makes its
+    own. Within a method that runs in the pool, a call ends at the method's deadline at the latest.
+    """
+
+    __slots__ = ("_options", "_handle", "_generation", "_streams", "_lock", "__weakref__")
+
+    def __init__(self, host: str | None = None, env: str | None = None, *,
+                 only_through_host: bool = False, message_bytes_max: int = 0,
+                 tls: TlsOptions | None = None, echo: bool = False) -> None:
+        self._options = client_options(host, env, echo, only_through_host, message_bytes_max, tls)
+        self._handle: Any = _lever.sync_client(self._options)
+        self._generation = _loop.generation
+        self._streams: Client | None = None
+        self._lock = threading.Lock()
+        _loop.add_blocking(self)
+
+    def invoke(self, address: str, *args: Any) -> Any:
+        """Calls a method and returns its answer; as `Client.invoke`."""
+        return self._call(address, args, None, 0, None)
+
+    def call(self, address: str, args: Sequence[Any] = (), *, timeout: float | None = None,
+             idempotent: bool = False, compress: bool = False,
+             metadata: Metadata | None = None) -> Any:
+        """The same with options, as `Client.call`."""
+        return self._call(address, args, timeout, call_flags(idempotent, compress),
+                          None if metadata is None else _metadata.written(metadata))
+
+    def _call(self, address: str, args: Sequence[Any], timeout: float | None, flags: int,
+              metadata: Any) -> Any:
+        if self._generation != _loop.generation:
+            raise _loop.forked()
+        incoming = current.get(None)
+        if incoming is not None and incoming._open:
+            left = Context(incoming).remaining
+            if left is not None:
+                bound = max(left, 1e-9)
+                timeout = bound if timeout is None or not timeout < bound else timeout
+        return self._handle.call(address, args, timeout, flags, metadata)
+
+    def stream(self, address: str, *args: Any, timeout: float | None = None, compress: bool = False,
+               metadata: Metadata | None = None) -> SyncStream:
+        """Opens a stream to a streaming method; as `Client.stream`. Streams of all blocking clients of a
+        process share one thread of the package's own."""
+        if self._generation != _loop.generation:
+            raise _loop.forked()
+        with self._lock:
+            if self._streams is None:
+                self._streams = Client.__new__(Client)
+                Client.__init__(self._streams, **self._options)
+        loop = background.loop()
+        options = {"timeout": timeout, "compress": compress, "metadata": metadata}
+        return SyncStream(loop, wait_for(loop, _open(self._streams, address, args, options)))
+
+    def stats(self) -> ClientStats:
+        """Counters of this client."""
+        if self._generation != _loop.generation:
+            raise _loop.forked()
+        return ClientStats(*self._handle.stats())
+
+    def close(self) -> None:
+        """Ends what is in flight with `CANCELLED`."""
+        if self._generation != _loop.generation:
+            return
+        self._handle.close()
+        streams, self._streams = self._streams, None
+        if streams is not None and background._loop is not None:
+            background.run(streams.close())
+
+    def _abandon(self) -> None:
+        self._handle.abandon()
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class MethodClient:
+    """What `lever.context().client` is in a plain `def` method: the service's client, for the thread that the
+    method runs in. It has `invoke`, `call` and `stream` as `SyncClient` has."""
+
+    __slots__ = ("_event_loop", "_client")
+
+    def __init__(self, event_loop: asyncio.AbstractEventLoop, client: Client) -> None:
+        self._event_loop = event_loop
+        self._client = client
+
+    def invoke(self, address: str, *args: Any) -> Any:
+        """Calls a method and returns its answer."""
+        return self.call(address, args)
+
+    def call(self, address: str, args: Sequence[Any] = (), **options: Any) -> Any:
+        """The same with the options of `Client.call`."""
+        if not isinstance(args, (list, tuple)):
+            raise invalid("the arguments must be a list or a tuple")
+
+        async def run() -> Any:
+            return await self._client.call(address, args, **options)
+
+        return wait_for(self._event_loop, run())
+
+    def stream(self, address: str, *args: Any, **options: Any) -> SyncStream:
+        """Opens a stream to a streaming method."""
+        stream = wait_for(self._event_loop, _open(self._client, address, args, options))
+        return SyncStream(self._event_loop, stream)

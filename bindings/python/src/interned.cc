@@ -1,0 +1,58 @@
+#include "interned.h"
+
+#include <cstring>
+
+namespace lever::python {
+
+PythonPart python_part;
+Names names;
+
+bool InternNames() {
+  const struct {
+    PyObject** where;
+    const char* text;
+  } list[] = {
+      {&names.call_soon, "call_soon"},
+      {&names.context, "context"},
+      {&names.create_task, "create_task"},
+      {&names.call_exception_handler, "call_exception_handler"},
+      {&names.on_message, "_on_message"},
+      {&names.on_half_closed, "_on_half_closed"},
+      {&names.on_writable, "_on_writable"},
+      {&names.on_end, "_on_end"},
+      {&names.on_state, "_on_state"},
+      {&names.on_closed, "_on_closed"},
+      {&names.on_stream, "_on_stream"},
+      {&names.in_pool, "_in_pool"},
+      {&names.on_cancelled, "_on_cancelled"},
+      {&names.cancel, "cancel"},
+      {&names.throw_, "throw"},
+      {&names.close, "close"},
+      {&names.seconds, "seconds"},
+      {&names.nanos, "nanos"},
+      {&names.type, "type"},
+      {&names.data, "data"},
+      {&names.pairs, "_pairs"},
+  };
+  for (const auto& entry : list) {
+    *entry.where = PyUnicode_InternFromString(entry.text);
+    if (*entry.where == nullptr) return false;
+  }
+  return true;
+}
+
+Ref MakeError(int status, const char* message, int executed) {
+  const char* text = message == nullptr ? "" : message;
+  // A text of the library may quote what a peer has sent.
+  Ref line(PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(std::strlen(text)), "replace"));
+  if (!line) return Ref();
+  return Ref(PyObject_CallFunction(python_part.error, "iOi", status, line.get(), executed));
+}
+
+PyObject* RaiseError(int status, const char* message, int executed) {
+  Ref error = MakeError(status, message, executed);
+  if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+  return nullptr;
+}
+
+}  // namespace lever::python

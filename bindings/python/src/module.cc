@@ -1,0 +1,389 @@
+// The module lever._lever: what the Python part calls. Functions that every call goes through are in types
+// of their own (call.h, client.h, incoming.h), which cost less to call than pybind11's.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <time.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "call.h"
+#include "client.h"
+#include "decode.h"
+#include "encode.h"
+#include "engine.h"
+#include "incoming.h"
+#include "interned.h"
+#include "request.h"
+
+namespace py = pybind11;
+
+namespace lever::python {
+namespace {
+
+[[noreturn]] void Throw(lever_status status, lever_error* error = nullptr) {
+  RaiseRefusal(status, error);
+  throw py::error_already_set();
+}
+
+py::object Owned(PyObject* object) {
+  if (object == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(object);
+}
+
+Engine* Living(Engine& engine) {
+  if (engine.ended()) Throw(LEVER_CANCELLED);
+  return &engine;
+}
+
+// ---- Engines ----
+
+PyObject* OnReadable(PyObject* self, PyObject*) {
+  auto* engine = static_cast<Engine*>(PyCapsule_GetPointer(self, nullptr));
+  if (engine == nullptr || !engine->OnReadable()) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* FlushNow(PyObject* self, PyObject*) {
+  auto* engine = static_cast<Engine*>(PyCapsule_GetPointer(self, nullptr));
+  if (engine == nullptr || !engine->Flush()) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyMethodDef on_readable{"on_readable", OnReadable, METH_NOARGS, nullptr};
+PyMethodDef flush{"flush", FlushNow, METH_NOARGS, nullptr};
+
+// open_engine(loop, capacity, events_per_turn) -> (engine, descriptor, what the loop calls)
+py::tuple OpenEngine(const py::object& loop, uint32_t capacity, uint32_t events_per_turn) {
+  EngineOptions options;
+  if (capacity > 0) options.capacity = capacity;
+  options.events_per_turn = events_per_turn;
+  std::unique_ptr<Engine> engine = Engine::Open(loop.ptr(), options);
+  if (engine == nullptr) throw py::error_already_set();
+  Engine* raw = engine.get();
+  py::object object = py::cast(std::move(engine));
+  // The loop's functions keep the engine alive by the capsule.
+  PyCapsule_Destructor release = [](PyObject* capsule) {
+    Py_XDECREF(static_cast<PyObject*>(PyCapsule_GetContext(capsule)));
+  };
+  py::object capsule = Owned(PyCapsule_New(raw, nullptr, release));
+  PyCapsule_SetContext(capsule.ptr(), object.inc_ref().ptr());
+  const py::object flush_function = Owned(PyCFunction_New(&flush, capsule.ptr()));
+  raw->SetObject(object.ptr(), flush_function.ptr());
+  return py::make_tuple(object, lever_queue_fd(raw->queue()),
+                        Owned(PyCFunction_New(&on_readable, capsule.ptr())));
+}
+
+// ---- Streams ----
+
+// None: taken. A number: a status. Else there was no room: (kind, bytes) to be written later.
+py::object StreamSend(Engine& engine, uint64_t id, const py::object& value) {
+  Payload payload;
+  if (!payload.Message(value.ptr())) throw py::error_already_set();
+  const lever_status status =
+      lever_stream_write(Living(engine)->queue(), id, payload.kind(), payload.slice(), 1);
+  engine.Requested();
+  if (status == LEVER_OK) return py::none();
+  if (status != LEVER_WOULD_BLOCK) return py::int_(static_cast<int>(status));
+  const auto* data = reinterpret_cast<const char*>(payload.slice()->data);
+  return py::make_tuple(payload.kind(), py::bytes(data, payload.slice()->size));
+}
+
+// (kind, bytes) of a message.
+py::tuple EncodeMessage(const py::object& value) {
+  Payload payload;
+  if (!payload.Message(value.ptr())) throw py::error_already_set();
+  const auto* data = reinterpret_cast<const char*>(payload.slice()->data);
+  return py::make_tuple(payload.kind(), py::bytes(data, payload.slice()->size));
+}
+
+int StreamWrite(Engine& engine, uint64_t id, int kind, const py::bytes& bytes) {
+  const std::string_view view = bytes;
+  const lever_slice slice{.data = reinterpret_cast<const uint8_t*>(view.data()),
+                          .size = view.size()};
+  const lever_status status = lever_stream_write(Living(engine)->queue(), id, kind, &slice, 1);
+  engine.Requested();
+  return status;
+}
+
+int StreamRead(Engine& engine, uint64_t id, uint64_t messages, uint64_t bytes) {
+  const lever_status status = lever_stream_read(Living(engine)->queue(), id, messages, bytes);
+  engine.Requested();
+  return status;
+}
+
+int StreamCloseSend(Engine& engine, uint64_t id) {
+  const lever_status status = lever_stream_close_send(Living(engine)->queue(), id);
+  engine.Requested();
+  return status;
+}
+
+// Ends an incoming stream with the method's own error.
+int StreamFail(Engine& engine, uint64_t id, const py::object& exception) {
+  const Ref values(PyObject_CallOneArg(python_part.error_value, exception.ptr()));
+  if (!values) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < 2; ++i) {
+    Payload payload;
+    if (!payload.Message(PyTuple_GET_ITEM(values.get(), i), true)) {
+      PyErr_Clear();
+      continue;
+    }
+    const lever_status status =
+        lever_stream_fail(Living(engine)->queue(), id, payload.kind(), payload.slice(), 1);
+    engine.Requested();
+    return status;
+  }
+  return LEVER_INVALID_ARGUMENT;
+}
+
+int StreamCancel(Engine& engine, uint64_t id, int status, const std::string& message) {
+  const lever_status result =
+      lever_stream_cancel(Living(engine)->queue(), id, static_cast<lever_status>(status),
+                          message.data(), message.size());
+  engine.Requested();
+  return result;
+}
+
+// ---- Clients and services ----
+
+std::optional<std::string> Text(const py::dict& from, const char* name) {
+  if (!from.contains(name) || from[name].is_none()) return std::nullopt;
+  return py::cast<std::string>(py::object(from[name]));
+}
+
+std::optional<TlsTexts> Tls(const py::dict& from) {
+  if (!from.contains("tls") || from["tls"].is_none()) return std::nullopt;
+  const py::dict given = from["tls"];
+  TlsTexts texts;
+  texts.ca = Text(given, "ca");
+  texts.cert = Text(given, "cert");
+  texts.key = Text(given, "key");
+  texts.server_name = Text(given, "server_name");
+  return texts;
+}
+
+bool Flag(const py::dict& from, const char* name) {
+  return from.contains(name) && py::cast<bool>(py::object(from[name]));
+}
+
+ClientOptions ClientOptionsOf(const py::dict& from) {
+  ClientOptions options;
+  options.host = Text(from, "host");
+  options.env = Text(from, "env");
+  options.echo = Flag(from, "echo");
+  options.only_through_host = Flag(from, "only_through_host");
+  if (from.contains("message_bytes_max")) {
+    options.message_bytes_max = py::cast<size_t>(py::object(from["message_bytes_max"]));
+  }
+  options.tls = Tls(from);
+  return options;
+}
+
+class ServiceHandle {
+ public:
+  ServiceHandle(Engine& engine, const py::object& owner, const py::dict& given)
+      : attachment_(Living(engine)->Attach(owner.ptr())) {
+    lever_service_options options{};
+    options.size = sizeof(options);
+    const auto name = Text(given, "name"), env = Text(given, "env"), host = Text(given, "host"),
+               listen = Text(given, "listen"), runtime = Text(given, "runtime");
+    const auto point = [](const auto& text, const char** data, size_t* size) {
+      if (!text) return;
+      *data = text->data();
+      *size = text->size();
+    };
+    point(name, &options.name, &options.name_size);
+    point(env, &options.environment, &options.environment_size);
+    point(host, &options.host, &options.host_size);
+    point(listen, &options.listen, &options.listen_size);
+    point(runtime, &options.runtime, &options.runtime_size);
+    options.concurrency_max = py::cast<uint32_t>(py::object(given["max_concurrency"]));
+    const double drain_timeout = py::cast<double>(py::object(given["drain_timeout"]));
+    options.drain_timeout_ns = static_cast<int64_t>(drain_timeout * 1e9);
+    auto tls = Tls(given);
+    if (tls) options.tls = tls->Point();
+    options.user_data = attachment_.get();
+    lever_error* error = nullptr;
+    const lever_status status =
+        lever_service_create(engine.queue(), &options, &attachment_->service, &error);
+    if (status == LEVER_OK) return;
+    engine.Detach(attachment_.get());
+    Throw(status, error);
+  }
+
+  void AddMethod(const py::str& name, const py::object& function, bool in_pool, bool is_stream) {
+    auto method = std::make_unique<Method>();
+    method->service = attachment_;
+    method->function = Ref::Borrowed(function.ptr());
+    method->name = Ref::Borrowed(name.ptr());
+    method->in_pool = in_pool;
+    method->is_stream = is_stream;
+    const std::string text = name;
+    const lever_status status =
+        lever_service_add_method(Get(), text.data(), text.size(), method.get());
+    if (status != LEVER_OK) Throw(status);
+    attachment_->engine->AddMethod(std::move(method));
+  }
+
+  void Start() {
+    lever_error* error = nullptr;
+    const lever_status status = lever_service_start(Get(), &error);
+    if (status != LEVER_OK) Throw(status, error);
+    attachment_->engine->Requested();
+  }
+
+  void Drain() {
+    const lever_status status = lever_service_drain(Get());
+    if (status != LEVER_OK) Throw(status);
+    attachment_->engine->Requested();
+  }
+
+  // False: it is closed already.
+  bool Close() {
+    if (attachment_->service == nullptr) return false;
+    lever_service_close(attachment_->service);
+    attachment_->engine->Requested();
+    return true;
+  }
+
+  py::dict Details() {
+    lever_service_details details{};
+    details.size = sizeof(details);
+    const lever_status status = lever_service_get_details(Get(), &details);
+    if (status != LEVER_OK) Throw(status);
+    py::dict out;
+    out["env"] = details.environment;
+    out["name"] = details.name;
+    out["instance"] = details.instance;
+    out["version"] = details.version;
+    out["config_json"] = details.config_json;
+    out["listening"] = details.listening;
+    return out;
+  }
+
+  lever_service* Get() {
+    if (attachment_->service == nullptr) {
+      RaiseError(LEVER_CANCELLED, "the service is closed", LEVER_EXECUTED_NO);
+      throw py::error_already_set();
+    }
+    return attachment_->service;
+  }
+
+ private:
+  std::shared_ptr<Attachment> attachment_;
+};
+
+// client(engine, owner, options, service or None) -> ClientHandle
+py::object MakeClient(Engine& engine, const py::object& owner, const py::dict& options,
+                      const py::object& service) {
+  lever_service* native = service.is_none() ? nullptr : py::cast<ServiceHandle&>(service).Get();
+  return Owned(NewClient(Living(engine), owner.ptr(), ClientOptionsOf(options), native));
+}
+
+py::object MakeSyncClient(const py::dict& options) {
+  return Owned(NewSyncClient(ClientOptionsOf(options)));
+}
+
+// ---- Values ----
+
+py::bytes EncodeValue(const py::object& value) {
+  Encoder encoder;
+  if (!encoder.Put(value.ptr())) throw py::error_already_set();
+  return py::bytes(reinterpret_cast<const char*>(encoder.data()), encoder.size());
+}
+
+py::object DecodeValue(const py::bytes& bytes) {
+  const std::string_view view = bytes;
+  const lever_slice slice{.data = reinterpret_cast<const uint8_t*>(view.data()),
+                          .size = view.size()};
+  lever_error* error = nullptr;
+  const lever_status status = lever_value_check(&slice, 1, &error);
+  if (status != LEVER_OK) Throw(status, error);
+  return Owned(Decode(slice.data, slice.size).release());
+}
+
+py::bytes FromJson(const std::string& json) {
+  uint8_t* data = nullptr;
+  size_t size = 0;
+  lever_error* error = nullptr;
+  const lever_status status = lever_value_from_json(json.data(), json.size(), &data, &size, &error);
+  if (status != LEVER_OK) Throw(status, error);
+  const py::bytes out(reinterpret_cast<const char*>(data), size);
+  lever_free(data);
+  return out;
+}
+
+int64_t NowNs() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+}
+
+// configure(name=object, ...): what interned.h says.
+void Configure(const py::kwargs& parts) {
+  const struct {
+    const char* name;
+    PyObject** where;
+  } list[] = {
+      {"timestamp", &python_part.timestamp},
+      {"ext", &python_part.ext},
+      {"map", &python_part.map},
+      {"from_timestamp", &python_part.from_timestamp},
+      {"plain", &python_part.plain},
+      {"error", &python_part.error},
+      {"method_error", &python_part.method_error},
+      {"error_value", &python_part.error_value},
+      {"read_metadata", &python_part.read_metadata},
+      {"cancelled_error", &python_part.cancelled_error},
+      {"invalid_state", &python_part.invalid_state},
+      {"get_running_loop", &python_part.get_running_loop},
+      {"current", &python_part.current},
+  };
+  for (const auto& part : list) {
+    py::object given = parts[part.name];
+    PyObject* before = std::exchange(*part.where, given.release().ptr());
+    Py_XDECREF(before);
+  }
+}
+
+}  // namespace
+}  // namespace lever::python
+
+PYBIND11_MODULE(_lever, m) {
+  namespace lp = lever::python;
+  if (!lp::InternNames() || !lp::InitCallType() || !lp::InitIncomingTypes() ||
+      !lp::InitClientTypes()) {
+    throw py::error_already_set();
+  }
+  m.attr("version") = lever_version();
+  m.attr("Call") = py::handle(reinterpret_cast<PyObject*>(lp::CallType()));
+  m.attr("Incoming") = py::handle(reinterpret_cast<PyObject*>(lp::IncomingType()));
+  m.attr("Run") = py::handle(reinterpret_cast<PyObject*>(lp::RunType()));
+  py::class_<lp::Engine, std::unique_ptr<lp::Engine>>(m, "Engine")
+      .def("shutdown", &lp::Engine::Shutdown)
+      .def("abandon", &lp::Engine::Abandon)
+      .def("stream_send", lp::StreamSend)
+      .def("stream_write", lp::StreamWrite)
+      .def("stream_read", lp::StreamRead)
+      .def("stream_close_send", lp::StreamCloseSend)
+      .def("stream_fail", lp::StreamFail)
+      .def("stream_cancel", lp::StreamCancel);
+  py::class_<lp::ServiceHandle>(m, "ServiceHandle")
+      .def(py::init<lp::Engine&, const py::object&, const py::dict&>(), py::keep_alive<1, 2>())
+      .def("add_method", &lp::ServiceHandle::AddMethod)
+      .def("start", &lp::ServiceHandle::Start)
+      .def("drain", &lp::ServiceHandle::Drain)
+      .def("close", &lp::ServiceHandle::Close)
+      .def("details", &lp::ServiceHandle::Details);
+  m.def("open_engine", lp::OpenEngine);
+  m.def("client", lp::MakeClient);
+  m.def("sync_client", lp::MakeSyncClient);
+  m.def("encode", lp::EncodeValue);
+  m.def("encode_message", lp::EncodeMessage);
+  m.def("decode", lp::DecodeValue);
+  m.def("from_json", lp::FromJson);
+  m.def("now_ns", lp::NowNs);
+  m.def("configure", lp::Configure);
+}
