@@ -53,6 +53,10 @@ long_packages=(clang-16 libclang-rt-16-dev valgrind)
 bench_packages=(haproxy nginx-light libbenchmark-dev)
 
 wanted=("${build_packages[@]}")
+# Debian's python3 comes without pip, and without the headers that the Python package is compiled with.
+python3 -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
+python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null \
+  || wanted+=(python3-dev)
 if [ "$stage" != build ]; then
   wanted+=("${test_packages[@]}")
   # Debian's python3 comes without what makes virtual environments.
@@ -106,10 +110,19 @@ npm_install() {
 }
 node_packages() { npm_install bindings/node; }
 
+# Headers that the Python package is compiled with.
+pybind11() {
+  [ ! -f .deps/pybind11/pybind11/include/pybind11/pybind11.h ] || return 0
+  say "installing the Python package pybind11 below .deps/pybind11"
+  python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+    --target .deps/pybind11 pybind11
+}
+
 # Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
 python_packages() {
-  local wanted=(grpcio grpcio-tools h2 msgpack pytest)
-  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, h2, msgpack, pytest' 2>/dev/null || return 0
+  local wanted=(grpcio grpcio-tools h2 msgpack pytest uvloop numpy mypy aiohttp cryptography)
+  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, h2, msgpack, pytest, uvloop, numpy, mypy, aiohttp,
+cryptography' 2>/dev/null || return 0
   say "installing Python packages below .deps/venv: ${wanted[*]}"
   python3 -m venv .deps/venv
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"
@@ -143,7 +156,7 @@ grpc_go() {
   done
 }
 
-steps=(node_packages)
+steps=(node_packages pybind11)
 [ "$stage" = build ] || steps+=(python_packages grpc_js node_neighbours go_programs)
 [ "$stage" != bench ] || steps+=(bench_peers)
 pids=()

@@ -118,6 +118,12 @@ class Client:
             address, args, timeout, call_flags(idempotent, compress),
             None if metadata is None else _metadata.written(metadata))
 
+    def _started(self, address: str, args: Sequence[Any], timeout: float | None, flags: int,
+                 metadata: Any) -> Call[Any]:
+        if self._loop is not get_running_loop():
+            self._bind()
+        return self._start(address, args, timeout, flags, metadata)  # type: ignore[no-any-return]
+
     def stream(self, address: str, *args: Any, timeout: float | None = None, compress: bool = False,
                metadata: Metadata | None = None) -> ClientStream:
         """Opens a stream to a streaming method:

@@ -20,6 +20,9 @@ options = {"capacity": 0, "events_per_turn": 0}
 # How often this process is a fork of the one in which the package was imported.
 generation = 0
 
+# The service that this process is an instance of, where a host has started it.
+instance: Any = None
+
 _engines: dict[asyncio.AbstractEventLoop, LoopEngine] = {}
 # What blocks, and has a queue of its own.
 _blocking: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -59,8 +62,9 @@ def add_blocking(handle: Any) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global generation
+    global generation, instance
     generation += 1
+    instance = None
     for engine in _engines.values():
         engine.core.abandon()
     _engines.clear()
@@ -71,9 +75,10 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     for loop in list(_engines):
-        _engines.pop(loop).core.shutdown()
+        if not loop.is_running():  # else on a thread that goes on until the process is gone
+            _engines.pop(loop).core.shutdown()
     for client in list(_blocking):
-        client.close()
+        client._end()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -197,6 +197,8 @@ class Service:
             self._loop = asyncio.get_running_loop()
             self._core = _loop.engine_for(self._loop).core
             self._handle = _lever.ServiceHandle(self._core, self, self._options)
+            if self._options["name"] is None:
+                _loop.instance = self
         return self
 
     def start(self) -> Service:
@@ -322,6 +324,8 @@ class Service:
 
     def _on_closed(self) -> None:
         self._closed = True
+        if _loop.instance is self:
+            _loop.instance = None
         if self._pool is not None:
             self._pool.shutdown(wait=False)
         closed = refusal(_codes.CANCELLED, "the service was closed")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from . import _lever, _loop, _metadata
+from . import _codes, _lever, _loop, _metadata
 from ._client import Client, ClientStats, call_flags, client_options
 from ._context import Context, current
-from ._errors import invalid
+from ._errors import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 def wait_for(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs it on a loop of another thread, and waits."""
+    if asyncio._get_running_loop() is loop:
+        coroutine.close()
+        raise refusal(_codes.FAILED_PRECONDITION, "this would block the event loop that it waits for: "
+                                                  "use lever.Client and await, or a plain def method")
     try:
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
     except RuntimeError:  # the loop is closed
@@ -112,20 +116,25 @@ class SyncClient:
     """Calls methods and waits for them. Threads may share it, and run while it waits.
 
     The options are those of `Client`. In a forked child it raises `LeverError` (`FORKED`): a child makes its
-    own. Within a method that runs in the pool, a call ends at the method's deadline at the latest.
+    own. Within a method that runs in the pool, a call ends at the method's deadline at the latest. In an
+    instance that a host has started, one without `host` uses the instance's connection, and so cannot be used
+    on the thread of its event loop.
     """
 
-    __slots__ = ("_options", "_handle", "_generation", "_streams", "_lock", "__weakref__")
+    __slots__ = ("_options", "_handle", "_generation", "_streams", "_lock", "_instance", "__weakref__")
 
     def __init__(self, host: str | None = None, env: str | None = None, *,
                  only_through_host: bool = False, message_bytes_max: int = 0,
                  tls: TlsOptions | None = None, echo: bool = False) -> None:
         self._options = client_options(host, env, echo, only_through_host, message_bytes_max, tls)
-        self._handle: Any = _lever.sync_client(self._options)
         self._generation = _loop.generation
         self._streams: Client | None = None
         self._lock = threading.Lock()
-        _loop.add_blocking(self)
+        self._handle: Any = None
+        self._instance: Any = None if host is not None or echo else _loop.instance
+        if self._instance is None:
+            self._handle = _lever.sync_client(self._options)
+            _loop.add_blocking(self)
 
     def invoke(self, address: str, *args: Any) -> Any:
         """Calls a method and returns its answer; as `Client.invoke`."""
@@ -142,6 +151,8 @@ class SyncClient:
               metadata: Any) -> Any:
         if self._generation != _loop.generation:
             raise _loop.forked()
+        if self._instance is not None:
+            return self._instance._method_client()._start(address, args, timeout, flags, metadata)
         incoming = current.get(None)
         if incoming is not None and incoming._open:
             left = Context(incoming).remaining
@@ -156,10 +167,13 @@ class SyncClient:
         process share one thread of the package's own."""
         if self._generation != _loop.generation:
             raise _loop.forked()
+        if self._instance is not None:
+            through: MethodClient = self._instance._method_client()
+            return through.stream(address, *args, timeout=timeout, compress=compress,
+                                  metadata=metadata)
         with self._lock:
             if self._streams is None:
-                self._streams = Client.__new__(Client)
-                Client.__init__(self._streams, **self._options)
+                self._streams = Client(**self._options)
         loop = background.loop()
         options = {"timeout": timeout, "compress": compress, "metadata": metadata}
         return SyncStream(loop, wait_for(loop, _open(self._streams, address, args, options)))
@@ -168,16 +182,21 @@ class SyncClient:
         """Counters of this client."""
         if self._generation != _loop.generation:
             raise _loop.forked()
+        if self._instance is not None:
+            return self._instance.client.stats()  # type: ignore[no-any-return]
         return ClientStats(*self._handle.stats())
 
     def close(self) -> None:
         """Ends what is in flight with `CANCELLED`."""
-        if self._generation != _loop.generation:
+        if self._generation != _loop.generation or self._handle is None:
             return
         self._handle.close()
         streams, self._streams = self._streams, None
         if streams is not None and background._loop is not None:
             background.run(streams.close())
+
+    def _end(self) -> None:
+        self._handle.end()
 
     def _abandon(self) -> None:
         self._handle.abandon()
@@ -203,13 +222,16 @@ class MethodClient:
         """Calls a method and returns its answer."""
         return self.call(address, args)
 
-    def call(self, address: str, args: Sequence[Any] = (), **options: Any) -> Any:
+    def call(self, address: str, args: Sequence[Any] = (), *, timeout: float | None = None,
+             idempotent: bool = False, compress: bool = False,
+             metadata: Metadata | None = None) -> Any:
         """The same with the options of `Client.call`."""
-        if not isinstance(args, (list, tuple)):
-            raise invalid("the arguments must be a list or a tuple")
+        return self._start(address, args, timeout, call_flags(idempotent, compress),
+                           None if metadata is None else _metadata.written(metadata))
 
+    def _start(self, *arguments: Any) -> Any:
         async def run() -> Any:
-            return await self._client.call(address, args, **options)
+            return await self._client._started(*arguments)
 
         return wait_for(self._event_loop, run())
 

@@ -281,6 +281,11 @@ int SetBlocking(PyObject* object, PyObject* value, void*) {
   return 0;
 }
 
+PyObject* GetCancelMessage(PyObject* object, void*) {
+  PyObject* message = Self(object)->cancel_message;
+  return Py_NewRef(message == nullptr ? Py_None : message);
+}
+
 // asyncio switches off its complaint about a future that is dropped while it is pending.
 PyObject* GetFalse(PyObject*, void*) { Py_RETURN_FALSE; }
 int SetNothing(PyObject*, PyObject*, void*) { return 0; }
@@ -358,6 +363,7 @@ PyMethodDef methods[] = {
 
 PyGetSetDef getsets[] = {
     {"_asyncio_future_blocking", GetBlocking, SetBlocking, nullptr, nullptr},
+    {"_cancel_message", GetCancelMessage, nullptr, nullptr, nullptr},
     {"_log_destroy_pending", GetFalse, SetNothing, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };

@@ -58,7 +58,7 @@ Encoder::Encoder()
     : data_(std::exchange(kept, nullptr)), capacity_(std::exchange(kept_capacity, 0)) {}
 
 Encoder::~Encoder() {
-  if (data_ == nullptr) return;
+  if (data_ == nullptr || IsFinalizing()) return;
   if (kept == nullptr && capacity_ <= kKeptBytesMax) {
     kept = data_;
     kept_capacity = capacity_;

@@ -32,8 +32,8 @@ lever_status Next(lever_queue* queue, lever_event* events, size_t capacity, int6
 
 }  // namespace
 
-std::unique_ptr<Engine> Engine::Open(PyObject* loop, const EngineOptions& options) {
-  std::unique_ptr<Engine> engine(new Engine);
+Engine::Owner Engine::Open(PyObject* loop, const EngineOptions& options) {
+  Owner engine(new Engine);
   lever_queue_options queue_options{};
   queue_options.size = sizeof(queue_options);
   queue_options.flush_explicitly = LEVER_FLUSH_PROMISED;
@@ -54,6 +54,13 @@ std::unique_ptr<Engine> Engine::Open(PyObject* loop, const EngineOptions& option
 
 Engine::~Engine() { Shutdown(); }
 
+void Engine::Release::operator()(Engine* engine) const {
+  // A loop that still runs on another thread while the interpreter ends: all of it stays as it is.
+  if (!engine->InUse()) delete engine;
+}
+
+bool Engine::InUse() const { return inside_ > 0 || IsFinalizing(); }
+
 // ---- Turns ----
 
 bool Engine::OnReadable() {
@@ -62,7 +69,10 @@ bool Engine::OnReadable() {
   thread_ = PyThread_get_thread_ident();
   for (int i = 0; i < kBatchesMax && !ending_; ++i) {
     size_t count = 0;
-    if (Next(queue_, batch_.data(), batch_.size(), 0, &count) != LEVER_OK) break;
+    ++inside_;
+    const lever_status status = Next(queue_, batch_.data(), batch_.size(), 0, &count);
+    --inside_;
+    if (status != LEVER_OK) break;
     for (size_t at = 0; at < count; ++at) Deliver(batch_[at]);
     if (count < batch_.size()) break;
   }
@@ -78,9 +88,11 @@ bool Engine::OnReadable() {
 bool Engine::Flush() {
   if (!std::exchange(flush_due_, false) || ending_) return true;
   lever_queue* queue = queue_;
+  ++inside_;
   Py_BEGIN_ALLOW_THREADS;
   lever_queue_flush(queue);
   Py_END_ALLOW_THREADS;
+  --inside_;
   return true;
 }
 
@@ -277,6 +289,7 @@ void Engine::Drop(const lever_event& event) {
 void Engine::Shutdown() {
   if (queue_ == nullptr || ending_) return;
   ending_ = true;
+  if (InUse()) return;
   for (const auto& [attachment, held] : attachments_) {
     if (attachment->client != nullptr) lever_client_close(attachment->client);
     if (attachment->service != nullptr) lever_service_close(attachment->service);

@@ -54,8 +54,13 @@ struct EngineOptions {
 
 class Engine {
  public:
+  struct Release {
+    void operator()(Engine* engine) const;
+  };
+  using Owner = std::unique_ptr<Engine, Release>;
+
   // Null with an exception set.
-  static std::unique_ptr<Engine> Open(PyObject* loop, const EngineOptions& options);
+  static Owner Open(PyObject* loop, const EngineOptions& options);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -100,6 +105,8 @@ class Engine {
  private:
   Engine() = default;
 
+  // Whether a thread may be in the library, so that nothing may be freed.
+  bool InUse() const;
   void Deliver(const lever_event& event);
   void DeliverStream(const lever_event& event, PyObject* stream);
   void DeliverIncoming(const lever_event& event);
@@ -117,6 +124,7 @@ class Engine {
   EngineOptions options_;
   unsigned long thread_ = 0;  // the loop's
   bool in_turn_ = false;
+  int inside_ = 0;  // threads that are in the library without the GIL
   bool flush_due_ = false;
   bool ending_ = false;
   std::vector<lever_event> batch_;

@@ -128,16 +128,21 @@ bool Begin(Incoming* incoming) {
 // The method has ended with an exception, which is set.
 PySendResult RunFailed(Run* run) {
   Incoming* incoming = run->incoming;
-  if (PyErr_ExceptionMatches(python_part.cancelled_error) != 0) {
-    Fail(incoming, LEVER_CANCELLED, "the method was cancelled");
-    return PYGEN_ERROR;
-  }
-  if (PyErr_ExceptionMatches(PyExc_Exception) != 0) {
+  const bool cancelled = PyErr_ExceptionMatches(python_part.cancelled_error) != 0;
+  if (!cancelled && PyErr_ExceptionMatches(PyExc_Exception) != 0) {
     ReplyError(incoming);
     return PYGEN_RETURN;
   }
-  // KeyboardInterrupt and the like end more than the call.
-  Fail(incoming, LEVER_INTERNAL, "the service is being ended");
+  // A task that is cancelled ends so; KeyboardInterrupt and the like end more than the call. What Python runs
+  // meanwhile must find no exception set.
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  if (cancelled) {
+    Fail(incoming, LEVER_CANCELLED, "the method was cancelled");
+  } else {
+    Fail(incoming, LEVER_INTERNAL, "the service is being ended");
+  }
+  PyErr_Restore(type, value, trace);
   return PYGEN_ERROR;
 }
 

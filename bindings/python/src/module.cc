@@ -60,7 +60,7 @@ py::tuple OpenEngine(const py::object& loop, uint32_t capacity, uint32_t events_
   EngineOptions options;
   if (capacity > 0) options.capacity = capacity;
   options.events_per_turn = events_per_turn;
-  std::unique_ptr<Engine> engine = Engine::Open(loop.ptr(), options);
+  Engine::Owner engine = Engine::Open(loop.ptr(), options);
   if (engine == nullptr) throw py::error_already_set();
   Engine* raw = engine.get();
   py::object object = py::cast(std::move(engine));
@@ -361,7 +361,7 @@ PYBIND11_MODULE(_lever, m) {
   m.attr("Call") = py::handle(reinterpret_cast<PyObject*>(lp::CallType()));
   m.attr("Incoming") = py::handle(reinterpret_cast<PyObject*>(lp::IncomingType()));
   m.attr("Run") = py::handle(reinterpret_cast<PyObject*>(lp::RunType()));
-  py::class_<lp::Engine, std::unique_ptr<lp::Engine>>(m, "Engine")
+  py::class_<lp::Engine, lp::Engine::Owner>(m, "Engine")
       .def("shutdown", &lp::Engine::Shutdown)
       .def("abandon", &lp::Engine::Abandon)
       .def("stream_send", lp::StreamSend)

@@ -1,7 +1,8 @@
 // An owned reference to a Python object; empty where something has failed.
 //
-// Threads: with the GIL held, as all of Python's objects. A function that lets go of the GIL has none of
-// these alive meanwhile: a thread that finds the interpreter gone does not come back.
+// Threads: with the GIL held, as all of Python's objects. A daemon thread that wants the GIL back while the
+// interpreter ends is unwound by CPython (pthread_exit), through whatever C++ has called: it has no GIL then,
+// so that nothing is released once the interpreter is ending, and no frame on its way may be noexcept.
 #ifndef BINDINGS_PYTHON_SRC_REF_H_
 #define BINDINGS_PYTHON_SRC_REF_H_
 
@@ -12,6 +13,16 @@
 
 namespace lever::python {
 
+// Whether the interpreter is being torn down: threads that it has stopped may be anywhere, and what they use
+// must stay.
+inline bool IsFinalizing() {
+#if PY_VERSION_HEX >= 0x030d0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
 class Ref {
  public:
   Ref() = default;
@@ -20,11 +31,11 @@ class Ref {
   Ref(const Ref&) = delete;
   Ref& operator=(const Ref&) = delete;
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Ref& operator=(Ref&& other) noexcept {
+  Ref& operator=(Ref&& other) {
     Reset(std::exchange(other.object_, nullptr));
     return *this;
   }
-  ~Ref() { Py_XDECREF(object_); }
+  ~Ref() noexcept(false) { Release(object_); }
 
   static Ref Borrowed(PyObject* object) { return Ref(Py_XNewRef(object)); }
 
@@ -32,11 +43,14 @@ class Ref {
   explicit operator bool() const { return object_ != nullptr; }
   PyObject* release() { return std::exchange(object_, nullptr); }
   void Reset(PyObject* owned = nullptr) {
-    PyObject* before = std::exchange(object_, owned);
-    Py_XDECREF(before);
+    Release(std::exchange(object_, owned));
   }
 
  private:
+  static void Release(PyObject* object) {
+    if (object != nullptr && !IsFinalizing()) Py_DECREF(object);
+  }
+
   PyObject* object_ = nullptr;
 };
 

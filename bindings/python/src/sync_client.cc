@@ -1,4 +1,6 @@
 // The client that blocks: a queue of its own, driven by whichever thread waits.
+#include <unistd.h>
+
 #include <chrono>
 #include <iterator>
 
@@ -12,6 +14,7 @@ namespace {
 
 // How long a wait lasts before Python's signal handlers get their turn.
 constexpr int64_t kSliceNs = 100 * 1000 * 1000;
+constexpr unsigned kLookAgainUs = 500;
 constexpr int64_t kCloseNs = 500 * 1000 * 1000;
 
 PyTypeObject* sync_type = nullptr;
@@ -109,6 +112,12 @@ void CloseNow(SyncHandle* self) {
   self->closing = true;
   lever_client_close(self->client);
   const int64_t until_ns = SteadyNs() + kCloseNs;
+  // Those who wait take their completions themselves: here these would be events that nobody has.
+  while (self->waiting > 0 && SteadyNs() < until_ns) {
+    Py_BEGIN_ALLOW_THREADS;
+    usleep(kLookAgainUs);
+    Py_END_ALLOW_THREADS;
+  }
   bool closed = false;
   while (!closed) {
     const int64_t left_ns = until_ns - SteadyNs();
@@ -128,6 +137,12 @@ void CloseNow(SyncHandle* self) {
 
 PyObject* Close(PyObject* object, PyObject*) {
   CloseNow(Self(object));
+  Py_RETURN_NONE;
+}
+
+// The interpreter is ending: a thread that waits is not woken, since its program has ended around it.
+PyObject* End(PyObject* object, PyObject*) {
+  if (Self(object)->waiting == 0) CloseNow(Self(object));
   Py_RETURN_NONE;
 }
 
@@ -151,6 +166,8 @@ PyObject* Stats(PyObject* object, PyObject*) {
 void Dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   SyncHandle* self = Self(object);
+  // While the interpreter ends, threads that were stopped may be inside: all of it stays as it is.
+  if (IsFinalizing() || self->waiting > 0) return;
   CloseNow(self);
   // Refused where the close took too long: then it stays, and the process ends with it.
   if (self->queue != nullptr && self->client == nullptr) lever_queue_destroy(self->queue);
@@ -162,6 +179,7 @@ PyMethodDef methods[] = {
     {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(CallMethod)), METH_FASTCALL,
      nullptr},
     {"close", Close, METH_NOARGS, nullptr},
+    {"end", End, METH_NOARGS, nullptr},
     {"abandon", Abandon, METH_NOARGS, nullptr},
     {"stats", Stats, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
