@@ -75,8 +75,9 @@ class Session {
           std::make_unique<DevService>(&globals_, host_->data_dir(), directory, signal_fd_));
     }
     const Status status = RefreshUntilSignal();
-    ReportStopping(globals_);
+    // Before anybody is told: a signal that comes while this one is pending would be lost.
     TakeSignal(signal_fd_);
+    ReportStopping(globals_);
     host_->Close();
     while (!host_->Ended(kStopPollNs)) {
       if (TakeSignal(signal_fd_)) EndAtOnce();

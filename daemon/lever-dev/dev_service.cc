@@ -87,12 +87,18 @@ Status DevService::Build() {
   if (had_build == HasBuild::kNo) {
     LEVER_ASSIGN_OR_RETURN(seen_, tree_.Look(scope));
   }
+  const std::optional<KnownBuild> known = KnownBuildOf(manifest.build, directory_);
+  if (known && built_ && built_->first == *known && !known->Affected(built_->second, seen_)) {
+    return Status::Ok();
+  }
+  built_.reset();
   const BuildOptions options{BuildEnvironment(FindInstallation()), cancel_fd_};
   const Status built = BuildService(directory_, options).status();
   StatusOr<TreeState> after = tree_.Look(scope);
   if (after.ok()) {
     build_again_ = outputs_.OnBuilt(seen_, *after);
     seen_ = std::move(*after);
+    if (known && built.ok()) built_.emplace(*known, seen_);
   }
   return built;
 }

@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "daemon/lever-dev/build_outputs.h"
+#include "daemon/lever-dev/known_build.h"
 #include "daemon/lever-dev/watched_tree.h"
 #include "daemon/lever/command.h"
 #include "liblever/base/status.h"
@@ -55,6 +57,8 @@ class DevService {
   WatchedTree tree_;
   BuildOutputs outputs_;
   TreeState seen_;
+  // What the directory was after the last build, if its step is a known one and did not fail.
+  std::optional<std::pair<KnownBuild, TreeState>> built_;
   HasBuild has_build_ = HasBuild::kNo;
   bool first_look_ = true;
   bool build_again_ = false;  // what changed while the build ran may have been an edit

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "daemon/lever-dev/build_outputs.h"
+#include "daemon/lever-dev/known_build.h"
 #include "daemon/lever-dev/watch_scope.h"
 #include "daemon/lever-dev/watched_tree.h"
 
@@ -215,6 +216,67 @@ TEST(BuildOutputs, ABuildThatChangesOneFileAndThenAnotherComesToAnEnd) {
   EXPECT_TRUE(outputs.OnBuilt(state, other));
   EXPECT_FALSE(outputs.OnBuilt(state, changed));
   EXPECT_FALSE(outputs.OnBuilt(state, other));
+}
+
+using KnownBuildTest = WatchedTreeTest;
+
+TEST_F(KnownBuildTest, NpmInstallsWhatIsLocked) {
+  const std::vector<std::string> npm = {"npm", "ci", "--omit=dev", "--no-audit", "--no-fund"};
+  EXPECT_FALSE(KnownBuildOf(npm, root_)) << "without a package.json it fails";
+  Write("package.json", R"({"dependencies": {"a": "^1.0.0"}, "scripts": {"test": "node --test"}})");
+  const auto known = KnownBuildOf(npm, root_);
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->output, "node_modules");
+  EXPECT_TRUE(known->inputs.contains("package-lock.json"));
+  for (const char* other : {R"({"scripts": {"prepare": "tsc"}})", R"({"workspaces": ["a"]})",
+                            R"({"dependencies": {"a": "file:../a"}})",
+                            R"({"devDependencies": {"a": "owner/a"}})", "{", "[]",
+                            R"({"dependencies": {"a": 1}})"}) {
+    Write("package.json", other);
+    EXPECT_FALSE(KnownBuildOf(npm, root_)) << other;
+  }
+  Write("package.json", "{}");
+  EXPECT_TRUE(KnownBuildOf(npm, root_));
+  EXPECT_FALSE(KnownBuildOf({"npm", "ci", "--prefix", "x"}, root_));
+  EXPECT_FALSE(KnownBuildOf({"npm", "run", "build"}, root_));
+  EXPECT_FALSE(KnownBuildOf({"sh", "-c", "npm ci && npx tsc"}, root_));
+}
+
+TEST_F(KnownBuildTest, PipInstallsWhatIsListed) {
+  const std::vector<std::string> pip = {"python3", "-m", "pip", "install", "-q", "-r", "list.txt",
+                                        "--target", "packages"};
+  EXPECT_FALSE(KnownBuildOf(pip, root_)) << "without the list it fails";
+  Write("list.txt", "# names\nnumpy==2.1\n\nrequests >= 2");
+  const auto known = KnownBuildOf(pip, root_);
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->output, "packages");
+  EXPECT_THAT(known->inputs, ElementsAre("list.txt"));
+  for (const char* other : {"./mine", "-r more.txt", "mine @ file:///x", "-e ."}) {
+    Write("list.txt", other);
+    EXPECT_FALSE(KnownBuildOf(pip, root_)) << other;
+  }
+  Write("list.txt", "");
+  EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt"}, root_));
+  EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt", "-t", "p", "."}, root_));
+  EXPECT_FALSE(KnownBuildOf({"pip", "install", "-t", "p", "-r"}, root_));
+  EXPECT_FALSE(KnownBuildOf({"go", "build"}, root_));
+}
+
+TEST(KnownBuild, IsAffectedByItsInputsAndByWhatItMade) {
+  const KnownBuild build{{"list.txt"}, "packages"};
+  const TreeState before = {{"a.py", At(1)}, {"list.txt", At(1)}, {"packages/x", At(1)}};
+  TreeState after = before;
+  after["a.py"] = At(2);
+  after["packages2"] = At(2);
+  EXPECT_FALSE(build.Affected(before, after));
+  after["list.txt"] = At(2);
+  EXPECT_TRUE(build.Affected(before, after));
+  after = before;
+  after.erase("packages/x");
+  EXPECT_TRUE(build.Affected(before, after));
+  after = before;
+  after.erase("list.txt");
+  EXPECT_TRUE(build.Affected(before, after));
 }
 
 }  // namespace

@@ -286,6 +286,25 @@ def test_an_edit_while_the_build_runs_is_built_too(tmp_path):
         wait_until(lambda: dev.versions() and dev.invoke("/svc/answer") == "two")
 
 
+def test_packages_are_installed_again_only_when_the_list_of_them_changes(service):
+    write_service(service, {
+        "package.json": '{"name": "svc", "version": "1.0.0"}',
+        "package-lock.json": '{"name": "svc", "version": "1.0.0", "lockfileVersion": 3, "packages": {}}',
+    }, name="svc", jsEntry="s.js", build=["npm", "ci", "--no-audit", "--no-fund"])
+
+    def installs():
+        return len([line for line in dev.notes if line.startswith("lever: build: npm ci")])
+    with Dev(service) as dev:
+        dev.await_version(1)
+        (service / "s.js").write_text(source("two"))
+        dev.await_version(2)
+        assert dev.invoke("/svc/answer") == "two"
+        assert installs() == 1
+        (service / "package.json").write_text('{"name": "svc", "version": "1.0.1"}')
+        dev.await_version(3)
+        assert installs() == 2
+
+
 def test_several_services_call_each_other(tmp_path):
     front = write_service(tmp_path / "front", {"s.js": """
 const lever = require('lever');
