@@ -116,7 +116,7 @@ func Dial(ctx context.Context, options Options) (*Client, error) {
 			return nil, err
 		}
 		if own != nil {
-			return newClient(own.queue, own, options)
+			return newClient(own.queue, own, options, false)
 		}
 	}
 	q, err := openQueue()
@@ -124,10 +124,10 @@ func Dial(ctx context.Context, options Options) (*Client, error) {
 		return nil, err
 	}
 	defer q.release() // the client has its own
-	return newClient(q, nil, options)
+	return newClient(q, nil, options, false)
 }
 
-func newClient(q *queue, of *nativeService, options Options) (*Client, error) {
+func newClient(q *queue, of *nativeService, options Options, inProcess bool) (*Client, error) {
 	if options.MessageBytesMax < 0 {
 		return nil, invalid("MessageBytesMax is negative")
 	}
@@ -144,7 +144,8 @@ func newClient(q *queue, of *nativeService, options Options) (*Client, error) {
 	status := C.lever_status(C.LEVER_INVALID_ARGUMENT)
 	if !t.bad {
 		status = C.lever_go_client_create(q.c, service, t.data(), host, env, tls, flag(options.Echo),
-			flag(options.OnlyThroughHost), C.size_t(options.MessageBytesMax), C.uint64_t(c.token), &c.c, &failure)
+			flag(options.OnlyThroughHost), flag(inProcess), C.size_t(options.MessageBytesMax), C.uint64_t(c.token),
+			&c.c, &failure)
 	}
 	if status != C.LEVER_OK {
 		q.removeObject(c.token)

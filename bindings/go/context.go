@@ -137,7 +137,7 @@ func (c *callContext) streamEnded(failure error) {
 }
 
 // now is the time on the queue's clock.
-func (q *queue) now() int64 { return int64(C.lever_go_boottime()) }
+func (q *queue) now() int64 { return int64(C.lever_go_now(q.c)) }
 
 // A CallInfo is what a method knows of the call that it runs in.
 type CallInfo struct {

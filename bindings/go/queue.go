@@ -43,6 +43,7 @@ type queue struct {
 	free       []uint32
 	objects    []object
 	methods    []*method
+	quiet      []chan struct{} // closed when the driver has nothing left to do
 
 	// Of the driver.
 	owners   []owner
@@ -188,6 +189,10 @@ func (q *queue) work() bool {
 	}
 	q.active = false
 	stopping := q.stopping
+	for _, waits := range q.quiet {
+		close(waits)
+	}
+	q.quiet = nil
 	q.mu.Unlock()
 	return stopping
 }

@@ -126,23 +126,21 @@ func (n *nativeService) onState(state serviceState, status Code, message string)
 
 func (n *nativeService) onClosed() { close(n.gone) }
 
-func newNativeService(options ServiceOptions) (*nativeService, error) {
-	q, err := openQueue()
-	if err != nil {
-		return nil, err
-	}
-	defer q.release() // the service has its own
+// newNativeService makes the library's service on a queue. With a config (JSON) it is there for clients of
+// the same queue alone.
+func newNativeService(q *queue, options ServiceOptions, config string) (*nativeService, error) {
 	n := &nativeService{queue: q, gone: make(chan struct{})}
 	n.token = q.addObject(n)
 	var t texts
 	name, env, host, listen := t.add(options.Name), t.add(options.Env), t.add(options.Host), t.add(options.Listen)
 	version := t.add(strings.Replace(runtime.Version(), "go", "go ", 1))
-	tls := t.addTLS(options.TLS)
+	tls, ownConfig := t.addTLS(options.TLS), t.add(config)
 	status := C.lever_status(C.LEVER_INVALID_ARGUMENT)
 	var failure *C.lever_error
 	if !t.bad && options.MaxConcurrency >= 0 {
 		status = C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
-			C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), C.uint64_t(n.token), &n.c, &failure)
+			C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
+			C.uint64_t(n.token), &n.c, &failure)
 	}
 	if status != C.LEVER_OK {
 		q.removeObject(n.token)
@@ -164,8 +162,17 @@ var ownInstance = sync.OnceValues(func() (*nativeService, error) {
 	if os.Getenv("LEVER_FDS") == "" {
 		return nil, nil
 	}
-	return newNativeService(ServiceOptions{})
+	return newOwnQueueService(ServiceOptions{})
 })
+
+func newOwnQueueService(options ServiceOptions) (*nativeService, error) {
+	q, err := openQueue()
+	if err != nil {
+		return nil, err
+	}
+	defer q.release() // the service has its own
+	return newNativeService(q, options, "")
+}
 
 // ---- Life ----
 
@@ -184,6 +191,16 @@ func (s *Service) Serve(ctx context.Context) error {
 // Start starts the service, and does not wait for the host. The values of ctx are those of the methods'
 // contexts; when it ends, the service drains.
 func (s *Service) Start(ctx context.Context) error {
+	return s.start(ctx, func() (*nativeService, error) {
+		native, err := ownInstance()
+		if native == nil && err == nil {
+			native, err = newOwnQueueService(s.options)
+		}
+		return native, err
+	})
+}
+
+func (s *Service) start(ctx context.Context, make func() (*nativeService, error)) error {
 	if s.bad != nil {
 		return s.bad
 	}
@@ -194,10 +211,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if again {
 		return refusal(CodeFailedPrecondition, "the service was started before")
 	}
-	native, err := ownInstance()
-	if native == nil && err == nil {
-		native, err = newNativeService(s.options)
-	}
+	native, err := make()
 	if err != nil {
 		return err
 	}
@@ -385,7 +399,7 @@ func (s *Service) Client() (*Client, error) {
 		return nil, refusal(CodeFailedPrecondition, "the service does not run")
 	}
 	if s.client == nil {
-		client, err := newClient(s.native.queue, s.native, Options{})
+		client, err := newClient(s.native.queue, s.native, Options{}, false)
 		if err != nil {
 			return nil, err
 		}

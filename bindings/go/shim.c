@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { METADATA_ON_STACK = 32 };
 
@@ -150,7 +149,8 @@ static const lever_tls_options* set_tls(const char* texts, lever_go_tls from, le
 
 lever_status lever_go_client_create(lever_queue* queue, lever_service* service, const char* texts,
                                     uint32_t host, uint32_t environment, lever_go_tls tls, int echo,
-                                    int only_through_host, size_t message_bytes_max, uint64_t token,
+                                    int only_through_host, int in_process,
+                                    size_t message_bytes_max, uint64_t token,
                                     lever_client** out, lever_error** error) {
   lever_tls_options tls_options = {0};
   lever_client_options options = {.size = sizeof(options)};
@@ -159,6 +159,7 @@ lever_status lever_go_client_create(lever_queue* queue, lever_service* service, 
   options.service = service;
   options.echo = echo;
   options.only_through_host = only_through_host;
+  options.in_process = in_process;
   options.message_bytes_max = message_bytes_max;
   options.user_data = (void*)(uintptr_t)token;
   options.tls = set_tls(texts, tls, &tls_options);
@@ -168,8 +169,8 @@ lever_status lever_go_client_create(lever_queue* queue, lever_service* service, 
 lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint32_t name,
                                      uint32_t environment, uint32_t host, uint32_t listen,
                                      uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
-                                     int64_t drain_timeout_ns, uint64_t token, lever_service** out,
-                                     lever_error** error) {
+                                     int64_t drain_timeout_ns, int in_process, uint32_t config,
+                                     uint64_t token, lever_service** out, lever_error** error) {
   lever_tls_options tls_options = {0};
   lever_service_options options = {.size = sizeof(options)};
   set_text(texts, name, &options.name, &options.name_size);
@@ -179,6 +180,8 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
   set_text(texts, runtime, &options.runtime, &options.runtime_size);
   options.concurrency_max = concurrency_max;
   options.drain_timeout_ns = drain_timeout_ns;
+  options.in_process = in_process;
+  set_text(texts, config, &options.config_json, &options.config_json_size);
   options.user_data = (void*)(uintptr_t)token;
   options.tls = set_tls(texts, tls, &tls_options);
   return lever_service_create(queue, &options, out, error);
@@ -204,8 +207,8 @@ int lever_go_queue_fd(lever_queue* queue) {
   return fd;
 }
 
-int64_t lever_go_boottime(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+int64_t lever_go_now(lever_queue* queue) {
+  int64_t now_ns = 0;
+  lever_queue_now(queue, &now_ns);
+  return now_ns;
 }

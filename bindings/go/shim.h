@@ -53,18 +53,20 @@ typedef struct lever_go_tls {
 } lever_go_tls;
 lever_status lever_go_client_create(lever_queue* queue, lever_service* service, const char* texts,
                                     uint32_t host, uint32_t environment, lever_go_tls tls, int echo,
-                                    int only_through_host, size_t message_bytes_max, uint64_t token,
+                                    int only_through_host, int in_process,
+                                    size_t message_bytes_max, uint64_t token,
                                     lever_client** out, lever_error** error);
 lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint32_t name,
                                      uint32_t environment, uint32_t host, uint32_t listen,
                                      uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
-                                     int64_t drain_timeout_ns, uint64_t token, lever_service** out,
-                                     lever_error** error);
+                                     int64_t drain_timeout_ns, int in_process, uint32_t config,
+                                     uint64_t token, lever_service** out, lever_error** error);
 lever_status lever_go_service_add_method(lever_service* service, const char* name, size_t size,
                                          uint64_t token);
 lever_status lever_go_queue_create(uint32_t events_per_turn, lever_queue** out, lever_error** error);
 // A duplicate of the queue's descriptor, close-on-exec; -1 if there is none to be had.
 int lever_go_queue_fd(lever_queue* queue);
-int64_t lever_go_boottime(void);
+// The time on the queue's clock.
+int64_t lever_go_now(lever_queue* queue);
 
 #endif  // LEVER_BINDINGS_GO_SHIM_H_
