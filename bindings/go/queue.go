@@ -49,6 +49,34 @@ type queue struct {
 	owners   []owner
 	incoming []incoming // by the slot of their ids
 	caller   string     // who called last
+	patience patience
+}
+
+// A patience says whether it is worth waiting in C for what comes next. Where each message is answered soon,
+// as between two programs that call each other one call at a time, that spares a way through Go's scheduler
+// and poller, which costs more than the call. Where it was in vain it is tried more seldom.
+type patience struct {
+	skip, left int
+}
+
+const (
+	patienceNs   = 300_000
+	patienceSkip = 256 // turns, at most
+)
+
+func (p *patience) worth() bool {
+	if p.left > 0 {
+		p.left--
+		return false
+	}
+	return true
+}
+
+func (p *patience) was(inVain bool) {
+	if p.skip = min(2*p.skip+1, patienceSkip); !inVain {
+		p.skip = 0
+	}
+	p.left = p.skip
 }
 
 // A slot is what a token of a call or stream of ours stands for. 0 is none.
@@ -174,14 +202,18 @@ func (q *queue) work() bool {
 	q.mu.Lock()
 	q.active = true
 	for !q.stopping {
-		q.again = false
 		batch := q.take()
+		// Who waits in C is not there for others: they write by themselves.
+		patient := len(batch) > 0 && !q.again && q.patience.worth()
+		q.again = false
+		q.active = !patient
 		q.mu.Unlock()
-		count := q.turn(batch)
+		count := q.turn(batch, patient)
 		if count > 0 {
 			runtime.Gosched() // whom it woke may have something for the next turn
 		}
 		q.mu.Lock()
+		q.active = true
 		q.giveBack(batch)
 		if count == 0 && len(q.pending) == 0 && !q.again {
 			break
@@ -197,10 +229,20 @@ func (q *queue) work() bool {
 	return stopping
 }
 
-func (q *queue) turn(batch []byte) int {
+func (q *queue) turn(batch []byte, patient bool) int {
 	var count C.size_t
+	timeout := 0
+	if patient {
+		timeout = patienceNs
+	}
 	C.lever_go_turn(q.c, unsafe.Pointer(unsafe.SliceData(batch)), C.size_t(len(batch)),
-		&q.events[0], C.size_t(len(q.events)), &count)
+		&q.events[0], C.size_t(len(q.events)), C.int64_t(timeout), &count)
+	if patient {
+		q.mu.Lock()
+		q.active = true
+		q.mu.Unlock()
+		q.patience.was(count == 0)
+	}
 	q.settle(batch)
 	if count > 0 {
 		q.deliver(q.events[:count])

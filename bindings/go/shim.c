@@ -57,9 +57,11 @@ static lever_status start(lever_go_record* record, const char* text, const uint8
   return status;
 }
 
-static void carry_out(lever_queue* queue, void* batch, size_t bytes) {
+// Whether there is something to be told at once: a refusal, or the id of a stream.
+static int carry_out(lever_queue* queue, void* batch, size_t bytes) {
   char* at = batch;
   char* const end = at + bytes;
+  int urgent = 0;
   while (at < end) {
     lever_go_record* record = (lever_go_record*)at;
     const char* text = at + sizeof(*record);
@@ -76,7 +78,9 @@ static void carry_out(lever_queue* queue, void* batch, size_t bytes) {
     } else {
       record->status = start(record, text, payload, metadata);
     }
+    urgent |= record->status != LEVER_OK || record->op == LEVER_GO_OPEN;
   }
+  return urgent;
 }
 
 void lever_go_submit(lever_queue* queue, void* batch, size_t bytes) {
@@ -85,9 +89,9 @@ void lever_go_submit(lever_queue* queue, void* batch, size_t bytes) {
 }
 
 lever_status lever_go_turn(lever_queue* queue, void* batch, size_t bytes, lever_event* events,
-                           size_t capacity, size_t* count) {
-  carry_out(queue, batch, bytes);
-  return lever_queue_next(queue, events, sizeof(lever_event), capacity, 0, count);
+                           size_t capacity, int64_t timeout_ns, size_t* count) {
+  if (carry_out(queue, batch, bytes)) timeout_ns = 0;
+  return lever_queue_next(queue, events, sizeof(lever_event), capacity, timeout_ns, count);
 }
 
 // ---- One by one ----

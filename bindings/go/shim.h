@@ -31,9 +31,9 @@ typedef struct lever_go_record {
 
 // Carries a batch out and writes it.
 void lever_go_submit(lever_queue* queue, void* batch, size_t bytes);
-// Carries a batch out, and runs one turn of the queue without waiting.
+// Carries a batch out, and runs turns of the queue, as lever_queue_next().
 lever_status lever_go_turn(lever_queue* queue, void* batch, size_t bytes, lever_event* events,
-                           size_t capacity, size_t* count);
+                           size_t capacity, int64_t timeout_ns, size_t* count);
 
 // Functions of lever.h that are written before they return if `flush` says so.
 lever_status lever_go_begin(lever_queue* queue, uint64_t incoming);
