@@ -140,7 +140,10 @@ go_programs() {
     }
   fi
   grpc_go
+  go_modules
 }
+# What the Go module and its test need, from Go's module proxy.
+go_modules() { (cd bindings/go && go mod download) 2>.deps/go.log || { cat .deps/go.log >&2; return 1; }; }
 # grpc-go's own interop programs, at the version that go.mod there pins.
 grpc_go() {
   local role
