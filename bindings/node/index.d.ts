@@ -10,6 +10,7 @@ export { StatusCode };
 
 /** A point in time that a Date cannot hold exactly. */
 export class Timestamp {
+  /** `nanos`: 0 by default. */
   constructor(seconds: number | bigint, nanos?: number);
   /** Since 1970; a BigInt beyond 2^53. */
   seconds: number | bigint;
@@ -19,14 +20,17 @@ export class Timestamp {
 
 /** An extension of MessagePack that Lever gives no meaning. */
 export class Ext {
+  /** `type`: -128 to 127, but not -1, which are timestamps. */
   constructor(type: number, data: Uint8Array);
   /** -128 to 127. */
   type: number;
+  /** Its bytes. */
   data: Uint8Array;
 }
 
 /** The method itself answered with an error. */
 export class MethodError extends Error {
+  /** `value`: what the method threw. */
   constructor(value: unknown);
   /** What the method threw. Its fields, if it was an object, are fields of this error too. */
   value: any;
@@ -35,12 +39,14 @@ export class MethodError extends Error {
 
 /** Trouble of the platform. */
 export class LeverError extends Error {
+  /** `executed`: 'unknown' by default. */
   constructor(
     code: StatusCode,
     message: string,
     executed?: 'no' | 'unknown',
     options?: ErrorOptions
   );
+  /** Which trouble. */
   code: StatusCode;
   /** 'no': the method surely did not run, and may be called again. */
   executed: 'no' | 'unknown';
@@ -49,20 +55,24 @@ export class LeverError extends Error {
 /** Names in lower case; the value of a name that ends in '-bin' is bytes. */
 export type Metadata = Record<string, string | Uint8Array | Array<string | Uint8Array>>;
 
+/** What may be said of one call or stream. */
 export interface CallOptions {
   /** 60,000 by default for a call, none for a stream; Infinity for none. */
   timeoutMs?: number;
+  /** Aborting it ends the call or stream with CANCELLED, whose `cause` is the signal's reason. */
   signal?: AbortSignal;
   /** The method may be run twice: an unknown outcome is tried again. */
   idempotent?: boolean;
   /** What is sent goes compressed (gzip), and is answered likewise: for slow networks. */
   compress?: boolean;
+  /** Fields that the method sees as `context().metadata`. */
   metadata?: Metadata;
 }
 
+/** Where a client calls, and how. */
 export interface ClientOptions {
   /** '127.0.0.1:8080', 'host:8080', 'unix:/path', 'tls:host:8443'. Default: the host that this instance is
-   * attached to, else LEVER_HOST, else 127.0.0.1:8080. */
+   * attached to, in its worker threads too; else LEVER_HOST, else 127.0.0.1:8080. */
   host?: string;
   /** Default: that of this instance, else LEVER_ENV, else dev.lever. */
   env?: string;
@@ -83,18 +93,25 @@ export interface TlsOptions {
   ca?: string;
   /** For a host that asks for a client's certificate. Default: LEVER_TLS_CERT and LEVER_TLS_KEY. */
   cert?: string;
+  /** The key of `cert`. */
   key?: string;
   /** The name that the host's certificate must bear. Default: the address's host. */
   serverName?: string;
 }
 
+/** Counters of a client, since it was made. */
 export interface ClientStats {
+  /** Calls and streams that went straight to an instance. */
   callsDirect: number;
+  /** Calls and streams that went through the host. */
   callsThroughHost: number;
+  /** How often something was sent again. */
   retries: number;
+  /** Connections to instances that are open now. */
   directConnections: number;
 }
 
+/** How a stream is made one of Node's own. */
 export interface DuplexOptions {
   /** A stream of bytes instead of one of objects: to pipe files and sockets. Message boundaries mean
    * nothing then, empty messages are skipped, and a message that is not bytes is an error. */
@@ -124,23 +141,34 @@ export interface Stream extends AsyncIterableIterator<any> {
 }
 
 /** Addresses: '/service/method', 'lever://environment/service/method'. A client with nothing in
- * flight does not keep the process alive. */
+ * flight does not keep the process alive. All of its promises reject with a MethodError or a
+ * LeverError. */
 export class Client {
+  /** Connects when it is first used. Throws a LeverError for options that are wrong. */
   constructor(options?: ClientOptions);
+  /** Calls a method, and resolves to its answer. */
   invoke(address: string, ...args: unknown[]): Promise<any>;
+  /** invoke() with options. */
   call(address: string, args?: unknown[], options?: CallOptions): Promise<any>;
+  /** Opens a stream to a streaming method. Throws a LeverError where an argument is wrong. */
   stream(address: string, ...args: unknown[]): Stream;
+  /** stream() with options. */
   openStream(address: string, args?: unknown[], options?: Omit<CallOptions, 'idempotent'>): Stream;
-  stats(): ClientStats;
+  /** What it has done; undefined once it is closed. */
+  stats(): ClientStats | undefined;
   /** Ends what is in flight with CANCELLED. */
   close(): Promise<void>;
   /** `await using`: close(). */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What the host has told of an instance. */
 export interface ServiceDetails {
+  /** The environment. */
   env: string;
+  /** The service's name. */
   name: string;
+  /** The instance's id. */
   instance: string;
   /** 0: attached without a deploy. */
   version: number;
@@ -148,14 +176,17 @@ export interface ServiceDetails {
   listening: string;
 }
 
+/** What a method knows of the call that it runs in. */
 export interface Context {
   /** When the caller stops waiting. */
   readonly deadline: Date | null;
+  /** The caller's. */
   readonly metadata: Metadata;
   /** 'lever://env/service' of who calls, '' if it is outside. */
   readonly caller: string;
   /** `config` of lever.json. */
   readonly config: any;
+  /** The instance that runs it. */
   readonly service: ServiceDetails;
   /** Aborted when the caller is gone or the deadline has passed. */
   readonly signal: AbortSignal;
@@ -163,9 +194,11 @@ export interface Context {
   readonly client: Client;
 }
 
-/** That of the method that is running here; undefined outside of one. */
+/** That of the method that is running here; undefined outside of one. It follows the method through
+ * its awaits. */
 export function context(): Context | undefined;
 
+/** What a service is, and which host it attaches itself to. */
 export interface ServiceOptions {
   /** Left out in an instance that a host has started. */
   name?: string;
@@ -181,21 +214,31 @@ export interface ServiceOptions {
   drainTimeoutMs?: number;
 }
 
-/** Events: 'attached', 'detached' (with a LeverError; it attaches again), 'draining', 'drained',
+/** This program as an instance of a service. It keeps the process alive until it is drained or
+ * closed. While its host is away it tries again, with pauses from 50 ms to 5 s, a fifth more or less.
+ *
+ * Events: 'attached', 'detached' (with a LeverError; it attaches again), 'draining', 'drained',
  * 'closed'. */
 export class Service extends EventEmitter {
+  /** Throws a LeverError for options that are wrong. `serve()` does all three steps. */
   constructor(options?: ServiceOptions);
   /** Before start(): the functions of an object become methods. */
   add(object: object): this;
+  /** How many methods were added. */
   readonly methodCount: number;
+  /** Attaches to the host and takes calls. */
   start(): this;
+  /** What the host has told. */
   readonly details: ServiceDetails;
+  /** `config` of lever.json. */
   readonly config: any;
+  /** A client over the service's own connection to its host. */
   readonly client: Client;
   /** Resolves when the host knows the service. */
   attached(): Promise<void>;
   /** No new calls; resolves when what ran has ended. */
   drain(): Promise<void>;
+  /** Resolves when nothing is left after a drain, whoever asked for it. */
   drained(): Promise<void>;
   /** Ends what runs with CANCELLED. */
   close(): Promise<void>;

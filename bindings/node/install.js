@@ -100,6 +100,8 @@ function buildHere() {
 }
 
 function main() {
+  // In the source tree, where npm runs this too, CMake builds the addon.
+  if (fs.existsSync(path.join(__dirname, 'CMakeLists.txt'))) return 0;
   const forced = process.env.LEVER_BUILD_FROM_SOURCE === '1';
   const why = forced
     ? 'LEVER_BUILD_FROM_SOURCE is set'

@@ -2,6 +2,7 @@
 
 import { Client } from './index.js';
 
+/** How a test wants it. */
 export interface TestingOptions {
   /** For each service by name what `config` of its lever.json would be. */
   config?: Record<string, unknown>;
@@ -12,6 +13,7 @@ export interface TestingOptions {
   holdTime?: boolean;
 }
 
+/** Services that run, and a client that calls them. */
 export interface Testing {
   /** Calls the services by name: '/hello/sayHello'. Those that were not started are NOT_FOUND. */
   readonly client: Client;

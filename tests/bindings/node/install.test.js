@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
 const { CleanFolder } = require('./clean_folder');
-const { folder } = require('./lever');
+const { folder, source } = require('./lever');
 
 const BUILD = path.join(folder, '..', '..', '..', '..');
 const INVOKE = `new (require('lever').Client)({ echo: true }).invoke('/e/e', 'Ann')
@@ -67,6 +67,12 @@ test('a prebuilt binary that does not load is not used, and its error is told', 
     assert.match(stderr, /no prebuilt binary for this machine .*: .*lever\.node: file too short/);
   }
   fs.writeFileSync(addon, whole);
+});
+
+test('in the source tree, where CMake builds the addon, npm installs without it', () => {
+  const { status, stderr } = spawnSync(
+    process.execPath, [path.join(source, 'bindings', 'node', 'install.js')], { encoding: 'utf8' });
+  assert.deepStrictEqual([status, stderr], [0, '']);
 });
 
 test('npm fails with the reason where a build is asked for and nothing is there to build with', () => {

@@ -80,6 +80,12 @@ test('require and import give the same package, from where it was installed', ()
   assert.strictEqual(version, require(path.join(folder, 'package.json')).version);
 });
 
+test("the README's test of a service passes", () => {
+  const readme = fs.readFileSync(path.join(clean.installed, 'README.md'), 'utf8');
+  clean.write('greet.test.js', /```js\n(\/\/ greet\.test\.js\n.*?)```/s.exec(readme)[1]);
+  assert.match(clean.run(process.execPath, ['--test', 'greet.test.js']), /pass 1\n/);
+});
+
 // ---- TypeScript ----
 
 const PROGRAM = `

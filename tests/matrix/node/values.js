@@ -32,7 +32,7 @@ const values = {
   int_minus_2_31: -(2 ** 31),
   int_minus_2_31_less_1: -(2 ** 31) - 1,
   int_2_32: 2 ** 32,
-  int_2_53: 2 ** 53,
+  int_2_53: 2n ** 53n,
   int_2_53_plus_1: 2n ** 53n + 1n,
   int_minus_2_53_less_1: -(2n ** 53n) - 1n,
   int_2_63_less_1: 2n ** 63n - 1n,
