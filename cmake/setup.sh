@@ -103,12 +103,14 @@ if [ ! -f .deps/msgpack-cxx/usr/include/msgpack.hpp ]; then
 fi
 
 # What follows is independent of each other, and mostly waits for the network.
+# npm_install FOLDER [FLAG...]
 npm_install() {
   [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] || return 0
   say "installing npm packages below $1/node_modules"
-  (cd "$1" && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error)
+  (cd "$1" && shift && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error "$@")
 }
-node_packages() { npm_install bindings/node; }
+# The package's own install script is for who installs it: here its binary is still to be built.
+node_packages() { npm_install bindings/node --ignore-scripts; }
 
 # Headers that the Python package is compiled with.
 pybind11() {
