@@ -1,0 +1,12 @@
+module neighbours
+
+go 1.24
+
+require github.com/leveros/lever/bindings/go v0.0.0
+
+require (
+	github.com/vmihailenco/msgpack/v5 v5.4.1 // indirect
+	github.com/vmihailenco/tagparser/v2 v2.0.0 // indirect
+)
+
+replace github.com/leveros/lever/bindings/go => ../../../../build/release/runtime/go/lever
