@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 
-from . import _lever
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,8 +44,8 @@ class Context:
     @property
     def remaining(self) -> float | None:
         """Seconds until the deadline, negative behind it."""
-        deadline_ns = self._incoming.deadline_ns
-        return None if deadline_ns is None else (deadline_ns - _lever.now_ns()) / _NANOS
+        remaining_ns = self._incoming._remaining_ns
+        return None if remaining_ns is None else remaining_ns / _NANOS
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -152,6 +152,7 @@ class Service:
         self._config: Any = None
         self._config_known = False
         self._state = _STARTING
+        self._started = False
         self._closed = False
         self._error: LeverError | None = None
         self._waiting: dict[str, list[asyncio.Future[None]]] = {"attached": [], "drained": [],
@@ -173,7 +174,7 @@ class Service:
     def add(self, target: Any) -> Service:
         """Adds the functions of a module or object that `lever.method` has marked, or those of a dict by
         name. Before start()."""
-        if self._handle is not None and self._state != _STARTING:
+        if self._started:
             raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
         for name, function in _methods_of(target).items():
             if not _NAME.fullmatch(name):
@@ -205,12 +206,15 @@ class Service:
         """Attaches to the host, in the event loop that runs here, and takes calls. Returns at once."""
         if self._closed:
             raise refusal(_codes.CANCELLED, "the service is closed")
+        if self._started:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
         self.prepare()
         for name, function in self._methods.items():
             plain = not iscoroutinefunction(function) and not iscoroutinefunction(
                 getattr(function, "__call__", None))
             self._handle.add_method(name, function, plain, is_stream_name(name))
         self._handle.start()
+        self._started = True
         return self
 
     async def attached(self) -> None:
@@ -223,6 +227,8 @@ class Service:
         left."""
         if self._closed:
             raise refusal(_codes.CANCELLED, "the service is closed")
+        if not self._started:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has not been started")
         self._handle.drain()
         await self.drained()
 
@@ -230,6 +236,11 @@ class Service:
         """Returns when a drain, by this program or by the host, has left nothing."""
         if self._state != _DRAINED:
             await self._wait("drained")
+
+    def _in_process(self, config: Any) -> Service:
+        """Without a host: for `lever.testing`."""
+        self._options.update(in_process=True, config_json=json.dumps(config))
+        return self
 
     async def close(self) -> None:
         """Ends what runs with `CANCELLED`. Returns when all of it has ended."""
@@ -242,7 +253,7 @@ class Service:
             task.cancel()
 
     async def __aenter__(self) -> Service:
-        return self if self._handle is not None and self._state != _STARTING else self.start()
+        return self if self._started else self.start()
 
     async def __aexit__(self, kind: object, *error: object) -> None:
         if kind is None and not self._closed:

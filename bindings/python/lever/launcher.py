@@ -8,15 +8,21 @@ Exit codes: 0 when the host has drained the instance, 1 for everything else, wit
 whose last lines the callers of a service that does not start are told.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
-def say(text):
+
+def say(text: str) -> None:
     print(f"lever: {text}", file=sys.stderr, flush=True)
 
 
-def set_path(entry):
+def set_path(entry: str) -> None:
     """Imports come from the bundle and then from everywhere, and `lever` from this package at last."""
     own = os.path.dirname(os.path.abspath(__file__))
     # Python has put the folder of this file first.
@@ -25,7 +31,7 @@ def set_path(entry):
     sys.path.append(os.path.dirname(own))
 
 
-def load(entry):
+def load(entry: str) -> ModuleType:
     """The entry as a module."""
     import importlib.util
 
@@ -39,7 +45,7 @@ def load(entry):
     return module
 
 
-async def run(entry):
+async def run(entry: str) -> int:
     """Loads the entry and serves it until the host has drained the instance. Gives the exit code."""
     import asyncio
 
@@ -51,9 +57,9 @@ async def run(entry):
     if service.method_count == 0:
         say(f"{sys.argv[0]} marks no function with @lever.method: there is nothing to call")
         return 1
-    ended = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    def on_state(state, error=None):
+    def on_state(state: str, error: Exception | None) -> None:
         if ended.done():
             return
         if state == "drained":
@@ -67,7 +73,7 @@ async def run(entry):
     return await ended
 
 
-def main():
+def main() -> int:
     if len(sys.argv) < 2:
         say("usage: python3 launcher.py ENTRY")
         return 1
@@ -75,7 +81,7 @@ def main():
     sys.argv[:2] = [entry]
     set_path(entry)
     try:
-        import lever  # noqa: F401
+        import lever
     except ImportError as error:
         say(f"the Lever package cannot be loaded by Python {sys.version.split()[0]}: {error}")
         return 1

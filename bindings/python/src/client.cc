@@ -159,6 +159,7 @@ void ClientOptions::Fill(lever_client_options* out) {
   PointTo(env, &out->environment, &out->environment_size);
   out->echo = echo ? 1 : 0;
   out->only_through_host = only_through_host ? 1 : 0;
+  out->in_process = in_process ? 1 : 0;
   out->message_bytes_max = message_bytes_max;
   if (tls) out->tls = tls->Point();
 }

@@ -73,6 +73,7 @@ bool Engine::OnReadable() {
     const lever_status status = Next(queue_, batch_.data(), batch_.size(), 0, &count);
     --inside_;
     if (status != LEVER_OK) break;
+    delivered_ += count;
     for (size_t at = 0; at < count; ++at) Deliver(batch_[at]);
     if (count < batch_.size()) break;
   }

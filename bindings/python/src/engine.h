@@ -81,6 +81,9 @@ class Engine {
   bool OnReadable();
   bool Flush();
 
+  // How many events there have been.
+  uint64_t delivered() const { return delivered_; }
+
   // Something was requested of the queue.
   void Requested();
 
@@ -124,6 +127,7 @@ class Engine {
   EngineOptions options_;
   unsigned long thread_ = 0;  // the loop's
   bool in_turn_ = false;
+  uint64_t delivered_ = 0;
   int inside_ = 0;  // threads that are in the library without the GIL
   bool flush_due_ = false;
   bool ending_ = false;

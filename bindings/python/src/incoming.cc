@@ -390,10 +390,14 @@ PyObject* GetMetadata(PyObject* object, void*) {
   return Py_NewRef(incoming->metadata);
 }
 
-PyObject* GetDeadline(PyObject* object, void*) {
-  const int64_t deadline_ns = AsIncoming(object)->deadline_ns;
-  if (deadline_ns == INT64_MAX) Py_RETURN_NONE;
-  return PyLong_FromLongLong(deadline_ns);
+// Nanoseconds until the deadline, by the queue's time; None without one.
+PyObject* GetRemaining(PyObject* object, void*) {
+  const Incoming* incoming = AsIncoming(object);
+  if (incoming->deadline_ns == INT64_MAX) Py_RETURN_NONE;
+  int64_t now_ns = 0;
+  const lever_status status = lever_queue_now(incoming->engine->queue(), &now_ns);
+  if (status != LEVER_OK) return RaiseError(status, nullptr, LEVER_EXECUTED_UNKNOWN);
+  return PyLong_FromLongLong(incoming->deadline_ns - now_ns);
 }
 
 PyObject* GetCaller(PyObject* object, void*) { return Py_NewRef(AsIncoming(object)->caller); }
@@ -446,7 +450,7 @@ PyMethodDef incoming_methods[] = {
 };
 PyGetSetDef incoming_getsets[] = {
     {"metadata", GetMetadata, nullptr, nullptr, nullptr},
-    {"deadline_ns", GetDeadline, nullptr, nullptr, nullptr},
+    {"_remaining_ns", GetRemaining, nullptr, nullptr, nullptr},
     {"caller", GetCaller, nullptr, nullptr, nullptr},
     {"cancelled", GetCancelled, nullptr, nullptr, nullptr},
     {"_service", GetService, nullptr, nullptr, nullptr},

@@ -3,8 +3,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <time.h>
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -146,6 +144,22 @@ int StreamCancel(Engine& engine, uint64_t id, int status, const std::string& mes
   return result;
 }
 
+// ---- Time that a test moves ----
+
+void HoldTime(Engine& engine) {
+  const lever_status status = lever_queue_hold_time(Living(engine)->queue());
+  if (status != LEVER_OK) Throw(status);
+}
+
+void AdvanceTime(Engine& engine, int64_t by_ns) {
+  const lever_status status = lever_queue_advance_time(Living(engine)->queue(), by_ns);
+  if (status != LEVER_OK) Throw(status);
+}
+
+void ResumeTime(Engine& engine) {
+  if (!engine.ended()) lever_queue_resume_time(engine.queue());
+}
+
 // ---- Clients and services ----
 
 std::optional<std::string> Text(const py::dict& from, const char* name) {
@@ -174,6 +188,7 @@ ClientOptions ClientOptionsOf(const py::dict& from) {
   options.env = Text(from, "env");
   options.echo = Flag(from, "echo");
   options.only_through_host = Flag(from, "only_through_host");
+  options.in_process = Flag(from, "in_process");
   if (from.contains("message_bytes_max")) {
     options.message_bytes_max = py::cast<size_t>(py::object(from["message_bytes_max"]));
   }
@@ -188,7 +203,8 @@ class ServiceHandle {
     lever_service_options options{};
     options.size = sizeof(options);
     const auto name = Text(given, "name"), env = Text(given, "env"), host = Text(given, "host"),
-               listen = Text(given, "listen"), runtime = Text(given, "runtime");
+               listen = Text(given, "listen"), runtime = Text(given, "runtime"),
+               config = Text(given, "config_json");
     const auto point = [](const auto& text, const char** data, size_t* size) {
       if (!text) return;
       *data = text->data();
@@ -199,6 +215,8 @@ class ServiceHandle {
     point(host, &options.host, &options.host_size);
     point(listen, &options.listen, &options.listen_size);
     point(runtime, &options.runtime, &options.runtime_size);
+    point(config, &options.config_json, &options.config_json_size);
+    options.in_process = Flag(given, "in_process") ? 1 : 0;
     options.concurrency_max = py::cast<uint32_t>(py::object(given["max_concurrency"]));
     const double drain_timeout = py::cast<double>(py::object(given["drain_timeout"]));
     options.drain_timeout_ns = static_cast<int64_t>(drain_timeout * 1e9);
@@ -315,12 +333,6 @@ py::bytes FromJson(const std::string& json) {
   return out;
 }
 
-int64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
-}
-
 // configure(name=object, ...): what interned.h says.
 void Configure(const py::kwargs& parts) {
   const struct {
@@ -364,6 +376,10 @@ PYBIND11_MODULE(_lever, m) {
   py::class_<lp::Engine, lp::Engine::Owner>(m, "Engine")
       .def("shutdown", &lp::Engine::Shutdown)
       .def("abandon", &lp::Engine::Abandon)
+      .def("delivered", &lp::Engine::delivered)
+      .def("hold_time", lp::HoldTime)
+      .def("advance_time", lp::AdvanceTime)
+      .def("resume_time", lp::ResumeTime)
       .def("stream_send", lp::StreamSend)
       .def("stream_write", lp::StreamWrite)
       .def("stream_read", lp::StreamRead)
@@ -384,6 +400,5 @@ PYBIND11_MODULE(_lever, m) {
   m.def("encode_message", lp::EncodeMessage);
   m.def("decode", lp::DecodeValue);
   m.def("from_json", lp::FromJson);
-  m.def("now_ns", lp::NowNs);
   m.def("configure", lp::Configure);
 }

@@ -462,6 +462,21 @@ def test_decorator_and_async_with(run):
     run(main())
 
 
+def test_served_service_is_not_started_again_by_async_with(run):
+    async def main():
+        async with lever.serve({"a": lambda: 1}, "tested", host=NO_HOST, listen="127.0.0.1:0") as service:
+            client = lever.Client(service.details.listening, only_through_host=True)
+            assert await client.invoke("/tested/a") == 1
+            await client.close()
+            with pytest.raises(lever.LeverError, match="started"):
+                service.start()
+            with pytest.raises(lever.LeverError, match="started"):
+                service.add({"b": print})
+        with pytest.raises(lever.LeverError, match="not been started"):
+            await lever.Service("tested").drain()
+    run(main())
+
+
 def test_service_in_a_thread_for_programs_without_a_loop():
     async def twice(value):
         return 2 * value

@@ -1,0 +1,38 @@
+"""Uses every part of the package as mypy --strict is to accept it (test_types.py)."""
+
+import asyncio
+import lever, lever.testing
+
+@lever.method
+async def say_hello(name: str) -> str:
+    return f"Hello, {name}!"
+
+@lever.method(name="sayHello")
+def other(name: str) -> str:
+    return name
+
+async def main() -> None:
+    client = lever.Client("127.0.0.1:8080", tls={"ca": "x"})
+    answer: str = await client.invoke("/a/b", 1)
+    call = client.call("/a/b", [1], timeout=1.0, metadata={"a": "b", "c-bin": [b"d"]})
+    task = asyncio.create_task(call)
+    print(await task, answer, client.stats().retries)
+    async with client.stream("/a/b") as stream:
+        await stream.write(1)
+        async for message in stream:
+            print(message)
+    service = lever.serve({"say_hello": say_hello}, "hello", listen="127.0.0.1:0")
+    print(service.details.listening)
+    context = lever.context()
+    if context is not None:
+        print(context.deadline, context.client)
+    try:
+        lever.SyncClient().invoke("/a/b")
+    except lever.LeverError as error:
+        print(error.code, error.executed)
+    except lever.MethodError as error:
+        print(error.value)
+    async with lever.testing.start({"a": {}}) as t:
+        await t.client.invoke("/a/b")
+    text: str = await say_hello("Ann")
+    print(text, other("b"))
