@@ -154,8 +154,8 @@ export class Client {
   stream(address: string, ...args: unknown[]): Stream;
   /** stream() with options. */
   openStream(address: string, args?: unknown[], options?: Omit<CallOptions, 'idempotent'>): Stream;
-  /** What it has done; undefined once it is closed. */
-  stats(): ClientStats | undefined;
+  /** What it has done; once it is closed, until then. */
+  stats(): ClientStats;
   /** Ends what is in flight with CANCELLED. */
   close(): Promise<void>;
   /** `await using`: close(). */

@@ -149,6 +149,7 @@ class Client {
   #token = 0;
   #closing = null;
   #closed = null;
+  #lastStats; // once it is closed
 
   // host: 'address:port' or 'unix:/path'; default: the host that this instance is attached to, else
   // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever. tls: {ca, cert, key,
@@ -197,9 +198,9 @@ class Client {
     return stream;
   }
 
-  // {callsDirect, callsThroughHost, retries, directConnections}
+  // {callsDirect, callsThroughHost, retries, directConnections}; of a closed client what they were then.
   stats() {
-    return addon.clientStats(this.#token);
+    return this.#lastStats ?? addon.clientStats(this.#token);
   }
 
   // Ends what is in flight with CANCELLED. Resolves when all of it has ended.
@@ -208,6 +209,7 @@ class Client {
       this.#closing = new Promise((resolve) => {
         this.#closed = resolve;
       });
+      this.#lastStats = addon.clientStats(this.#token);
       addon.clientClose(this.#token);
     }
     return this.#closing;
