@@ -8,6 +8,7 @@
 #include "daemon/lever/command.h"
 #include "daemon/lever/connection.h"
 #include "daemon/lever/deployment.h"
+#include "daemon/lever/installation.h"
 #include "daemon/lever/output.h"
 
 namespace lever::cli {
@@ -29,7 +30,8 @@ Status PrintResult(const Globals& globals, const lever::v1::DeployProgress& resu
 }
 
 Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments) {
-  LEVER_RETURN_IF_ERROR(BuildService(arguments.directory, {}).status());
+  const BuildOptions options{BuildEnvironment(FindInstallation())};
+  LEVER_RETURN_IF_ERROR(BuildService(arguments.directory, options).status());
   // On one machine with its host, as on a laptop, packing takes what running services leave.
   ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kPackingNice);
   LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));

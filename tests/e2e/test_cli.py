@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from lever_testing import Host, resident_bytes, wait_until, write_service
+from lever_testing import BUILD, Host, resident_bytes, wait_until, write_service
 
 SERVICE = """
 const kib = 'x'.repeat(1024);
@@ -88,6 +88,14 @@ def test_deploy_runs_build_and_says_what_is_kept_for_later(host, tmp_path):
     assert host.invoke("/built/f") == "made of this"
     as_json = host.cli("--json", "deploy", directory).json()
     assert as_json == {"service": "lever://dev.lever/built", "version": 1, "unchanged": True}
+
+
+def test_a_build_finds_the_installation_that_the_command_belongs_to(host, tmp_path):
+    directory = write_service(
+        tmp_path / "built", {}, name="built", jsEntry="made.js",
+        build=["sh", "-c", "echo \"exports.f = () => '$CMAKE_PREFIX_PATH';\" > made.js"])
+    host.deploy(directory)
+    assert host.invoke("/built/f").split(":")[0] == str(BUILD)
 
 
 def test_a_slow_reader_slows_the_method_and_loses_nothing(host, service):
