@@ -11,6 +11,7 @@ LEVER = str(BUILD / "bin" / "lever")
 # The file with the greeting, the unary method, the streaming one, and what fails to build or to start.
 LANGUAGES = {
     "node": ("service.js", "sayHello", "echoChan"),
+    "go": ("main.go", "SayHello", "EchoChan"),
     "cpp": ("service.h", "sayHello", "echoChan"),
 }
 BUILD_S = 300
