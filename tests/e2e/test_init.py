@@ -5,12 +5,13 @@ import subprocess
 
 import pytest
 from dev_session import Dev
-from lever_testing import BUILD, wait_until
+from lever_testing import BUILD, Host, wait_until
 
 LEVER = str(BUILD / "bin" / "lever")
 # The file with the greeting, the unary method, the streaming one, and what fails to build or to start.
 LANGUAGES = {
     "node": ("service.js", "sayHello", "echoChan"),
+    "python": ("service.py", "say_hello", "echo_chan"),
     "go": ("main.go", "SayHello", "EchoChan"),
     "cpp": ("service.h", "sayHello", "echoChan"),
 }
@@ -26,6 +27,13 @@ def lever(*words, cwd=None, environment=None):
 def files(directory):
     return {str(path.relative_to(directory)): path.read_bytes()
             for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def host():
+    # The Python on PATH may be one that only root reaches.
+    with Host("--allow-root-services") as running:
+        yield running
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
