@@ -174,7 +174,8 @@ func TestADeadlinePasses(t *testing.T) {
 		if e := trouble(t, err); e.Code != CodeDeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if err := receive(t, seen); err != context.DeadlineExceeded {
+		// The caller's clock is ahead by the way that the call took: he may be gone first.
+		if err := receive(t, seen); err != context.DeadlineExceeded && err != context.Canceled {
 			t.Error("the method saw", err)
 		}
 	}
