@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -42,6 +43,15 @@ def test_hello_is_tested_without_a_host():
     out = subprocess.run([sys.executable, "test_service.py"], capture_output=True, text=True, timeout=60,
                          cwd=EXAMPLES / "hello-python", env={**os.environ, "PYTHONPATH": str(PACKAGE)})
     assert (out.stdout, out.stderr, out.returncode) == ("ok\n", "", 0)
+
+
+def test_quick_start_of_the_readme(host, tmp_path):
+    text = (ROOT / "bindings" / "python" / "README.md").read_text().partition("## Quick start")[2]
+    program, wanted = (re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1] for kind in ("python", "text"))
+    (tmp_path / "service.py").write_text(program)
+    out = subprocess.run([sys.executable, tmp_path / "service.py"], capture_output=True, text=True,
+                         timeout=60, env=environment(host))
+    assert (out.stdout, out.stderr) == (wanted, "")
 
 
 def get(port, path):
