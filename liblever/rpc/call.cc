@@ -217,6 +217,8 @@ void CallImpl::Write(SliceList&& message, Compress compress) {
     waiting_bytes_ += kGrpcPrefixBytes + bytes;
   } else {
     if (!Client() && !headers_sent_) SendHeaders(nullptr);
+    if (stream_->queued_bytes() == 0) run_bytes_ = 0;
+    run_bytes_ += kGrpcPrefixBytes + bytes;
     stream_->Write(std::move(prefix));
     if (bytes > 0) stream_->Write(std::move(message));
   }
@@ -256,7 +258,10 @@ void CallImpl::Cancel(const Status& status) {
     end_ = status;
     return;
   }
-  if (phase_ == Phase::kOpen && stream_->queued_bytes() == 0) {
+  const size_t queued_bytes = stream_->queued_bytes();
+  if (phase_ == Phase::kOpen && (queued_bytes == 0 || queued_bytes == run_bytes_)) {
+    // The peer has whole messages only: it can be told why no more come.
+    stream_->DropQueued();
     SendStatus(status, nullptr);
   } else {
     stream_->Reset(kHttp2Cancel);

@@ -176,6 +176,8 @@ class CallImpl final : public Call,
   HeaderList outgoing_;  // the headers or trailers that are being made, while waiting the request's
   SliceList waiting_;    // what was written before there was a stream
   size_t waiting_bytes_ = 0;
+  // Written since the stream's queue was last empty: while all of it is queued, no message has begun.
+  size_t run_bytes_ = 0;
   CallImpl* next_free_ = nullptr;
 };
 

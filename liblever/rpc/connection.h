@@ -126,6 +126,8 @@ class Stream {
   void EndWrite();
   bool local_ended() const { return local_ended_; }
   size_t queued_bytes() const { return queue_.bytes(); }
+  // Forgets what is queued: for who knows that the peer has got nothing that this cuts short.
+  void DropQueued();
   bool Writable() const { return queued_bytes() < kStreamQueuedBytesMax; }
   // OnWritable() is owed also if the maximum was not reached: for who counts in bytes of its own. To be
   // called while at least kStreamQueuedBytesLow is queued.

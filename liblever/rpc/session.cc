@@ -362,6 +362,11 @@ void Session::Queue(Stream* stream, Slice data) {
   if (!stream->unflushed_hook_.is_linked()) unflushed_.push_back(*stream);
 }
 
+void Session::DropQueued(Stream* stream) {
+  held_ -= stream->queue_.bytes();
+  stream->queue_.Clear();
+}
+
 void Session::Resume(Stream* stream) {
   // One that gave way goes on when its round is over.
   if (!stream->deferred_ || stream->place_hook_.is_linked()) return;

@@ -102,6 +102,8 @@ class Session {
   void Launch(Stream* stream, Stream::End end);
   void SubmitResponse(Stream* stream, const HeaderList& headers, Stream::End end);
   void Queue(Stream* stream, Slice data);
+  // Forgets what is queued and not sent.
+  void DropQueued(Stream* stream);
   // There is more to send, or the end is known.
   void Resume(Stream* stream);
   void Reset(Stream* stream, uint32_t error_code);

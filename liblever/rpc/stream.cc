@@ -28,6 +28,10 @@ void Stream::Write(SliceList&& data) {
   connection_->MarkDirty();
 }
 
+void Stream::DropQueued() {
+  if (!closing_) session_->DropQueued(this);
+}
+
 void Stream::EndWithTrailers(const HeaderList& trailers) {
   if (closing_ || local_ended_) return;
   if (!trailers.empty()) {

@@ -118,6 +118,35 @@ TEST_F(CallTest, HalfClosedClientStillReceives) {
   EXPECT_EQ(call.log, "HMMME");
 }
 
+// Broken input ends a stream while its method is writing: its caller is to know why.
+TEST_F(CallTest, AServerThatCancelsTellsWhyWhereNoMessageHasBegun) {
+  Connect();
+  dispatcher.on_call = [](TestCall& handler, Call& call) {
+    call.Write(Bytes("dropped"));
+    call.Write(Bytes("dropped as well"));
+    call.Cancel(InvalidArgument("broken"));
+  };
+  TestCall& call = Start({}, [](TestCall&, Call& call) { call.Read(10); });
+  ASSERT_TRUE(UntilEnd(call));
+  EXPECT_EQ(call.status.code(), LEVER_INVALID_ARGUMENT) << call.Text();
+  EXPECT_EQ(call.messages_count, 0u);
+}
+
+TEST_F(CallTest, AServerThatCancelsAmidAMessageResets) {
+  Connect();
+  constexpr size_t kBytes = 3 << 20;
+  dispatcher.on_call = [](TestCall& handler, Call& call) { call.Write(Bytes(Pattern(kBytes))); };
+  TestCall& call = Start({}, [](TestCall&, Call& call) {});
+  ASSERT_TRUE(Until([&] {
+    if (dispatcher.calls.empty()) return false;
+    const size_t queued = dispatcher.calls[0].call->queued_bytes();
+    return queued > 0 && queued < kBytes;
+  }));
+  Do([&] { dispatcher.calls[0].call->Cancel(InvalidArgument("broken")); });
+  ASSERT_TRUE(UntilEnd(call));
+  EXPECT_EQ(call.status.code(), LEVER_CANCELLED) << call.Text();
+}
+
 TEST_F(CallTest, ServerMayEndBeforeTheClientHas) {
   Connect();
   dispatcher.on_call = [](TestCall& handler, Call& call) {
