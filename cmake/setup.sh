@@ -46,6 +46,7 @@ build_packages=(
 )
 test_packages=(
   curl libgtest-dev libgmock-dev librapidcheck-dev procps iproute2 strace git
+  debootstrap bubblewrap
   openssl libgrpc++-dev protobuf-compiler-grpc
 )
 long_packages=(clang-16 libclang-rt-16-dev valgrind)

@@ -16,6 +16,9 @@ case "${1:-}" in
   *) echo "usage: tests/run.sh [--long]" >&2; exit 2 ;;
 esac
 
+# What was compiled in one build folder is not compiled again in another.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 if [ -n "$long" ]; then cmake/setup.sh long; else cmake/setup.sh test; fi
 
 passed=0
@@ -89,10 +92,30 @@ run_interop() {
   junit interop "$report"
 }
 
+# Every language calls every language, with every value, in every way.
+run_matrix() {
+  local report=$PWD/build/release/matrix.xml
+  printf '\n== the matrix of languages\n'
+  rm -f "$report"
+  LEVER_BUILD_DIR=build/release .deps/venv/bin/python -m pytest -q --junitxml="$report" tests/matrix || true
+  junit matrix "$report"
+}
+
+# The packages, installed where nothing else of Lever is.
+run_packages() {
+  local report=$PWD/build/release/packages.xml
+  printf '\n== packages\n'
+  rm -f "$report"
+  LEVER_BUILD_DIR=build/release .deps/venv/bin/python -m pytest -q --junitxml="$report" tests/packages || true
+  junit packages "$report"
+}
+
 started=$SECONDS
 run_preset release
 run_e2e
 run_interop
+run_matrix
+run_packages
 if [ -n "$long" ]; then
   run_preset asan
   run_preset tsan

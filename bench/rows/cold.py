@@ -6,6 +6,7 @@ files are in the page cache, as they are for what is started beside it.
 
 import json
 import os
+import shutil
 import statistics
 import time
 
@@ -21,6 +22,9 @@ ROWS = [
     compare("cold.cpp.p50", "ms", LOWER, 4, "fork+exec to main of the same binary", "ms", "cpp", "exec",
             kind=DELTA),
     compare("cold.node.p50", "ms", LOWER, 1.25, "node -e 0", "ms", "node", "node-e"),
+    compare("cold.python.p50", "ms", LOWER, 1.3, "python3 -c 'import asyncio'", "ms", "python", "python-c"),
+    compare("cold.go.p50", "ms", LOWER, 5, "fork+exec to main of the same binary", "ms", "go", "exec-go",
+            kind=DELTA),
     compare("deploy.p50", "ms", LOWER, 3, "tar, one sync -f, exec of the same", "ms", "deploy", "tar"),
 ]
 FILES = 100  # of the deployed directory, those of the service itself included
@@ -84,7 +88,8 @@ class Exec:
 
 
 def host(bench):
-    return bench.once("host", lambda: sides.host(bench))
+    # The interpreter itself: what else is called python3 on PATH may start it by way of a script.
+    return bench.once("host", lambda: sides.host(bench, "--python", sides.python()))
 
 
 def fill(directory):
@@ -102,6 +107,20 @@ def deployable(bench):
     return bench.once("deployable", make)
 
 
+def deploy_other(bench, language):
+    """The service of another language than C++, as a bundle, deployed."""
+    directory = bench.folder("bundles") / f"echo-{language}"
+    files, entry = {}, {"entry": ["./service"]}
+    if language in ("node", "python"):
+        key, file = {"node": ("jsEntry", "service.js"), "python": ("pyEntry", "service.py")}[language]
+        files[file] = (bench.root / "bench" / "lever" / file).read_text()
+        entry = {key: file}
+    sides.lever_testing.write_service(directory, files, name=f"echo-{language}", idleTimeout=IDLE, **entry)
+    if language == "go":
+        shutil.copy(bench.programs / "lever-go" / "service", directory)
+    host(bench).deploy(directory)
+
+
 def open_side(bench, name):
     starts = STARTS_QUICK if bench.quick else STARTS
     if name == "cpp":
@@ -109,15 +128,15 @@ def open_side(bench, name):
         return Start(bench, host(bench), "echo-cold", starts)
     if name == "exec":
         return Exec(bench, starts, bench.programs / "echo-cpp" / "serve")
-    if name == "node":
-        source = (bench.root / "bench" / "lever" / "service.js").read_text()
-        directory = sides.lever_testing.write_service(
-            bench.folder("bundles") / "echo-node", {"service.js": source}, name="echo-node",
-            jsEntry="service.js", idleTimeout=IDLE)
-        host(bench).deploy(directory)
-        return Start(bench, host(bench), "echo-node", starts)
+    if name == "exec-go":
+        return Exec(bench, starts, bench.programs / "lever-go" / "service")
     if name == "node-e":
         return Exec(bench, starts, sides.which("node"), "-e", "0")
+    if name == "python-c":
+        return Exec(bench, starts, sides.python(), "-c", "import asyncio")
+    if name in ("node", "python", "go"):
+        deploy_other(bench, name)
+        return Start(bench, host(bench), f"echo-{name}", starts)
     if name == "deploy":
         return Deploy(bench, host(bench), deployable(bench), "echo-deployed", starts)
     directory, archive = deployable(bench), bench.scratch / "bundle.tar"
