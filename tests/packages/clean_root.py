@@ -66,7 +66,7 @@ class CleanRoot:
         self.packages = packages  # the folder that is /packages inside
         self.runtimes = runtimes()
 
-    def command(self, folder, variables):
+    def command(self, folder, variables, shared=()):
         def bound(*paths):
             return [word for path in paths for word in ("--ro-bind", str(path), str(path))]
         path = [str(self.runtimes["go"] / "bin"), str(self.runtimes["python"] / "bin"), "/usr/local/bin",
@@ -78,6 +78,8 @@ class CleanRoot:
                  "--tmpfs", "/root", "--tmpfs", "/usr/local",
                  *bound("/etc/ssl", "/etc/resolv.conf", "/etc/hosts"),
                  *bound(self.runtimes["go"], self.runtimes["python"]),
+                 # In /tmp, which is otherwise empty.
+                 *[word for path in shared for word in ("--bind", str(path), str(path))],
                  "--ro-bind", str(self.runtimes["node"]), "/usr/local/bin/node",
                  "--ro-bind", str(self.runtimes["npm"]), "/usr/local/lib/node_modules/npm",
                  "--symlink", "../lib/node_modules/npm/bin/npm-cli.js", "/usr/local/bin/npm",
@@ -88,9 +90,10 @@ class CleanRoot:
             words += ["--setenv", name, value]
         return words
 
-    def run(self, folder, script, variables=None, timeout_s=300):
-        """Runs a shell script in `folder`; gives (exit code, what it printed)."""
-        done = subprocess.run([*self.command(folder, variables or {}), "/bin/sh", "-euc", script],
+    def run(self, folder, script, variables=None, shared=(), timeout_s=300):
+        """Runs a shell script in `folder`, with the folders `shared` as they are; gives (exit code, what it
+        printed)."""
+        done = subprocess.run([*self.command(folder, variables or {}, shared), "/bin/sh", "-euc", script],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=timeout_s)
         return done.returncode, done.stdout
