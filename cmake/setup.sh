@@ -124,8 +124,8 @@ pybind11() {
 # Peers that know nothing of Lever, for the interoperability tests, and what runs those tests.
 python_packages() {
   local wanted=(grpcio grpcio-tools h2 msgpack pytest uvloop numpy mypy aiohttp cryptography)
-  ! .deps/venv/bin/python -c 'import grpc, grpc_tools, h2, msgpack, pytest, uvloop, numpy, mypy, aiohttp,
-cryptography' 2>/dev/null || return 0
+  local modules='grpc, grpc_tools, h2, msgpack, pytest, uvloop, numpy, mypy, aiohttp, cryptography'
+  ! .deps/venv/bin/python -c "import $modules" 2>/dev/null || return 0
   say "installing Python packages below .deps/venv: ${wanted[*]}"
   python3 -m venv .deps/venv
   .deps/venv/bin/pip install -q --disable-pip-version-check "${wanted[@]}"

@@ -118,11 +118,6 @@ def which(name):
     return found
 
 
-def python():
-    """The Python that runs this, as the program that it is."""
-    return os.path.realpath(sys.executable)
-
-
 def run_checked(*argv, **options):
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, **options)
     if done.returncode != 0:

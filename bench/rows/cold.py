@@ -87,9 +87,13 @@ class Exec:
         return {"ms": statistics.median(json.loads(sides.run_checked(*self.command))["ms"])}
 
 
+def python():
+    return sides.lever_testing.reachable_python()
+
+
 def host(bench):
     # The interpreter itself: what else is called python3 on PATH may start it by way of a script.
-    return bench.once("host", lambda: sides.host(bench, "--python", sides.python()))
+    return bench.once("host", lambda: sides.host(bench, "--python", python()))
 
 
 def fill(directory):
@@ -133,7 +137,7 @@ def open_side(bench, name):
     if name == "node-e":
         return Exec(bench, starts, sides.which("node"), "-e", "0")
     if name == "python-c":
-        return Exec(bench, starts, sides.python(), "-c", "import asyncio")
+        return Exec(bench, starts, python(), "-c", "import asyncio")
     if name in ("node", "python", "go"):
         deploy_other(bench, name)
         return Start(bench, host(bench), f"echo-{name}", starts)

@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -88,6 +89,17 @@ def open_directory():
     path = tempfile.mkdtemp(prefix="lever-e2e-")
     os.chmod(path, 0o755)
     return path
+
+
+def reachable_python():
+    """The Python that services of a host run: one that every user can reach, as /root/.pyenv is not."""
+    for candidate in (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3"):
+        path = pathlib.Path(candidate).resolve()
+        open_to_all = os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in path.parents)
+        works = "import sys; assert sys.version_info >= (3, 11)"
+        if open_to_all and path.exists() and subprocess.run([candidate, "-c", works]).returncode == 0:
+            return candidate
+    raise AssertionError("there is no python3 that every user can reach")
 
 
 def resident_bytes(pid):

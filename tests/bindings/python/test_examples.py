@@ -12,8 +12,7 @@ import urllib.request
 
 import pytest
 from conftest import PACKAGE, ROOT
-from lever_testing import Host, kill_and_wait, wait_until
-from test_launcher import reachable_python
+from lever_testing import Host, kill_and_wait, reachable_python, wait_until
 
 import lever
 

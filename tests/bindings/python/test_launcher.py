@@ -9,7 +9,7 @@ import pytest
 from conftest import BUILD, PACKAGE
 
 os.environ["LEVER_BUILD_DIR"] = str(BUILD)
-from lever_testing import Host, wait_until, write_service  # noqa: E402
+from lever_testing import Host, reachable_python, wait_until, write_service  # noqa: E402
 
 import lever  # noqa: E402
 
@@ -51,17 +51,6 @@ async def blocking():
 async def helper():
     return 1
 """
-
-
-def reachable_python():
-    """The Python that services of a host run: one that every user can reach, as /root/.pyenv is not."""
-    for candidate in (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3"):
-        path = pathlib.Path(candidate).resolve()
-        open_to_all = os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in path.parents)
-        works = "import sys; assert sys.version_info >= (3, 11)"
-        if open_to_all and path.exists() and subprocess.run([candidate, "-c", works]).returncode == 0:
-            return candidate
-    raise AssertionError("there is no python3 that every user can reach")
 
 
 @pytest.fixture(scope="module")

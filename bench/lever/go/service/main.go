@@ -26,7 +26,12 @@ func main() {
 		options = lever.ServiceOptions{Name: "bench-go", Host: os.Args[2], Listen: "127.0.0.1:0"}
 	}
 	service := lever.NewService(options)
-	lever.HandleFunc(service, "echo", func(_ context.Context, value string) (string, error) { return value, nil })
+	if attach {
+		lever.HandleFunc(service, "echo", func(_ context.Context, value string) (string, error) { return value, nil })
+	} else {
+		// Callers of other languages send bytes.
+		lever.HandleFunc(service, "echo", func(_ context.Context, value []byte) ([]byte, error) { return value, nil })
+	}
 	if err := service.Start(context.Background()); err != nil {
 		log.Fatal(err)
 	}
