@@ -105,6 +105,8 @@ lever_status lever_queue_destroy(lever_queue* queue) {
     // Runs what was posted last. A thread that is inside still is one too many.
     const QueueHold hold(queue);
     if (!hold.held()) return LEVER_BUSY;
+    // What was destroyed last may have ends to tell, also where flushing is left to somebody else.
+    queue->loop->Flush();
   }
   delete queue;
   return LEVER_OK;
