@@ -73,21 +73,23 @@ StatusOr<std::unique_ptr<rpc::Channel>> HostLink::OpenInProcess(const std::strin
 
 rpc::Channel& HostLink::ChannelTo(const std::string& environment, const std::string& service) {
   if (!ending_.empty()) loop_->Arm(&ending_timer_, loop_->now_ns());
-  std::unique_ptr<rpc::Channel>& channel = to_services_[environment + "/" + service];
+  const std::string key = environment + "/" + service;
   const bool there = in_process_->Has(environment, service);
-  if (channel != nullptr && (channel->state() == rpc::Channel::State::kClosed || !there)) {
-    ending_.push_back(std::move(channel));
+  const auto known = to_services_.find(key);
+  if (known != to_services_.end()) {
+    if (there && known->second->state() != rpc::Channel::State::kClosed) return *known->second;
+    ending_.push_back(std::move(known->second));
+    to_services_.erase(known);
   }
-  if (channel == nullptr && there) {
-    auto opened = OpenInProcess(environment, service);
-    if (opened.ok()) {
-      channel = std::move(opened).value();
-    } else {
-      Log(LogLevel::kWarning, "no way to the in_process service " + service + ": " +
-                                  opened.status().ToString());
-    }
+  // Names that no service has are not kept.
+  if (!there) return *channel_;
+  auto opened = OpenInProcess(environment, service);
+  if (!opened.ok()) {
+    Log(LogLevel::kWarning,
+        "no way to the in_process service " + service + ": " + opened.status().ToString());
+    return *channel_;
   }
-  return channel != nullptr ? *channel : *channel_;
+  return *to_services_.emplace(key, std::move(opened).value()).first->second;
 }
 
 void HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {
