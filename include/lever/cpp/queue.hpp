@@ -14,10 +14,10 @@
 #ifndef LEVER_CPP_QUEUE_HPP_
 #define LEVER_CPP_QUEUE_HPP_
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
