@@ -95,6 +95,8 @@ Loop::Loop(const LoopOptions& options)
 Status Loop::Init() {
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.valid()) return ErrnoStatus(errno, "epoll_create1");
+  // fd() goes into others' event loops, of which some set this flag themselves.
+  LEVER_RETURN_IF_ERROR(SetNonBlocking(epoll_.get()));
   timer_fd_.reset(::timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!timer_fd_.valid()) return ErrnoStatus(errno, "timerfd_create");
   event_fd_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));

@@ -1,7 +1,6 @@
 // lever_client_*: clients as programs see them.
 #include "liblever/capi/client.h"
 
-#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -10,18 +9,10 @@
 #include "liblever/capi/service.h"
 #include "liblever/capi/sized.h"
 #include "liblever/capi/tls.h"
-#include "liblever/policy/address.h"
 #include "liblever/route/host_link.h"
 
 namespace lever::capi {
 namespace {
-
-constexpr std::string_view kDefaultHost = "127.0.0.1:8080";
-
-std::string FromEnvironment(const char* variable, std::string_view otherwise) {
-  const char* value = std::getenv(variable);
-  return value != nullptr && value[0] != '\0' ? value : std::string(otherwise);
-}
 
 // The service whose attachment the client uses; null: it goes to a host by itself.
 StatusOr<lever_service*> ServiceOf(lever_queue* queue, const lever_client_options& options) {
@@ -52,18 +43,14 @@ StatusOr<client::ClientOptions> ToClientOptions(lever_queue* queue,
     return InvalidArgument("message_bytes_max: more than 1 GiB");
   }
   if (options.message_bytes_max != 0) to.message_bytes_max = options.message_bytes_max;
-  to.host = ReadText(options.host, options.host_size);
-  if (options.host == nullptr) to.host = FromEnvironment("LEVER_HOST", kDefaultHost);
+  to.host = ReadHost(options.host, options.host_size);
   // A client of a service goes the service's way.
   if (*service == nullptr && !to.echo && options.in_process == 0) {
     LEVER_ASSIGN_OR_RETURN(to.tls, ReadTlsOptions(options.tls, to.host));
   }
-  to.environment = ReadText(options.environment, options.environment_size);
-  if (options.environment == nullptr) {
-    to.environment = *service != nullptr
-                         ? (*service)->details.load()->environment
-                         : FromEnvironment("LEVER_ENV", policy::kDefaultEnvironment);
-  }
+  to.environment = options.environment == nullptr && *service != nullptr
+                       ? (*service)->details.load()->environment
+                       : ReadEnvironment(options.environment, options.environment_size);
   return to;
 }
 

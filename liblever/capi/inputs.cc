@@ -1,17 +1,38 @@
 #include "liblever/capi/inputs.h"
 
+#include <cstdlib>
 #include <cstring>
-#include <string>
 
+#include "liblever/policy/address.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/metadata.h"
 #include "liblever/value/utf8.h"
 
 namespace lever::capi {
+namespace {
+
+constexpr std::string_view kDefaultHost = "127.0.0.1:8080";
+
+std::string TextOr(const char* text, size_t size, const char* variable,
+                   std::string_view otherwise) {
+  if (text != nullptr) return std::string(ReadText(text, size));
+  const char* value = std::getenv(variable);
+  return value != nullptr && value[0] != '\0' ? value : std::string(otherwise);
+}
+
+}  // namespace
 
 std::string_view ReadText(const char* text, size_t size) {
   if (text == nullptr) return {};
   return {text, size == LEVER_NUL_TERMINATED ? std::strlen(text) : size};
+}
+
+std::string ReadHost(const char* text, size_t size) {
+  return TextOr(text, size, "LEVER_HOST", kDefaultHost);
+}
+
+std::string ReadEnvironment(const char* text, size_t size) {
+  return TextOr(text, size, "LEVER_ENV", policy::kDefaultEnvironment);
 }
 
 StatusOr<std::span<const lever_slice>> ReadSlices(const lever_slice* slices, size_t count,

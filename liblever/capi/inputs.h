@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "lever/lever.h"
@@ -22,6 +23,10 @@ inline constexpr size_t kPayloadBytesMax = size_t{1} << 30;
 
 // `size` may be LEVER_NUL_TERMINATED; NULL is an empty text.
 std::string_view ReadText(const char* text, size_t size);
+// As ReadText(), but NULL means what LEVER_HOST says, or else the host of this machine.
+std::string ReadHost(const char* text, size_t size);
+// As ReadText(), but NULL means what LEVER_ENV says, or else the default environment.
+std::string ReadEnvironment(const char* text, size_t size);
 
 // The pieces of a payload, and how many bytes they have. INVALID_ARGUMENT: a pointer is NULL;
 // RESOURCE_EXHAUSTED: more than kPayloadBytesMax.

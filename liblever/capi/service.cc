@@ -1,7 +1,6 @@
 // lever_service_*: services as programs see them.
 #include "liblever/capi/service.h"
 
-#include <cstdlib>
 #include <utility>
 
 #include "liblever/capi/error.h"
@@ -16,16 +15,6 @@ namespace {
 
 constexpr size_t kRuntimeBytesMax = 128;
 
-std::string FromEnvironment(const char* variable, std::string_view otherwise) {
-  const char* value = std::getenv(variable);
-  return value != nullptr && value[0] != '\0' ? value : std::string(otherwise);
-}
-
-std::string TextOr(const char* text, size_t size, const char* variable,
-                   std::string_view otherwise) {
-  return text != nullptr ? std::string(ReadText(text, size)) : FromEnvironment(variable, otherwise);
-}
-
 Status ToInProcess(const lever_service_options& options, service::ServiceOptions* to) {
   if (options.host != nullptr || options.listen != nullptr || options.tls != nullptr) {
     return InvalidArgument("host, listen, tls: not together with in_process");
@@ -38,9 +27,8 @@ Status ToInProcess(const lever_service_options& options, service::ServiceOptions
 
 Status ToServiceOptions(const lever_service_options& options, service::ServiceOptions* to) {
   to->name = ReadText(options.name, options.name_size);
-  to->environment = TextOr(options.environment, options.environment_size, "LEVER_ENV",
-                           policy::kDefaultEnvironment);
-  to->host = TextOr(options.host, options.host_size, "LEVER_HOST", "127.0.0.1:8080");
+  to->environment = ReadEnvironment(options.environment, options.environment_size);
+  to->host = ReadHost(options.host, options.host_size);
   to->listen = ReadText(options.listen, options.listen_size);
   const std::string_view runtime = ReadText(options.runtime, options.runtime_size);
   if (runtime.size() > kRuntimeBytesMax) return InvalidArgument("runtime: longer than 128 bytes");

@@ -6,6 +6,7 @@
 #include "liblever/base/log.h"
 #include "liblever/route/in_process.h"
 #include "liblever/route/router.h"
+#include "liblever/route/service_key.h"
 #include "liblever/rpc/channel.h"
 
 namespace lever::route {
@@ -73,7 +74,7 @@ StatusOr<std::unique_ptr<rpc::Channel>> HostLink::OpenInProcess(const std::strin
 
 rpc::Channel& HostLink::ChannelTo(const std::string& environment, const std::string& service) {
   if (!ending_.empty()) loop_->Arm(&ending_timer_, loop_->now_ns());
-  const std::string key = environment + "/" + service;
+  const std::string key = ServiceKey(environment, service);
   const bool there = in_process_->Has(environment, service);
   const auto known = to_services_.find(key);
   if (known != to_services_.end()) {
@@ -92,16 +93,12 @@ rpc::Channel& HostLink::ChannelTo(const std::string& environment, const std::str
   return *to_services_.emplace(key, std::move(opened).value()).first->second;
 }
 
-void HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {
-  if (path.empty()) return;
+Status HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {
+  if (path.empty()) return Status::Ok();
   if (introductions_.size() >= kIntroductionSocketsMax) introductions_.erase(introductions_.begin());
-  auto opened = IntroductionSocket::Connect(loop_, path, nonce, this);
-  if (!opened.ok()) {
-    Log(LogLevel::kWarning, "no direct connections, calls go through the host: " +
-                                opened.status().ToString());
-    return;
-  }
-  introductions_.push_back(std::move(opened).value());
+  LEVER_ASSIGN_OR_RETURN(auto opened, IntroductionSocket::Connect(loop_, path, nonce, this));
+  introductions_.push_back(std::move(opened));
+  return Status::Ok();
 }
 
 void HostLink::OnIntroduction(IntroductionSocket& from, Introduction introduction,

@@ -68,9 +68,9 @@ class HostLink final : private IntroductionHandler {
   // The way to one of the loop's services; to who answers NOT_FOUND if there is none.
   rpc::Channel& ChannelTo(const std::string& environment, const std::string& service);
 
-  // Connects to the introduction socket that a session's welcome names; nothing with an empty path. A
-  // failure is logged: calls go through the host then.
-  void OpenIntroductions(const std::string& path, std::string_view nonce);
+  // Connects to the introduction socket that a session's welcome names; nothing with an empty path.
+  // Without it calls go through the host, and nobody is introduced to this program.
+  Status OpenIntroductions(const std::string& path, std::string_view nonce);
   void set_acceptor(IncomingAcceptor* acceptor) { acceptor_ = acceptor; }
 
  private:

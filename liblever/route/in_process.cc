@@ -4,23 +4,17 @@
 #include <utility>
 
 #include "liblever/route/host_link.h"
+#include "liblever/route/service_key.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/call.h"
 
 namespace lever::route {
-namespace {
-
-std::string KeyOf(std::string_view environment, std::string_view service) {
-  return std::string(environment).append(1, '\0').append(service);
-}
-
-}  // namespace
 
 InProcess::InProcess(Loop* loop) : nobody_(rpc::Server::Make(loop, this)) {}
 
 Status InProcess::Add(std::string_view environment, std::string_view service,
                       IncomingAcceptor* acceptor) {
-  if (services_.emplace(KeyOf(environment, service), acceptor).second) return Status::Ok();
+  if (services_.emplace(ServiceKey(environment, service), acceptor).second) return Status::Ok();
   return AlreadyExists("this queue has an in_process service lever://" + std::string(environment) +
                        "/" + std::string(service) + " already");
 }
@@ -34,13 +28,13 @@ void InProcess::Remove(const IncomingAcceptor* acceptor) {
 }
 
 bool InProcess::Has(std::string_view environment, std::string_view service) const {
-  return services_.contains(KeyOf(environment, service));
+  return services_.contains(ServiceKey(environment, service));
 }
 
 StatusOr<UniqueFd> InProcess::Connect(std::string_view environment, std::string_view service,
                                       std::string_view caller) {
   LEVER_ASSIGN_OR_RETURN(auto ends, SocketPair(SOCK_STREAM));
-  const auto found = services_.find(KeyOf(environment, service));
+  const auto found = services_.find(ServiceKey(environment, service));
   if (found == services_.end()) {
     LEVER_RETURN_IF_ERROR(nobody_->Adopt(std::move(ends.second)));
     return std::move(ends.first);

@@ -8,19 +8,12 @@
 
 #include "liblever/base/log.h"
 #include "liblever/route/host_link.h"
+#include "liblever/route/service_key.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/channel.h"
 
 namespace lever::route {
 namespace {
-
-std::string KeyOf(std::string_view environment, std::string_view service) {
-  std::string key;
-  key.reserve(environment.size() + 1 + service.size());
-  key.append(environment).push_back('\0');
-  key.append(service);
-  return key;
-}
 
 int64_t RetryWaitNs(uint32_t failures) {
   constexpr uint32_t kDoublingsMax = 16;
@@ -48,7 +41,7 @@ Router::~Router() {
 
 std::shared_ptr<ServiceRoute> Router::Find(std::string_view environment,
                                            std::string_view service) {
-  const Key key = KeyOf(environment, service);
+  const Key key = ServiceKey(environment, service);
   const auto found = routes_.find(key);
   if (found != routes_.end()) return found->second;
   auto route = std::make_shared<ServiceRoute>();
@@ -90,7 +83,7 @@ void Router::Sweep() {
   for (const auto& route : idle) {
     session_.Send(WriteUnsubscribe(route->environment, route->service));
     Drop(route.get());
-    routes_.erase(KeyOf(route->environment, route->service));
+    routes_.erase(ServiceKey(route->environment, route->service));
   }
   if (routes_.empty()) {
     session_.Stop();
@@ -138,12 +131,16 @@ void Router::OnWelcome(const WatcherWelcome& welcome) {
   }
   welcomed_ = true;
   session_.Established();
-  link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
+  const Status introduced = link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
+  if (!introduced.ok()) {
+    Log(LogLevel::kWarning,
+        "no direct connections, calls go through the host: " + introduced.ToString());
+  }
   for (const auto& [key, route] : routes_) Subscribe(*route);
 }
 
 void Router::OnRoutes(Routes routes) {
-  const auto found = routes_.find(KeyOf(routes.environment, routes.service));
+  const auto found = routes_.find(ServiceKey(routes.environment, routes.service));
   if (found == routes_.end()) return;
   ServiceRoute* route = found->second.get();
   if (route->table_is_current && routes.revision <= route->table->revision) return;

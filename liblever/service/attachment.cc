@@ -19,7 +19,11 @@ Attachment::Attachment(route::HostLink* link, const LoadTracker* load, Attachmen
 
 Attachment::~Attachment() { Stop(); }
 
-void Attachment::OnSessionOpen() { session_.Send(WriteHello(handler_->MakeHello())); }
+void Attachment::OnSessionOpen() {
+  const InstanceHello hello = handler_->MakeHello();
+  listens_ = !hello.listen.empty();
+  session_.Send(WriteHello(hello));
+}
 
 void Attachment::OnSessionMessage(std::string_view message) {
   StatusOr<ToInstance> parsed = ParseToInstance(message);
@@ -35,6 +39,13 @@ void Attachment::OnWelcome(const InstanceWelcome& welcome) {
         "the host speaks attach protocol " + std::to_string(welcome.protocol) + ", this library " +
         std::to_string(route::kSessionProtocol)));
   }
+  const Status introduced = link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
+  if (!introduced.ok() && !listens_) {
+    return session_.Fail(Unavailable(
+        "the host has no way to this program: its socket " + welcome.introduction_path +
+        " cannot be reached from here (" + introduced.ToString() +
+        "). In another container or mount namespace, give the service an address to listen on"));
+  }
   attached_ = true;
   session_.Established();
   if (welcome.load_interval_ns != 0) {
@@ -45,7 +56,6 @@ void Attachment::OnWelcome(const InstanceWelcome& welcome) {
   }
   reported_ = LoadReport();
   loop_->Arm(this, loop_->now_ns() + policy::kHeartbeatNs);
-  link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
   handler_->OnWelcome(welcome);
 }
 

@@ -68,6 +68,7 @@ class Attachment final : private route::HostSessionHandler, private Timer {
   const LoadTracker* load_;
   AttachmentHandler* handler_;
   route::HostSession session_;
+  bool listens_ = false;  // the host has an address where it reaches the program
   bool attached_ = false;
   int64_t interval_ns_ = kReportIntervalNs;
   int64_t reported_ns_ = 0;

@@ -137,7 +137,7 @@ struct ServiceOptions {
   std::string environment = "dev.lever";
   // Of an attached program: the host's endpoint. It reconnects.
   std::string host;
-  rpc::TlsClientOptions tls;  // for a host with "tls:"
+  rpc::TlsClientOptions tls{};  // for a host with "tls:"
   // The descriptors that a host hands to an instance: attach socket, introduction socket. Owned by the
   // service from Open() on; -1: not such an instance. See TakeInheritedSockets().
   int attach_socket = -1;
@@ -149,7 +149,7 @@ struct ServiceOptions {
   size_t message_bytes_max = rpc::kMessageBytesMax;
   // No host: only clients of the same loop reach it. Attached as soon as it is started; details() have
   // `config_json` as a host would tell it.
-  std::shared_ptr<route::InProcess> in_process;
+  std::shared_ptr<route::InProcess> in_process{};
   std::string config_json = "null";
 };
 

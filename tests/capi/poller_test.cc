@@ -2,6 +2,7 @@
 // is running, it is readable if and only if lever_queue_next() with a timeout of 0 would do
 // something.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -70,6 +71,11 @@ void RunCalls(Client& client, int count, const std::function<size_t()>& done, Wa
     wait();
     ASSERT_LT(std::chrono::steady_clock::now(), until) << "a wake-up was lost";
   }
+}
+
+TEST_F(PollerTest, TheDescriptorIsNonBlockingAndNotInherited) {
+  EXPECT_TRUE(fcntl(lever_queue_fd(queue()), F_GETFL) & O_NONBLOCK);
+  EXPECT_TRUE(fcntl(lever_queue_fd(queue()), F_GETFD) & FD_CLOEXEC);
 }
 
 TEST_F(PollerTest, PollWakesForEachEvent) {

@@ -72,6 +72,24 @@ TEST_F(Attaching, AnAttachedProgramSaysWhoItIs) {
   EXPECT_EQ(attach().received.at(0).hello().service(), "hello");
 }
 
+TEST_F(Attaching, AProgramThatTheHostCannotReachIsToldAndNotAttached) {
+  host->welcome.set_introduction_path("/nowhere/introduction.sock");
+  StartAttached();
+  ASSERT_TRUE(Until([&] { return service->state() == State::kDetached; }));
+  EXPECT_THAT(program.states, ElementsAre(State::kStarting, State::kDetached));
+  EXPECT_EQ(program.last_status.code(), LEVER_UNAVAILABLE);
+  EXPECT_THAT(program.last_status.message(), HasSubstr("/nowhere/introduction.sock"));
+  EXPECT_THAT(program.last_status.message(), HasSubstr("an address to listen on"));
+}
+
+TEST_F(Attaching, AnAddressToListenOnIsAWayWithoutTheIntroductionSocket) {
+  host->welcome.set_introduction_path("/nowhere/introduction.sock");
+  ServiceOptions options;
+  options.listen = "127.0.0.1:0";
+  StartAttached(std::move(options));
+  ASSERT_TRUE(Until([&] { return service->state() == State::kAttached; }));
+}
+
 TEST_F(Attaching, TheHostsLimitHoldsBesideTheProgramsOwn) {
   host->welcome.set_concurrency_max(1);
   ServiceOptions options;

@@ -118,8 +118,9 @@ class Control : public fleet::AttachRegistry {
 
   // ---- The control loop ----
   virtual Loop& loop() = 0;
-  // A version becomes the one that new calls go to: at once if nothing runs and it has no `start_first`, else when its first
-  // instance is ready; `done` tells which, or why it never became ready (the old one goes on).
+  // A version becomes the one that new calls go to: at once if nothing runs and it has no
+  // `start_first`, else when its first instance is ready; `done` tells which, or why it never became
+  // ready (the old one goes on).
   virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
   // The service is gone: its calls are NOT_FOUND, its instances drain.
   virtual void Remove(ServiceName name, std::function<void(Status)> done) = 0;
