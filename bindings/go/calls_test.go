@@ -320,6 +320,40 @@ func TestManyGoroutinesShareAClient(t *testing.T) {
 	all.Wait()
 }
 
+// What is asked for on the queue while others ask it a question is written all the same.
+func TestACallBesideQuestionsIsWritten(t *testing.T) {
+	_, c := serve(t, func(s *Service) {
+		s.Handle("echo", func(_ context.Context, v string) (string, error) { return v, nil })
+	})
+	asked, told := make(chan struct{}), make(chan struct{})
+	defer close(asked)
+	const asking = 4
+	for range asking {
+		go func() {
+			for range asked {
+				c.Stats()
+				told <- struct{}{}
+			}
+		}()
+	}
+	for i := range 5000 {
+		for range asking {
+			asked <- struct{}{}
+		}
+		begun := time.Now()
+		if _, err := Call[string](context.Background(), c, "/direct/echo", []any{"x"}, Timeout(limit)); err != nil {
+			t.Fatal(i, err)
+		}
+		// What is forgotten goes with the next timer that fires.
+		if took := time.Since(begun); took > limit/4 {
+			t.Fatal(i, took)
+		}
+		for range asking {
+			<-told
+		}
+	}
+}
+
 func TestClosingAClientEndsWhatIsInFlight(t *testing.T) {
 	began := make(chan struct{}, 100)
 	_, c := serve(t, func(s *Service) {

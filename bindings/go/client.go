@@ -175,6 +175,7 @@ func (c *Client) Stats() Stats {
 	defer c.unuse()
 	stats := C.lever_client_stats{size: C.sizeof_lever_client_stats}
 	C.lever_client_get_stats(c.c, &stats)
+	C.lever_queue_flush(c.queue.c)
 	return Stats{uint64(stats.calls_direct), uint64(stats.calls_through_host), uint64(stats.retries),
 		uint64(stats.direct_connections)}
 }
@@ -198,6 +199,7 @@ func (c *Client) use() bool {
 func (c *Client) unuse() {
 	if c.users.Add(-1) == 0 {
 		C.lever_client_destroy(c.c)
+		C.lever_queue_flush(c.queue.c)
 		c.queue.removeObject(c.token)
 		close(c.gone)
 	}

@@ -23,6 +23,10 @@ import (
 // they ask for meanwhile goes with the next turn, all of it in one crossing and one write. What is asked
 // for while the driver waits crosses at once, by whoever asks, and is written then.
 //
+// Whoever has used the queue flushes it then, be it only for a question: his thread may have taken along
+// what others have asked for meanwhile, whose own flush has found the queue taken. Only while the driver is
+// active it is left to the driver.
+//
 // mu guards what is below it, and is never held across the border. A stream's mutex is taken before it.
 type queue struct {
 	c      *C.lever_queue
@@ -299,7 +303,7 @@ func (q *queue) flushed(flush C.int) {
 	}
 	q.mu.Lock()
 	active := q.active
-	q.again = active
+	q.again = q.again || active
 	q.mu.Unlock()
 	if !active {
 		C.lever_queue_flush(q.c)

@@ -167,7 +167,7 @@ lever_status lever_go_client_create(lever_queue* queue, lever_service* service, 
   options.message_bytes_max = message_bytes_max;
   options.user_data = (void*)(uintptr_t)token;
   options.tls = set_tls(texts, tls, &tls_options);
-  return lever_client_create(queue, &options, out, error);
+  return flushed(queue, lever_client_create(queue, &options, out, error), 1);
 }
 
 lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint32_t name,
@@ -188,7 +188,7 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
   set_text(texts, config, &options.config_json, &options.config_json_size);
   options.user_data = (void*)(uintptr_t)token;
   options.tls = set_tls(texts, tls, &tls_options);
-  return lever_service_create(queue, &options, out, error);
+  return flushed(queue, lever_service_create(queue, &options, out, error), 1);
 }
 
 lever_status lever_go_service_add_method(lever_service* service, const char* name, size_t size,
