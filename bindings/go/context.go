@@ -46,7 +46,13 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deadline.IsZero() {
-		c.deadline = time.Now().Add(time.Duration(c.deadlineNs - c.queue.now()))
+		var now int64
+		if c.err == nil {
+			now = c.queue.now()
+		} else {
+			now = int64(C.lever_go_boottime()) // the queue may be gone
+		}
+		c.deadline = time.Now().Add(time.Duration(c.deadlineNs - now))
 	}
 	return c.deadline, true
 }

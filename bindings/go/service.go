@@ -77,15 +77,16 @@ type Service struct {
 	methods []*method
 	names   map[string]bool
 	bad     error // what was wrong with a method
-	base    context.Context
 
-	native   *nativeService
 	attached chan struct{} // closed when it is attached for the first time
 	over     chan struct{} // closed when it has drained, was closed, or has lost the host that started it
-	stop     func() bool
 
 	mu       sync.Mutex
 	started  bool
+	closed   bool // Close was called
+	native   *nativeService
+	base     context.Context // whose values the methods' contexts have
+	stop     func() bool     // stops watching the context that it was started with
 	isOver   bool
 	failure  error
 	state    State
@@ -149,11 +150,16 @@ func newNativeService(q *queue, options ServiceOptions, config string) (*nativeS
 	return n, nil
 }
 
+// close ends the service, and waits for its last event.
 func (n *nativeService) close() {
 	C.lever_service_close(n.c)
 	C.lever_queue_flush(n.queue.c)
 	<-n.gone
+}
+
+func (n *nativeService) destroy() {
 	C.lever_service_destroy(n.c)
+	C.lever_queue_flush(n.queue.c)
 	n.queue.removeObject(n.token)
 }
 
@@ -205,9 +211,12 @@ func (s *Service) start(ctx context.Context, make func() (*nativeService, error)
 		return s.bad
 	}
 	s.mu.Lock()
-	again := s.started
+	again, closed := s.started, s.closed
 	s.started = true
 	s.mu.Unlock()
+	if closed {
+		return refusal(CodeFailedPrecondition, "the service was closed")
+	}
 	if again {
 		return refusal(CodeFailedPrecondition, "the service was started before")
 	}
@@ -224,17 +233,22 @@ func (s *Service) start(ctx context.Context, make func() (*nativeService, error)
 	if taken {
 		return refusal(CodeFailedPrecondition, "this process is an instance of one service, which was started before")
 	}
-	s.base = context.WithoutCancel(ctx)
-	s.native = native
-	if err := s.startNative(); err != nil {
+	if err := s.startNative(ctx, native); err != nil {
 		s.Close()
 		return err
 	}
-	s.stop = context.AfterFunc(ctx, s.Drain)
 	return nil
 }
 
-func (s *Service) startNative() error {
+// startNative has the mutex until it is done, so that Close comes before all of it or after.
+func (s *Service) startNative(ctx context.Context, native *nativeService) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.native = native
+	if s.closed {
+		return refusal(CodeCancelled, "the service was closed")
+	}
+	s.base = context.WithoutCancel(ctx)
 	for _, m := range s.methods {
 		token := s.native.queue.addMethod(m)
 		status := C.lever_go_service_add_method(s.native.c, (*C.char)(unsafe.Pointer(unsafe.StringData(m.name))),
@@ -248,6 +262,7 @@ func (s *Service) startNative() error {
 		return errorOf(status, failure)
 	}
 	C.lever_queue_flush(s.native.queue.c)
+	s.stop = context.AfterFunc(ctx, s.Drain)
 	return nil
 }
 
@@ -294,15 +309,15 @@ func (s *Service) Drain() {
 // the methods to return.
 func (s *Service) Close() error {
 	s.mu.Lock()
-	native := s.native
-	s.started = true
+	native, stop := s.native, s.stop
+	s.started, s.closed = true, true
 	s.mu.Unlock()
 	if native == nil {
-		return nil
+		return nil // one that is being started finds it closed
 	}
 	s.closing.Do(func() {
-		if s.stop != nil {
-			s.stop()
+		if stop != nil {
+			stop()
 		}
 		s.end(nil)
 		s.mu.Lock()
@@ -312,6 +327,9 @@ func (s *Service) Close() error {
 			client.Close()
 		}
 		native.close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		native.destroy()
 		close(s.isClosed)
 	})
 	<-s.isClosed

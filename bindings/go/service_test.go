@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,6 +145,57 @@ func TestAServiceWithoutANameNeedsAHostThatStartedIt(t *testing.T) {
 	never.Close()
 	if e := trouble(t, never.Start(withLimit(t))); e.Code != CodeFailedPrecondition {
 		t.Error(e)
+	}
+}
+
+// With the race detector this is about who may look at a service while it starts and ends.
+func TestAServiceMayBeLookedAtAndClosedWhileItStarts(t *testing.T) {
+	for range 50 {
+		svc := NewService(ServiceOptions{Name: "direct", Host: noHost, Listen: "127.0.0.1:0"})
+		svc.Handle("Here", func() {})
+		served, over := make(chan error, 1), make(chan struct{})
+		go func() { served <- svc.Serve(context.Background()) }()
+		var looking sync.WaitGroup
+		looking.Add(1)
+		go func() {
+			defer looking.Done()
+			for {
+				svc.State()
+				svc.Details()
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		}()
+		svc.Close()
+		err := receive(t, served)
+		if err != nil && trouble(t, err).Code != CodeCancelled && trouble(t, err).Code != CodeFailedPrecondition {
+			t.Error(err)
+		}
+		close(over)
+		looking.Wait()
+	}
+	noGoroutinesLeft(t)
+}
+
+func TestAMethodsContextOutlivesTheService(t *testing.T) {
+	kept := make(chan context.Context, 1)
+	svc, c := serve(t, func(s *Service) { s.Handle("Keep", func(ctx context.Context) { kept <- ctx }) })
+	if _, err := Call[any](context.Background(), c, "/direct/Keep", nil, Timeout(10*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	svc.Close()
+	c.Close()
+	noGoroutinesLeft(t)
+	ctx := receive(t, kept)
+	deadline, bounded := ctx.Deadline()
+	if left := time.Until(deadline); !bounded || left > 10*time.Second || left < -limit {
+		t.Error(left, bounded)
+	}
+	if ctx.Err() != context.Canceled {
+		t.Error(ctx.Err())
 	}
 }
 

@@ -1,8 +1,11 @@
 #include "shim.h"
 
+#define _GNU_SOURCE  // F_DUPFD_CLOEXEC, CLOCK_BOOTTIME
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { METADATA_ON_STACK = 32 };
 
@@ -215,4 +218,10 @@ int64_t lever_go_now(lever_queue* queue) {
   int64_t now_ns = 0;
   lever_queue_now(queue, &now_ns);
   return now_ns;
+}
+
+int64_t lever_go_boottime(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }

@@ -68,5 +68,7 @@ lever_status lever_go_queue_create(uint32_t events_per_turn, lever_queue** out, 
 int lever_go_queue_fd(lever_queue* queue);
 // The time on the queue's clock.
 int64_t lever_go_now(lever_queue* queue);
+// The same where time was never held, without a queue.
+int64_t lever_go_boottime(void);
 
 #endif  // LEVER_BINDINGS_GO_SHIM_H_
