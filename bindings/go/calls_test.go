@@ -3,6 +3,7 @@ package lever
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,28 @@ func TestAMethodsOwnErrorArrivesAsItIs(t *testing.T) {
 	if e := trouble(t, err); e.Code != CodeInternal || e.Executed == ExecutedNo {
 		t.Error(err)
 	}
+}
+
+func TestAMethodThatEndsItsGoroutineIsAnswered(t *testing.T) {
+	svc, c := serve(t, func(s *Service) {
+		s.Handle("Exit", func() { runtime.Goexit() })
+		s.HandleStream("ExitChan", func(*Stream) error { runtime.Goexit(); return nil })
+	})
+	_, err := Invoke[any](withLimit(t), c, "/direct/Exit")
+	var own *MethodError
+	if !errors.As(err, &own) || !strings.Contains(own.Error(), "Goexit") {
+		t.Error(err)
+	}
+	s, err := c.Stream(withLimit(t), "/direct/ExitChan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Recv(new(any)); !errors.As(err, &own) || !strings.Contains(own.Error(), "Goexit") {
+		t.Error(err)
+	}
+	c.Close()
+	svc.Close()
+	noGoroutinesLeft(t)
 }
 
 func TestTroubleOfThePlatformHasACodeAndSaysWhetherTheMethodRan(t *testing.T) {

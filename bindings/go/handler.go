@@ -313,7 +313,14 @@ func (in *incomingCall) run() {
 		in.recycle()
 		return
 	}
-	result, err := guarded(in.method, func() (any, error) { return run(in.ctx) })
+	var result any
+	err = errGoexit // unless the method returns
+	defer func() { in.answer(result, err) }()
+	result, err = guarded(in.method, func() (any, error) { return run(in.ctx) })
+}
+
+func (in *incomingCall) answer(result any, err error) {
+	q, id := in.ctx.queue, in.ctx.id
 	in.ctx.cancel(context.Canceled)
 	var answer payload
 	if err == nil {
@@ -328,6 +335,9 @@ func (in *incomingCall) run() {
 	q.reply(id, answer)
 	in.recycle()
 }
+
+// errGoexit is what a method has failed with that ended its goroutine: t.FailNow() of a test does so.
+var errGoexit = errors.New("the method ended its goroutine (runtime.Goexit)")
 
 // guarded answers a panic of the method's as an error, and logs where it came from.
 func guarded(m *method, run func() (any, error)) (result any, err error) {
@@ -384,8 +394,9 @@ func (m *method) runStream(ctx *callContext, s *Stream, arguments payload) {
 	s.mu.Lock()
 	s.grant(credit{prefetchMessages, prefetchBytes})
 	s.mu.Unlock()
+	err = errGoexit // unless the method returns
+	defer func() { s.finish(err) }()
 	_, err = guarded(m, func() (any, error) { return nil, run(ctx, s) })
-	s.finish(err)
 }
 
 func asMethodError(err error) (*MethodError, bool) {
