@@ -136,8 +136,9 @@ func (d *decoder) chunk() ([]byte, error) {
 	return d.take(size)
 }
 
-// count reads the head of an array or map, whose elements are `each` bytes at least.
-func (d *decoder) count(each int) (int, error) {
+// count reads the head of an array or map that lies so deep in others, and whose elements are `each` bytes
+// at least.
+func (d *decoder) count(each, depth int) (int, error) {
 	head := d.peek()
 	d.at++
 	var count int
@@ -150,8 +151,12 @@ func (d *decoder) count(each int) (int, error) {
 	default: // 0xdd, 0xdf
 		count, err = d.length(2)
 	}
-	if err == nil && count > (len(d.data)-d.at)/each {
+	switch {
+	case err != nil:
+	case count > (len(d.data)-d.at)/each:
 		err = errShort
+	case depth == depthMax:
+		err = errDepth
 	}
 	return count, err
 }
@@ -228,12 +233,9 @@ func (d *decoder) scalar() (any, error) {
 }
 
 func (d *decoder) anys(depth int) (any, error) {
-	count, err := d.count(1)
+	count, err := d.count(1, depth)
 	if err != nil {
 		return nil, err
-	}
-	if depth == depthMax {
-		return nil, errDepth
 	}
 	list := make([]any, count)
 	for i := range list {
@@ -245,12 +247,9 @@ func (d *decoder) anys(depth int) (any, error) {
 }
 
 func (d *decoder) anyMap(depth int) (any, error) {
-	count, err := d.count(2)
+	count, err := d.count(2, depth)
 	if err != nil {
 		return nil, err
-	}
-	if depth == depthMax {
-		return nil, errDepth
 	}
 	m := make(map[string]any, count)
 	for i := range count {
@@ -357,12 +356,9 @@ func (d *decoder) skip(depth int) error {
 	if isMap(head) {
 		each = 2
 	}
-	count, err := d.count(each)
+	count, err := d.count(each, depth)
 	if err != nil {
 		return err
-	}
-	if depth == depthMax {
-		return errDepth
 	}
 	for range count * each {
 		if err := d.skip(depth + 1); err != nil {

@@ -24,9 +24,11 @@ func (d *decoder) value(v reflect.Value, depth int) error {
 		return d.ownType(v, depth)
 	case rawType:
 		begin := d.at
-		err := d.skip(depth)
+		if err := d.skip(depth); err != nil {
+			return err
+		}
 		v.SetBytes(bytes.Clone(d.data[begin:d.at]))
-		return err
+		return nil
 	}
 	if d.peek() == 0xc0 {
 		d.at++
@@ -121,12 +123,9 @@ func (d *decoder) slice(v reflect.Value, depth int) error {
 	if !isArray(head) {
 		return d.refuse(t)
 	}
-	count, err := d.count(1)
+	count, err := d.count(1, depth)
 	if err != nil {
 		return err
-	}
-	if depth == depthMax {
-		return errDepth
 	}
 	if t.Kind() == reflect.Array {
 		if count > t.Len() {
@@ -185,12 +184,9 @@ func (d *decoder) toMap(v reflect.Value, depth int) error {
 	if !isMap(d.peek()) {
 		return d.refuse(t)
 	}
-	count, err := d.count(2)
+	count, err := d.count(2, depth)
 	if err != nil {
 		return err
-	}
-	if depth == depthMax {
-		return errDepth
 	}
 	made := reflect.MakeMap(t)
 	for range count {
@@ -216,12 +212,9 @@ func (d *decoder) toStruct(v reflect.Value, depth int) error {
 	if !isMap(d.peek()) {
 		return d.refuse(t)
 	}
-	count, err := d.count(2)
+	count, err := d.count(2, depth)
 	if err != nil {
 		return err
-	}
-	if depth == depthMax {
-		return errDepth
 	}
 	fields := fieldsOf(t)
 	v.SetZero()

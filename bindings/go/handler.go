@@ -123,7 +123,7 @@ func argumentsIn(arguments payload, least, most int) (decoder, int, error) {
 	if !isArray(d.peek()) {
 		return d, 0, errors.New("the arguments are no array")
 	}
-	count, err := d.count(1)
+	count, err := d.count(1, 0)
 	if err != nil {
 		return d, 0, err
 	}

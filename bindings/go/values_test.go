@@ -376,6 +376,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte{0xdd, 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{0xdf, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0x92, 0x91, 0x01}) // ends before the second of two
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var value any
 		if decodeValue(data, &value) == nil {
@@ -387,6 +388,8 @@ func FuzzDecode(f *testing.F) {
 		_ = decodeValue(data, &typed)
 		var list []map[string]*named
 		_ = decodeValue(data, &list)
+		var parts []msgpack.RawMessage
+		_ = decodeValue(data, &parts)
 	})
 }
 
