@@ -131,22 +131,22 @@ func newClient(q *queue, of *nativeService, options Options, inProcess bool) (*C
 	if options.MessageBytesMax < 0 {
 		return nil, invalid("MessageBytesMax is negative")
 	}
+	var t texts
+	host, env, tls := t.add(options.Host), t.add(options.Env), t.addTLS(options.TLS)
+	if t.bad {
+		return nil, invalid("an option has a NUL in it")
+	}
 	c := &Client{queue: q, gone: make(chan struct{})}
 	c.users.Store(1)
 	c.token = q.addObject(c)
-	var t texts
-	host, env, tls := t.add(options.Host), t.add(options.Env), t.addTLS(options.TLS)
 	var service *C.lever_service
 	if of != nil {
 		service = of.c
 	}
 	var failure *C.lever_error
-	status := C.lever_status(C.LEVER_INVALID_ARGUMENT)
-	if !t.bad {
-		status = C.lever_go_client_create(q.c, service, t.data(), host, env, tls, flag(options.Echo),
-			flag(options.OnlyThroughHost), flag(inProcess), C.size_t(options.MessageBytesMax), C.uint64_t(c.token),
-			&c.c, &failure)
-	}
+	status := C.lever_go_client_create(q.c, service, t.data(), host, env, tls, flag(options.Echo),
+		flag(options.OnlyThroughHost), flag(inProcess), C.size_t(options.MessageBytesMax), C.uint64_t(c.token),
+		&c.c, &failure)
 	if status != C.LEVER_OK {
 		q.removeObject(c.token)
 		return nil, errorOf(status, failure)

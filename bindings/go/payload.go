@@ -25,30 +25,48 @@ type payload struct {
 	bytes []byte
 }
 
+// payloadBytesMax is what the library takes as one payload. It is looked at before a size goes into the 32
+// bits that a record has for it.
+const payloadBytesMax = 1 << 30
+
+func checkSize(bytes int) error {
+	if bytes > payloadBytesMax {
+		return refusal(CodeResourceExhausted, fmt.Sprintf("%d bytes are more than the 1 GiB that can be sent as one", bytes))
+	}
+	return nil
+}
+
+func rawPayload(b, data []byte) (payload, error) {
+	if err := checkSize(len(data)); err != nil {
+		return payload{kindNone, b}, err
+	}
+	return payload{kindRaw, append(b, data...)}, nil
+}
+
 // encodeArguments makes the payload of a call's arguments. One argument of bytes goes as it is.
 func encodeArguments(b []byte, arguments []any) (payload, error) {
 	if len(arguments) == 1 {
 		if data, ok := arguments[0].([]byte); ok {
-			return payload{kindRaw, append(b, data...)}, nil
+			return rawPayload(b, data)
 		}
 	}
 	b, err := appendArray(b, arguments)
 	if err != nil {
 		return payload{kindNone, b}, invalid("the arguments cannot be sent: %w", err)
 	}
-	return payload{kindValue, b}, nil
+	return payload{kindValue, b}, checkSize(len(b))
 }
 
 // encodeMessage makes the payload of an answer or a message. Bytes go as they are.
 func encodeMessage(b []byte, v any) (payload, error) {
 	if data, ok := v.([]byte); ok {
-		return payload{kindRaw, append(b, data...)}, nil
+		return rawPayload(b, data)
 	}
 	b, err := appendValue(b, v)
 	if err != nil {
 		return payload{kindNone, b}, invalid("a %T cannot be sent: %w", v, err)
 	}
-	return payload{kindValue, b}, nil
+	return payload{kindValue, b}, checkSize(len(b))
 }
 
 // errorValue gives what a method's error is sent as.
@@ -65,13 +83,16 @@ func errorValue(err error) any {
 	return value
 }
 
-// encodeError makes the payload of what a method has failed with.
+// encodeErrorPayload makes the payload of what a method has failed with.
 func encodeErrorPayload(b []byte, err error) payload {
 	value := errorValue(err)
-	if data, ok := value.([]byte); ok {
+	if data, ok := value.([]byte); ok && checkSize(len(data)) == nil {
 		return payload{kindErrorRaw, append(b, data...)}
 	}
 	encoded, failure := appendValue(b, value)
+	if failure == nil {
+		failure = checkSize(len(encoded))
+	}
 	if failure != nil {
 		text := fmt.Sprintf("%v (and its value cannot be sent: %v)", err, failure)
 		encoded, _ = appendValue(b, map[string]any{"name": "Error", "message": strings.ToValidUTF8(text, "\uFFFD")})

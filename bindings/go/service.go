@@ -7,6 +7,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -130,19 +131,22 @@ func (n *nativeService) onClosed() { close(n.gone) }
 // newNativeService makes the library's service on a queue. With a config (JSON) it is there for clients of
 // the same queue alone.
 func newNativeService(q *queue, options ServiceOptions, config string) (*nativeService, error) {
-	n := &nativeService{queue: q, gone: make(chan struct{})}
-	n.token = q.addObject(n)
+	if options.MaxConcurrency < 0 || uint64(options.MaxConcurrency) > math.MaxUint32 {
+		return nil, invalid("MaxConcurrency is %d", options.MaxConcurrency)
+	}
 	var t texts
 	name, env, host, listen := t.add(options.Name), t.add(options.Env), t.add(options.Host), t.add(options.Listen)
 	version := t.add(strings.Replace(runtime.Version(), "go", "go ", 1))
 	tls, ownConfig := t.addTLS(options.TLS), t.add(config)
-	status := C.lever_status(C.LEVER_INVALID_ARGUMENT)
-	var failure *C.lever_error
-	if !t.bad && options.MaxConcurrency >= 0 {
-		status = C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
-			C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
-			C.uint64_t(n.token), &n.c, &failure)
+	if t.bad {
+		return nil, invalid("an option has a NUL in it")
 	}
+	n := &nativeService{queue: q, gone: make(chan struct{})}
+	n.token = q.addObject(n)
+	var failure *C.lever_error
+	status := C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
+		C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
+		C.uint64_t(n.token), &n.c, &failure)
 	if status != C.LEVER_OK {
 		q.removeObject(n.token)
 		return nil, errorOf(status, failure)

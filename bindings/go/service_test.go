@@ -118,6 +118,20 @@ func TestWhatIsWrongWithAMethodIsToldAtTheStart(t *testing.T) {
 	noGoroutinesLeft(t)
 }
 
+func TestBadOptionsOfAServiceAreNamed(t *testing.T) {
+	for text, options := range map[string]ServiceOptions{
+		"an option has a NUL":          {Name: "a\x00b"},
+		"MaxConcurrency is -1":         {Name: "bad", MaxConcurrency: -1},
+		"MaxConcurrency is 4294967296": {Name: "bad", MaxConcurrency: 1 << 32},
+	} {
+		err := NewService(options).Serve(withLimit(t))
+		if e := trouble(t, err); e.Code != CodeInvalidArgument || !strings.Contains(e.Message, text) {
+			t.Errorf("%q is not in %v", text, err)
+		}
+	}
+	noGoroutinesLeft(t)
+}
+
 func TestAServiceWithoutANameNeedsAHostThatStartedIt(t *testing.T) {
 	err := NewService(ServiceOptions{}).Serve(withLimit(t))
 	if e := trouble(t, err); e.Code != CodeFailedPrecondition || !strings.Contains(e.Message, "needs a name") {

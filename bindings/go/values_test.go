@@ -364,6 +364,15 @@ func TestValuesAreThoseOfAnotherImplementation(t *testing.T) {
 	}
 }
 
+func TestWhatIsTooLargeForARecordIsRefused(t *testing.T) {
+	if err := checkSize(payloadBytesMax); err != nil {
+		t.Error(err)
+	}
+	if e := trouble(t, checkSize(1<<32+8)); e.Code != CodeResourceExhausted {
+		t.Error(e)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	v := vectors(f)
 	for _, vector := range v.Both {
