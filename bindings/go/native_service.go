@@ -1,0 +1,92 @@
+package lever
+
+// #include "shim.h"
+import "C"
+
+import (
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// Services as the library has them.
+
+// A nativeService is the library's service. That of an instance may be there before its Service is.
+type nativeService struct {
+	queue *queue
+	c     *C.lever_service
+	token uint64
+	gone  chan struct{}
+
+	mu    sync.Mutex
+	owner *Service
+}
+
+func (n *nativeService) onState(state serviceState, status Code, message string) {
+	n.mu.Lock()
+	owner := n.owner
+	n.mu.Unlock()
+	if owner != nil {
+		owner.onState(state, status, message)
+	}
+}
+
+func (n *nativeService) onClosed() { close(n.gone) }
+
+// newNativeService makes the library's service on a queue. With a config (JSON) it is there for clients of
+// the same queue alone.
+func newNativeService(q *queue, options ServiceOptions, config string) (*nativeService, error) {
+	if options.MaxConcurrency < 0 || uint64(options.MaxConcurrency) > math.MaxUint32 {
+		return nil, invalid("MaxConcurrency is %d", options.MaxConcurrency)
+	}
+	var t texts
+	name, env, host, listen := t.add(options.Name), t.add(options.Env), t.add(options.Host), t.add(options.Listen)
+	version := t.add(strings.Replace(runtime.Version(), "go", "go ", 1))
+	tls, ownConfig := t.addTLS(options.TLS), t.add(config)
+	if t.bad {
+		return nil, invalid("an option has a NUL in it")
+	}
+	n := &nativeService{queue: q, gone: make(chan struct{})}
+	n.token = q.addObject(n)
+	var failure *C.lever_error
+	status := C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
+		C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
+		C.uint64_t(n.token), &n.c, &failure)
+	if status != C.LEVER_OK {
+		q.removeObject(n.token)
+		return nil, errorOf(status, failure)
+	}
+	return n, nil
+}
+
+// close ends the service, and waits for its last event.
+func (n *nativeService) close() {
+	C.lever_service_close(n.c)
+	C.lever_queue_flush(n.queue.c)
+	<-n.gone
+}
+
+func (n *nativeService) destroy() {
+	C.lever_service_destroy(n.c)
+	C.lever_queue_flush(n.queue.c)
+	n.queue.removeObject(n.token)
+}
+
+// ownInstance gives the instance that a host has started this process as; nil if none has.
+var ownInstance = sync.OnceValues(func() (*nativeService, error) {
+	if os.Getenv("LEVER_FDS") == "" {
+		return nil, nil
+	}
+	return newOwnQueueService(ServiceOptions{})
+})
+
+func newOwnQueueService(options ServiceOptions) (*nativeService, error) {
+	q, err := openQueue()
+	if err != nil {
+		return nil, err
+	}
+	defer q.release() // the service has its own
+	return newNativeService(q, options, "")
+}
