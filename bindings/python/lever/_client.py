@@ -11,7 +11,7 @@ from ._stream import PREFETCH_BYTES, PREFETCH_MESSAGES, ClientStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any, NamedTuple
 
     from ._lever import Call

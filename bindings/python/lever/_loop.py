@@ -50,10 +50,17 @@ def engine_for(loop: asyncio.AbstractEventLoop) -> LoopEngine:
     """The engine of the loop that runs here, made at its first use."""
     engine = _engines.get(loop)
     if engine is None:
-        for other in [other for other in _engines if other.is_closed()]:
-            _engines.pop(other).core.shutdown()
+        # Other threads may do the same at the same time.
+        for other in [other for other in list(_engines) if other.is_closed()]:
+            _end(other)
         engine = _engines[loop] = LoopEngine(loop)
     return engine
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    engine = _engines.pop(loop, None)
+    if engine is not None:
+        engine.core.shutdown()
 
 
 def add_blocking(handle: Any) -> None:
@@ -76,7 +83,7 @@ def _after_fork_in_child() -> None:
 def _at_exit() -> None:
     for loop in list(_engines):
         if not loop.is_running():  # else on a thread that goes on until the process is gone
-            _engines.pop(loop).core.shutdown()
+            _end(loop)
     for client in list(_blocking):
         client._end()
 

@@ -125,7 +125,8 @@ class Service:
 
     `name` is left out in an instance that a host has started. `env` and `host` are as for a client. `listen`
     is an address of its own on which it takes calls from anybody, port 0 for any. `max_concurrency` 0: only
-    the transport's limits. `drain_timeout` is in seconds; by default what the host says, else 30.
+    the transport's limits. `drain_timeout` is in seconds, `math.inf` for no end; by default (0) what the host
+    says, else 30.
     `threads`: how many plain `def` methods run at a time, by default 4 more than there are processors, 32 at
     most; others wait.
 
@@ -265,9 +266,7 @@ class Service:
     @property
     def details(self) -> ServiceDetails:
         """Environment, name, instance, version and address, as far as the host has told."""
-        if self._handle is None:
-            raise refusal(_codes.FAILED_PRECONDITION, "the service has not been started")
-        details = self._handle.details()
+        details = self._prepared().details()
         del details["config_json"]
         return ServiceDetails(**details)
 
@@ -275,7 +274,7 @@ class Service:
     def config(self) -> Any:
         """`config` of lever.json."""
         if not self._config_known:
-            self._config = json.loads(self._handle.details()["config_json"])
+            self._config = json.loads(self._prepared().details()["config_json"])
             self._config_known = True
         return self._config
 
@@ -294,9 +293,15 @@ class Service:
     def client(self) -> Client:
         """A client over the service's own connection to its host."""
         if self._client is None:
+            handle = self._prepared()
             self._client = Client()
-            self._client._service = self._handle
+            self._client._service = handle
         return self._client
+
+    def _prepared(self) -> Any:
+        if self._handle is None:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has not been started")
+        return self._handle
 
     def _method_client(self) -> MethodClient:
         return MethodClient(self._loop, self.client)  # type: ignore[arg-type]

@@ -128,6 +128,8 @@ class Stream:
             try:
                 await reader
             except asyncio.CancelledError:
+                if reader in self._readers:
+                    self._readers.remove(reader)
                 if not reader.cancelled():
                     self._wake(1)  # what it was woken for is somebody else's
                 raise

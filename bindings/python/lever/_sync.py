@@ -8,7 +8,7 @@ import threading
 from . import _codes, _lever, _loop, _metadata
 from ._client import Client, ClientStats, call_flags, client_options
 from ._context import Context, current
-from ._errors import refusal
+from ._errors import LeverError, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ._types import Metadata, TlsOptions
 
     T = TypeVar("T")
+
+
+# How often who waits for another thread's loop looks whether that is there still.
+_LOOK_AGAIN_S = 0.5
 
 
 def wait_for(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -34,9 +38,18 @@ def wait_for(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T])
         coroutine.close()
         raise
     try:
-        return future.result()
+        while True:
+            try:
+                return future.result(_LOOK_AGAIN_S)
+            except TimeoutError:
+                if future.done():
+                    return future.result()
+                # A loop that is closed drops what it had still to run, and nobody is told.
+                if loop.is_closed():
+                    raise LeverError("CANCELLED", "the event loop that this waits for was closed") from None
     except BaseException:
-        future.cancel()
+        if not loop.is_closed():
+            future.cancel()
         raise
 
 
@@ -58,13 +71,6 @@ class _Background:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return wait_for(self.loop(), coroutine)
-
-    def end(self) -> None:
-        """Before the interpreter ends."""
-        loop, self._loop = self._loop, None
-        if loop is None or self._generation != _loop.generation:
-            return
-        loop.call_soon_threadsafe(loop.stop)
 
 
 background = _Background()
@@ -121,7 +127,8 @@ class SyncClient:
     on the thread of its event loop.
     """
 
-    __slots__ = ("_options", "_handle", "_generation", "_streams", "_lock", "_instance", "__weakref__")
+    __slots__ = ("_options", "_handle", "_generation", "_streams", "_lock", "_closed", "_instance",
+                 "__weakref__")
 
     def __init__(self, host: str | None = None, env: str | None = None, *,
                  only_through_host: bool = False, message_bytes_max: int = 0,
@@ -130,6 +137,7 @@ class SyncClient:
         self._generation = _loop.generation
         self._streams: Client | None = None
         self._lock = threading.Lock()
+        self._closed = False
         self._handle: Any = None
         self._instance: Any = None if host is not None or echo else _loop.instance
         if self._instance is None:
@@ -172,11 +180,14 @@ class SyncClient:
             return through.stream(address, *args, timeout=timeout, compress=compress,
                                   metadata=metadata)
         with self._lock:
+            if self._closed:
+                raise refusal(_codes.CANCELLED, "the client is closed")
             if self._streams is None:
                 self._streams = Client(**self._options)
+            streams = self._streams
         loop = background.loop()
         options = {"timeout": timeout, "compress": compress, "metadata": metadata}
-        return SyncStream(loop, wait_for(loop, _open(self._streams, address, args, options)))
+        return SyncStream(loop, wait_for(loop, _open(streams, address, args, options)))
 
     def stats(self) -> ClientStats:
         """Counters of this client."""
@@ -190,8 +201,10 @@ class SyncClient:
         """Ends what is in flight with `CANCELLED`."""
         if self._generation != _loop.generation or self._handle is None:
             return
+        with self._lock:
+            self._closed = True
+            streams, self._streams = self._streams, None
         self._handle.close()
-        streams, self._streams = self._streams, None
         if streams is not None and background._loop is not None:
             background.run(streams.close())
 

@@ -145,6 +145,26 @@ time.sleep(0.2)
 """)
 
 
+def test_loop_that_is_closed_under_a_plain_method_is_clean():
+    quietly(PRELUDE + """
+async def hang(): await asyncio.sleep(100)
+def plain():
+    try:
+        lever.context().client.invoke("/tested/hang")
+    except lever.LeverError as error:
+        assert (error.code, error.executed) == ("CANCELLED", "unknown")
+async def main():
+    service = lever.serve({"plain": plain, "hang": hang}, "tested", host="127.0.0.1:1", listen="127.0.0.1:0")
+    client = lever.Client(service.details.listening, only_through_host=True)
+    client.invoke("/tested/plain")
+    await asyncio.sleep(0.2)
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(lambda *_: None)  # asyncio complains of the tasks that were left
+loop.run_until_complete(main())
+loop.close()
+""")
+
+
 def test_interrupt_ends_a_blocking_call():
     out = quietly(PRELUDE + """
 import signal

@@ -134,6 +134,20 @@ def test_close_of_the_client_ends_its_streams(run):
     run(main())
 
 
+def test_readers_that_gave_up_are_not_kept(run):
+    async def main():
+        async with lever.Client(echo=True).stream(CHAN) as stream:
+            for _ in range(20):
+                reader = asyncio.create_task(anext(stream))
+                await asyncio.sleep(0)
+                reader.cancel()
+                await asyncio.gather(reader, return_exceptions=True)
+            assert len(stream._readers) == 0
+            await stream.write("a")
+            assert await anext(stream) == "a"
+    run(main())
+
+
 def test_reader_that_is_cancelled_loses_no_message(run):
     async def main():
         async with lever.Client(echo=True).stream(CHAN) as stream:
