@@ -29,7 +29,7 @@ _lever.configure(
     plain=_values.plain, error=_errors.error_for, method_error=MethodError,
     error_value=_errors.value_of, read_metadata=_metadata.read,
     cancelled_error=asyncio.CancelledError, invalid_state=asyncio.InvalidStateError,
-    get_running_loop=asyncio.get_running_loop, current=_context.current)
+    current=_context.current)
 # So that asyncio makes tasks of them.
 collections.abc.Coroutine.register(_lever.Call)
 collections.abc.Coroutine.register(_lever.Run)

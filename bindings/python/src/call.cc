@@ -81,12 +81,7 @@ PyObject* AddDoneCallback(PyObject* object, PyObject* const* args, Py_ssize_t co
   if (!IsDone(call)) {
     if (!AddCallback(call, args[0], context.get())) return nullptr;
   } else if (!call->engine->ended()) {
-    PyObject* arguments[] = {call->engine->loop(), args[0], object, context.get()};
-    const Ref keywords(PyTuple_Pack(1, names.context));
-    const Ref handle(PyObject_VectorcallMethod(names.call_soon, arguments,
-                                               3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                               keywords.get()));
-    if (!handle) return nullptr;
+    if (!call->engine->CallSoon(args[0], context.get(), object)) return nullptr;
   }
   Py_RETURN_NONE;
 }
@@ -123,20 +118,15 @@ Ref CancelledError(Call* call) {
   return Ref(PyObject_CallOneArg(python_part.cancelled_error, call->cancel_message));
 }
 
-PyObject* Raise(PyObject* exception) {
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
-  return nullptr;
-}
-
 PyObject* Outcome(Call* call) {
   if (call->state == CallState::kCancelled) {
     const Ref error = CancelledError(call);
-    return error ? Raise(error.get()) : nullptr;
+    return error ? RaiseObject(error.get()) : nullptr;
   }
   if (call->exception == nullptr) return Py_NewRef(call->result);
   // What an earlier raising has left in it would make each one longer.
   PyException_SetTraceback(call->exception, Py_None);
-  return Raise(call->exception);
+  return RaiseObject(call->exception);
 }
 
 PyObject* NotDone() {
@@ -177,15 +167,9 @@ void CancelWith(Call* call, PyObject* message) {
   const Ref context(std::exchange(call->context, nullptr));
   const Ref more(std::exchange(call->more, nullptr));
   if (call->engine->ended()) return;
-  const Ref keywords(PyTuple_Pack(1, names.context));
-  const auto soon = [&](PyObject* function, PyObject* in) {
-    PyObject* arguments[] = {call->engine->loop(), function, Object(call), in};
-    const Ref handle(PyObject_VectorcallMethod(names.call_soon, arguments,
-                                               3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                               keywords.get()));
-    if (!handle) PyErr_Clear();  // the loop is closed
+  const auto soon = [call](PyObject* function, PyObject* in) {
+    if (!call->engine->CallSoon(function, in, Object(call))) PyErr_Clear();  // the loop is closed
   };
-  if (!keywords) return PyErr_Clear();
   if (callback) soon(callback.get(), context.get());
   for (Py_ssize_t i = 0; more && i < PyList_GET_SIZE(more.get()); ++i) {
     PyObject* pair = PyList_GET_ITEM(more.get(), i);
@@ -239,20 +223,23 @@ PyObject* NextItem(PyObject* object) {
 
 PyObject* SendMethod(PyObject* object, PyObject*) { return NextItem(object); }
 
-// throw(type_or_value[, value[, traceback]])
-PyObject* Throw(PyObject*, PyObject* const* args, Py_ssize_t count) {
+// throw(type_or_value[, value[, traceback]]): as with close(), nobody will wait for it.
+PyObject* Throw(PyObject* object, PyObject* const* args, Py_ssize_t count) {
   if (count < 1 || count > 3) {
     PyErr_SetString(PyExc_TypeError, "throw(exception)");
     return nullptr;
   }
-  if (PyExceptionInstance_Check(args[0])) return Raise(args[0]);
+  if (Self(object)->state == CallState::kPending) CancelWith(Self(object), nullptr);
+  if (PyExceptionInstance_Check(args[0])) return RaiseObject(args[0]);
   if (!PyExceptionClass_Check(args[0])) {
     PyErr_SetString(PyExc_TypeError, "throw(): an exception is expected");
     return nullptr;
   }
-  if (count > 1 && args[1] != Py_None && PyExceptionInstance_Check(args[1])) return Raise(args[1]);
+  if (count > 1 && args[1] != Py_None && PyExceptionInstance_Check(args[1])) {
+    return RaiseObject(args[1]);
+  }
   const Ref exception(PyObject_CallNoArgs(args[0]));
-  return exception ? Raise(exception.get()) : nullptr;
+  return exception ? RaiseObject(exception.get()) : nullptr;
 }
 
 // Nobody will wait for it.
@@ -440,12 +427,7 @@ void CallDone(Call* call, const lever_event& event) {
   }
   if (call->result == nullptr && !exception) {
     // The value could not be made, for want of memory: that is how the call has failed.
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    exception.Reset(value);
+    exception = TakeException();
   }
   call->exception = exception.release();
   call->state = CallState::kDone;

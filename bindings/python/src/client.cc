@@ -103,9 +103,13 @@ void Dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   ClientHandle* self = Self(object);
   if (self->attachment != nullptr && self->attachment->client != nullptr) {
+    // An exception may be on its way, and must find what runs here to have left it.
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
     self->attachment->owner.Reset();
     lever_client_close(self->attachment->client);
     self->attachment->engine->Requested();
+    PyErr_Restore(kind, value, trace);
   }
   self->attachment.~shared_ptr();
   Py_CLEAR(self->engine_object);
@@ -136,13 +140,13 @@ PyType_Spec spec = {
     .slots = slots,
 };
 
+}  // namespace
+
 void PointTo(const std::optional<std::string>& text, const char** data, size_t* size) {
   if (!text) return;
   *data = text->data();
   *size = text->size();
 }
-
-}  // namespace
 
 const lever_tls_options* TlsTexts::Point() {
   options.size = sizeof(options);
@@ -195,11 +199,9 @@ PyObject* ClientStats(lever_client* client) {
       static_cast<unsigned long long>(stats.direct_connections));
 }
 
-bool InitSyncType();
-
 bool InitClientTypes() {
   handle_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
-  return handle_type != nullptr && InitSyncType();
+  return handle_type != nullptr;
 }
 
 }  // namespace lever::python

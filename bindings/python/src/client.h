@@ -17,6 +17,9 @@
 
 namespace lever::python {
 
+// Has options of the library point to a text, where there is one.
+void PointTo(const std::optional<std::string>& text, const char** data, size_t* size);
+
 // PEM files and a name, and what points to them.
 struct TlsTexts {
   std::optional<std::string> ca, cert, key, server_name;
@@ -35,7 +38,9 @@ struct ClientOptions {
   void Fill(lever_client_options* out);
 };
 
+// Make the types. False with an exception set.
 bool InitClientTypes();
+bool InitSyncType();
 // A client on the engine's queue; `owner` gets _on_closed(). `service` may be null. Null with an exception.
 PyObject* NewClient(Engine* engine, PyObject* owner, ClientOptions options, lever_service* service);
 PyObject* NewSyncClient(ClientOptions options);

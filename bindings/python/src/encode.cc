@@ -27,17 +27,11 @@ bool Invalid(const char* message) {
 
 // Whatever is set becomes the cause of a LeverError.
 bool InvalidBecause(const char* message) {
-  PyObject *type, *cause, *trace;
-  PyErr_Fetch(&type, &cause, &trace);
-  PyErr_NormalizeException(&type, &cause, &trace);
-  Ref error = MakeError(LEVER_INVALID_ARGUMENT, message, LEVER_EXECUTED_NO);
-  if (error) {
-    if (cause != nullptr) PyException_SetCause(error.get(), Py_NewRef(cause));
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
-  }
-  Py_XDECREF(type);
-  Py_XDECREF(cause);
-  Py_XDECREF(trace);
+  Ref cause = TakeException();
+  const Ref error = MakeError(LEVER_INVALID_ARGUMENT, message, LEVER_EXECUTED_NO);
+  if (!error) return false;
+  PyException_SetCause(error.get(), cause.release());
+  RaiseObject(error.get());
   return false;
 }
 
@@ -404,6 +398,7 @@ bool Encoder::PutExt(PyObject* value) {
 }
 
 void Payload::Bytes(PyObject* value, int kind) {
+  held_ = Ref::Borrowed(value);
   slice_ = {.data = reinterpret_cast<const uint8_t*>(PyBytes_AS_STRING(value)),
             .size = static_cast<size_t>(PyBytes_GET_SIZE(value))};
   kind_ = kind;

@@ -59,7 +59,7 @@ class Encoder {
   size_t capacity_;
 };
 
-// A payload: one bytes object goes as it is, anything else as a value.
+// A payload: one bytes object, which is held meanwhile, goes as it is, anything else as a value.
 class Payload {
  public:
   // A message, a result, an error (`error`: kinds LEVER_KIND_ERROR_*).
@@ -75,6 +75,7 @@ class Payload {
   void Bytes(PyObject* value, int kind);
 
   Encoder encoder_;
+  Ref held_;
   lever_slice slice_{};
   int kind_ = LEVER_KIND_NONE;
 };

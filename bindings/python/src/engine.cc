@@ -82,7 +82,7 @@ bool Engine::OnReadable() {
   Flush();
   if (!fatal_) return true;
   Ref fatal = std::move(fatal_);
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(fatal.get())), fatal.get());
+  RaiseObject(fatal.get());
   return false;
 }
 
@@ -111,22 +111,22 @@ void Engine::Requested() {
   Flush();
 }
 
-void Engine::CallSoon(PyObject* callback, PyObject* context, PyObject* argument) {
+bool Engine::CallSoon(PyObject* callback, PyObject* context, PyObject* argument) {
   PyObject* arguments[] = {loop_.get(), callback, argument, context};
   const Ref keywords(PyTuple_Pack(1, names.context));
   const Ref handle(keywords ? PyObject_VectorcallMethod(names.call_soon, arguments,
                                                         3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                         keywords.get())
                             : nullptr);
-  if (!handle) PyErr_Clear();  // the loop is closed: nobody waits any more
+  return static_cast<bool>(handle);
 }
 
 void Engine::CallBack(PyObject* callback, PyObject* context, PyObject* argument) {
   if (ending_) return;
-  if (!in_turn_) return CallSoon(callback, context, argument);
-  if (PyContext_Enter(context) != 0) {
+  if (!in_turn_ || PyContext_Enter(context) != 0) {
     PyErr_Clear();
-    return CallSoon(callback, context, argument);
+    if (!CallSoon(callback, context, argument)) PyErr_Clear();  // closed: nobody waits any more
+    return;
   }
   const Ref result(PyObject_CallOneArg(callback, argument));
   if (!result) Report(callback);
@@ -136,14 +136,21 @@ void Engine::CallBack(PyObject* callback, PyObject* context, PyObject* argument)
 void Engine::Report(PyObject* of) {
   const bool ends = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0 ||
                     PyErr_ExceptionMatches(PyExc_SystemExit) != 0;
-  if (!ends || !in_turn_ || fatal_) return PyErr_WriteUnraisable(of);
-  PyObject *type, *value, *trace;
-  PyErr_Fetch(&type, &value, &trace);
-  PyErr_NormalizeException(&type, &value, &trace);
-  if (trace != nullptr) PyException_SetTraceback(value, trace);
-  Py_XDECREF(type);
-  Py_XDECREF(trace);
-  fatal_.Reset(value);
+  if (ends && (!in_turn_ || fatal_)) return PyErr_WriteUnraisable(of);
+  Ref exception = TakeException();
+  if (ends) {
+    fatal_ = std::move(exception);
+    return;
+  }
+  const Ref text(PyUnicode_FromFormat("Exception in %R", of));
+  const Ref report(text ? PyDict_New() : nullptr);
+  const bool told =
+      report && PyDict_SetItem(report.get(), names.message, text.get()) == 0 &&
+      PyDict_SetItem(report.get(), names.exception, exception.get()) == 0 &&
+      Ref(PyObject_CallMethodOneArg(loop_.get(), names.call_exception_handler, report.get()));
+  if (told) return;
+  RaiseObject(exception.get());
+  PyErr_WriteUnraisable(of);
 }
 
 // ---- Events ----
@@ -228,15 +235,20 @@ void Engine::OnServiceState(const lever_event& event) {
 }
 
 void Engine::OnClosed(const lever_event& event) {
-  const auto found = attachments_.find(static_cast<Attachment*>(event.user_data));
-  if (found == attachments_.end()) return;
-  const std::shared_ptr<Attachment> attachment = found->second;
-  attachments_.erase(found);
-  Destroy(attachment.get());
-  const Ref owner = std::move(attachment->owner);
+  const Ref owner = TakeClosed(event);
   if (!owner) return;
   const Ref result(PyObject_CallMethodNoArgs(owner.get(), names.on_closed));
   if (!result) Report(owner.get());
+}
+
+Ref Engine::TakeClosed(const lever_event& event) {
+  const auto found = attachments_.find(static_cast<Attachment*>(event.user_data));
+  if (found == attachments_.end()) return Ref();
+  const std::shared_ptr<Attachment> attachment = found->second;
+  attachments_.erase(found);
+  Destroy(attachment.get());
+  const auto methods = std::move(attachment->methods);
+  return std::move(attachment->owner);
 }
 
 std::shared_ptr<Attachment> Engine::Attach(PyObject* owner) {
@@ -280,10 +292,7 @@ void Engine::Drop(const lever_event& event) {
   } else if (event.type == LEVER_EVENT_STREAM_END && event.user_data != nullptr) {
     Py_DECREF(static_cast<PyObject*>(event.user_data));
   } else if (event.type == LEVER_EVENT_CLOSED) {
-    const auto found = attachments_.find(static_cast<Attachment*>(event.user_data));
-    if (found == attachments_.end()) return;
-    Destroy(found->second.get());
-    attachments_.erase(found);
+    TakeClosed(event);
   }
 }
 
@@ -307,7 +316,11 @@ void Engine::Shutdown() {
   // With something still open, or a thread inside, this is refused: the process is about to end.
   lever_queue_destroy(queue_);
   queue_ = nullptr;
-  for (const auto& [attachment, held] : attachments_) attachment->engine = nullptr;
+  for (const auto& [attachment, held] : attachments_) {
+    attachment->engine = nullptr;
+    attachment->client = nullptr;
+    attachment->service = nullptr;
+  }
   incoming_.clear();
   loop_.Reset();
   flush_.Reset();

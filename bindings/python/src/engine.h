@@ -29,6 +29,7 @@
 namespace lever::python {
 
 class Engine;
+struct Method;
 
 // A client or service of an engine. Its events go to `owner`, a Python object.
 struct Attachment {
@@ -36,11 +37,12 @@ struct Attachment {
   lever_client* client = nullptr;
   lever_service* service = nullptr;
   Ref owner;
+  std::vector<std::unique_ptr<Method>> methods;  // until its last event
 };
 
 // A method of a service, as it is told of to the library.
 struct Method {
-  std::shared_ptr<Attachment> service;
+  Attachment* service = nullptr;  // which this belongs to
   Ref function;
   Ref name;
   bool in_pool = false;  // a plain function
@@ -90,14 +92,16 @@ class Engine {
   // ---- What is to be told of ----
   std::shared_ptr<Attachment> Attach(PyObject* owner);
   void Detach(Attachment* attachment);  // it could not be made
-  void AddMethod(std::unique_ptr<Method> method) { methods_.push_back(std::move(method)); }
   // An incoming call or stream that has begun: events for it go to `object`.
   void AddIncoming(uint64_t id, PyObject* object);
   void RemoveIncoming(uint64_t id);
 
   // Calls back in the context of whoever wants it, within the turn; in the loop's next round otherwise.
   void CallBack(PyObject* callback, PyObject* context, PyObject* argument);
-  // Takes the exception that is set: it ends the program (is kept for the end of the turn), or is reported.
+  // In the loop's next round. False with an exception set: the loop is closed.
+  bool CallSoon(PyObject* callback, PyObject* context, PyObject* argument);
+  // Takes the exception that is set: it ends the program (is kept for the end of the turn), or the loop's
+  // exception handler is told.
   void Report(PyObject* of);
 
   // Everything is closed, and its last words are sent, for a short time at most; nobody is told.
@@ -115,10 +119,11 @@ class Engine {
   void DeliverIncoming(const lever_event& event);
   void OnServiceState(const lever_event& event);
   void OnClosed(const lever_event& event);
+  // Lets go of what was closed, and of all that it kept of the program's. Gives who is to be told.
+  Ref TakeClosed(const lever_event& event);
   // An event of an engine that is ending.
   void Drop(const lever_event& event);
   void Destroy(Attachment* attachment);
-  void CallSoon(PyObject* callback, PyObject* context, PyObject* argument);
 
   lever_queue* queue_ = nullptr;
   Ref loop_;
@@ -133,7 +138,6 @@ class Engine {
   bool ending_ = false;
   std::vector<lever_event> batch_;
   std::unordered_map<Attachment*, std::shared_ptr<Attachment>> attachments_;
-  std::vector<std::unique_ptr<Method>> methods_;
   std::unordered_map<uint64_t, Ref> incoming_;
   // An exception that ends the program, until the end of the turn.
   Ref fatal_;

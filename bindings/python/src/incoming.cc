@@ -63,16 +63,11 @@ void Fail(Incoming* incoming, lever_status status, const char* message) {
 
 // The text of the exception that is set, which is cleared.
 std::string TakeText() {
-  PyObject *type, *value, *trace;
-  PyErr_Fetch(&type, &value, &trace);
-  PyErr_NormalizeException(&type, &value, &trace);
-  const Ref text(value == nullptr ? nullptr : PyObject_Str(value));
+  const Ref exception = TakeException();
+  const Ref text(exception ? PyObject_Str(exception.get()) : nullptr);
   const char* line = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
   std::string out = line == nullptr ? "an error without a text" : line;
   PyErr_Clear();
-  Py_XDECREF(type);
-  Py_XDECREF(value);
-  Py_XDECREF(trace);
   return out;
 }
 
@@ -88,14 +83,8 @@ void Send(Incoming* incoming, const Payload& payload, const char* refused) {
 
 // Answers with the exception that is set, which is cleared.
 void ReplyError(Incoming* incoming) {
-  PyObject *type, *exception, *trace;
-  PyErr_Fetch(&type, &exception, &trace);
-  PyErr_NormalizeException(&type, &exception, &trace);
-  if (trace != nullptr) PyException_SetTraceback(exception, trace);
-  const Ref values(PyObject_CallOneArg(python_part.error_value, exception));
-  Py_XDECREF(type);
-  Py_XDECREF(exception);
-  Py_XDECREF(trace);
+  const Ref exception = TakeException();
+  const Ref values(PyObject_CallOneArg(python_part.error_value, exception.get()));
   for (Py_ssize_t i = 0; values && i < 2; ++i) {
     Payload payload;
     if (payload.Message(PyTuple_GET_ITEM(values.get(), i), true)) {
@@ -222,7 +211,7 @@ PyObject* RunThrow(PyObject* object, PyObject* args) {
     Fail(run->incoming, LEVER_CANCELLED, "the method was cancelled before it began");
     PyObject* what = PyTuple_Size(args) > 0 ? PyTuple_GET_ITEM(args, 0) : PyExc_RuntimeError;
     if (PyExceptionInstance_Check(what)) {
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(what)), what);
+      RaiseObject(what);
     } else {
       PyErr_SetNone(what);
     }
@@ -234,13 +223,8 @@ PyObject* RunThrow(PyObject* object, PyObject* args) {
   if (out != nullptr) return out;
   PySendResult sent = PYGEN_ERROR;
   if (PyErr_ExceptionMatches(PyExc_StopIteration) != 0) {
-    PyObject *type, *stop, *trace;
-    PyErr_Fetch(&type, &stop, &trace);
-    PyErr_NormalizeException(&type, &stop, &trace);
-    out = Py_NewRef(reinterpret_cast<PyStopIterationObject*>(stop)->value);
-    Py_XDECREF(type);
-    Py_XDECREF(stop);
-    Py_XDECREF(trace);
+    const Ref stop = TakeException();
+    out = Py_NewRef(reinterpret_cast<PyStopIterationObject*>(stop.get())->value);
     sent = PYGEN_RETURN;
   }
   sent = Sent(run, sent, &out);
@@ -343,7 +327,7 @@ PyObject* ReplyMethod(PyObject* object, PyObject* value) {
 }
 
 PyObject* ReplyErrorMethod(PyObject* object, PyObject* exception) {
-  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
+  RaiseObject(exception);
   ReplyError(AsIncoming(object));
   Py_RETURN_NONE;
 }

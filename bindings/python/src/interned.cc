@@ -33,6 +33,8 @@ bool InternNames() {
       {&names.type, "type"},
       {&names.data, "data"},
       {&names.pairs, "_pairs"},
+      {&names.message, "message"},
+      {&names.exception, "exception"},
   };
   for (const auto& entry : list) {
     *entry.where = PyUnicode_InternFromString(entry.text);
@@ -50,9 +52,23 @@ Ref MakeError(int status, const char* message, int executed) {
 }
 
 PyObject* RaiseError(int status, const char* message, int executed) {
-  Ref error = MakeError(status, message, executed);
-  if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+  const Ref error = MakeError(status, message, executed);
+  return error ? RaiseObject(error.get()) : nullptr;
+}
+
+PyObject* RaiseObject(PyObject* exception) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
   return nullptr;
+}
+
+Ref TakeException() {
+  PyObject *type, *exception, *trace;
+  PyErr_Fetch(&type, &exception, &trace);
+  PyErr_NormalizeException(&type, &exception, &trace);
+  if (trace != nullptr) PyException_SetTraceback(exception, trace);
+  Py_XDECREF(type);
+  Py_XDECREF(trace);
+  return Ref(exception);
 }
 
 }  // namespace lever::python

@@ -19,7 +19,6 @@ struct PythonPart {
   PyObject* read_metadata = nullptr;   // ([(name, value)]) -> dict
   PyObject* cancelled_error = nullptr; // asyncio.CancelledError
   PyObject* invalid_state = nullptr;   // asyncio.InvalidStateError
-  PyObject* get_running_loop = nullptr;
   PyObject* current = nullptr;         // the ContextVar of the incoming call
 };
 // Lives as long as the process.
@@ -47,6 +46,8 @@ struct Names {
   PyObject* type;
   PyObject* data;
   PyObject* pairs;
+  PyObject* message;
+  PyObject* exception;
 };
 extern Names names;
 
@@ -57,6 +58,10 @@ bool InternNames();
 Ref MakeError(int status, const char* message, int executed);
 // Raises it. Returns nullptr.
 PyObject* RaiseError(int status, const char* message, int executed);
+// Raises an exception. Returns nullptr.
+PyObject* RaiseObject(PyObject* exception);
+// The exception that is set, with its traceback, and which is no longer; empty without one.
+Ref TakeException();
 
 }  // namespace lever::python
 

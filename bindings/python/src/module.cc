@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -162,19 +163,59 @@ void ResumeTime(Engine& engine) {
 
 // ---- Clients and services ----
 
+[[noreturn]] void BadOption(const char* name, const char* wanted) {
+  const std::string text = std::string(name) + ": " + wanted + " is expected";
+  RaiseError(LEVER_INVALID_ARGUMENT, text.c_str(), LEVER_EXECUTED_NO);
+  throw py::error_already_set();
+}
+
 std::optional<std::string> Text(const py::dict& from, const char* name) {
   if (!from.contains(name) || from[name].is_none()) return std::nullopt;
-  return py::cast<std::string>(py::object(from[name]));
+  const py::object given = from[name];
+  Py_ssize_t size = 0;
+  const char* text =
+      PyUnicode_Check(given.ptr()) ? PyUnicode_AsUTF8AndSize(given.ptr(), &size) : nullptr;
+  if (text != nullptr) return std::string(text, static_cast<size_t>(size));
+  PyErr_Clear();
+  BadOption(name, "a text");
+}
+
+template <typename T>
+T Count(const py::dict& from, const char* name) {
+  try {
+    return py::cast<T>(py::object(from[name]));
+  } catch (const py::cast_error&) {
+    BadOption(name, "an integer, 0 or more,");
+  }
+}
+
+// In nanoseconds.
+int64_t Seconds(const py::dict& from, const char* name) {
+  constexpr double kSecondsMax = 9e9;  // what int64 reaches
+  const double seconds = PyFloat_AsDouble(py::object(from[name]).ptr());
+  if (!PyErr_Occurred() && seconds >= 0) {
+    return static_cast<int64_t>(std::min(seconds, kSecondsMax) * 1e9);
+  }
+  PyErr_Clear();
+  BadOption(name, "a number of seconds, 0 or more,");
 }
 
 std::optional<TlsTexts> Tls(const py::dict& from) {
   if (!from.contains("tls") || from["tls"].is_none()) return std::nullopt;
-  const py::dict given = from["tls"];
+  const py::object given_object = from["tls"];
+  if (!py::isinstance<py::dict>(given_object)) BadOption("tls", "a dict");
+  const py::dict given = given_object;
   TlsTexts texts;
   texts.ca = Text(given, "ca");
   texts.cert = Text(given, "cert");
   texts.key = Text(given, "key");
   texts.server_name = Text(given, "server_name");
+  for (const auto& entry : given) {
+    const std::string key = py::str(entry.first);
+    if (key != "ca" && key != "cert" && key != "key" && key != "server_name") {
+      BadOption("tls", "a dict of ca, cert, key and server_name");
+    }
+  }
   return texts;
 }
 
@@ -190,7 +231,7 @@ ClientOptions ClientOptionsOf(const py::dict& from) {
   options.only_through_host = Flag(from, "only_through_host");
   options.in_process = Flag(from, "in_process");
   if (from.contains("message_bytes_max")) {
-    options.message_bytes_max = py::cast<size_t>(py::object(from["message_bytes_max"]));
+    options.message_bytes_max = Count<size_t>(from, "message_bytes_max");
   }
   options.tls = Tls(from);
   return options;
@@ -198,30 +239,24 @@ ClientOptions ClientOptionsOf(const py::dict& from) {
 
 class ServiceHandle {
  public:
-  ServiceHandle(Engine& engine, const py::object& owner, const py::dict& given)
-      : attachment_(Living(engine)->Attach(owner.ptr())) {
+  ServiceHandle(Engine& engine, const py::object& owner, const py::dict& given) {
     lever_service_options options{};
     options.size = sizeof(options);
     const auto name = Text(given, "name"), env = Text(given, "env"), host = Text(given, "host"),
                listen = Text(given, "listen"), runtime = Text(given, "runtime"),
                config = Text(given, "config_json");
-    const auto point = [](const auto& text, const char** data, size_t* size) {
-      if (!text) return;
-      *data = text->data();
-      *size = text->size();
-    };
-    point(name, &options.name, &options.name_size);
-    point(env, &options.environment, &options.environment_size);
-    point(host, &options.host, &options.host_size);
-    point(listen, &options.listen, &options.listen_size);
-    point(runtime, &options.runtime, &options.runtime_size);
-    point(config, &options.config_json, &options.config_json_size);
+    PointTo(name, &options.name, &options.name_size);
+    PointTo(env, &options.environment, &options.environment_size);
+    PointTo(host, &options.host, &options.host_size);
+    PointTo(listen, &options.listen, &options.listen_size);
+    PointTo(runtime, &options.runtime, &options.runtime_size);
+    PointTo(config, &options.config_json, &options.config_json_size);
     options.in_process = Flag(given, "in_process") ? 1 : 0;
-    options.concurrency_max = py::cast<uint32_t>(py::object(given["max_concurrency"]));
-    const double drain_timeout = py::cast<double>(py::object(given["drain_timeout"]));
-    options.drain_timeout_ns = static_cast<int64_t>(drain_timeout * 1e9);
+    options.concurrency_max = Count<uint32_t>(given, "max_concurrency");
+    options.drain_timeout_ns = Seconds(given, "drain_timeout");
     auto tls = Tls(given);
     if (tls) options.tls = tls->Point();
+    attachment_ = Living(engine)->Attach(owner.ptr());
     options.user_data = attachment_.get();
     lever_error* error = nullptr;
     const lever_status status =
@@ -233,7 +268,7 @@ class ServiceHandle {
 
   void AddMethod(const py::str& name, const py::object& function, bool in_pool, bool is_stream) {
     auto method = std::make_unique<Method>();
-    method->service = attachment_;
+    method->service = attachment_.get();
     method->function = Ref::Borrowed(function.ptr());
     method->name = Ref::Borrowed(name.ptr());
     method->in_pool = in_pool;
@@ -242,7 +277,7 @@ class ServiceHandle {
     const lever_status status =
         lever_service_add_method(Get(), text.data(), text.size(), method.get());
     if (status != LEVER_OK) Throw(status);
-    attachment_->engine->AddMethod(std::move(method));
+    attachment_->methods.push_back(std::move(method));
   }
 
   void Start() {
@@ -350,7 +385,6 @@ void Configure(const py::kwargs& parts) {
       {"read_metadata", &python_part.read_metadata},
       {"cancelled_error", &python_part.cancelled_error},
       {"invalid_state", &python_part.invalid_state},
-      {"get_running_loop", &python_part.get_running_loop},
       {"current", &python_part.current},
   };
   for (const auto& part : list) {
@@ -366,7 +400,7 @@ void Configure(const py::kwargs& parts) {
 PYBIND11_MODULE(_lever, m) {
   namespace lp = lever::python;
   if (!lp::InternNames() || !lp::InitCallType() || !lp::InitIncomingTypes() ||
-      !lp::InitClientTypes()) {
+      !lp::InitClientTypes() || !lp::InitSyncType()) {
     throw py::error_already_set();
   }
   m.attr("version") = lever_version();

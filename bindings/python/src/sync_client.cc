@@ -67,7 +67,7 @@ bool WaitForResult(SyncHandle* self, lever_call call, lever_result* result) {
   --self->waiting;
   if (interrupted) return false;
   if (status == LEVER_OK) return true;
-  RaiseRefusal(status, nullptr);
+  RaiseError(status, lever_status_text(status), LEVER_EXECUTED_UNKNOWN);
   return false;
 }
 
@@ -78,7 +78,7 @@ PyObject* TakeResult(lever_result* result) {
   } else if (result->status == LEVER_METHOD_ERROR) {
     const Ref value = DecodePayload(result->kind, result->slices, result->slice_count);
     const Ref error(value ? PyObject_CallOneArg(python_part.method_error, value.get()) : nullptr);
-    if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+    if (error) RaiseObject(error.get());
   } else {
     RaiseError(result->status, result->message, result->executed);
   }

@@ -139,6 +139,19 @@ def test_cancelling_a_task_cancels_the_call(run):
     run(main())
 
 
+def test_task_of_a_call_that_is_cancelled_before_it_begins_cancels_the_call(run):
+    async def main():
+        with Silent() as address:
+            client = lever.Client(address)
+            call = client.invoke(ECHO)
+            task = asyncio.create_task(call)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled() and call.cancelled()
+            await client.close()
+    run(main())
+
+
 def cancelled(client):
     call = client.invoke(ECHO)
     call.cancel()
@@ -171,6 +184,37 @@ def test_bad_arguments_are_refused(run, arguments, options):
         with pytest.raises(lever.LeverError) as error:
             await echo().call(*arguments, **options)
         assert (error.value.code, error.value.executed) == ("INVALID_ARGUMENT", "no")
+    run(main())
+
+
+@pytest.mark.parametrize("options", [
+    {"host": 5}, {"host": "\ud800"}, {"env": b"dev"}, {"message_bytes_max": -1}, {"message_bytes_max": "1"},
+    {"host": "tls:a:1", "tls": "ca.pem"}, {"host": "tls:a:1", "tls": {"ca": 5}},
+    {"host": "tls:a:1", "tls": {"cafile": "ca.pem"}},
+], ids=str)
+def test_bad_options_are_refused_by_name(run, options):
+    async def main():
+        name = "ca" if options.get("tls") == {"ca": 5} else list(options)[-1]
+        with pytest.raises(lever.LeverError, match=f"^{name}: .* is expected$") as error:
+            await lever.Client(**options).invoke(ECHO)
+        assert (error.value.code, error.value.executed) == ("INVALID_ARGUMENT", "no")
+        with pytest.raises(lever.LeverError, match=f"^{name}: "):
+            lever.SyncClient(**options)
+    run(main())
+
+
+def test_arguments_that_go_while_they_are_read_are_still_there(run):
+    class Taking:
+        def __float__(self):
+            arguments.clear()
+            return 5.0
+
+    async def main():
+        nonlocal arguments
+        size = 4 * 1024 * 1024 - 1024  # memory that is unmapped when it is free
+        arguments = [bytes(size)]
+        assert await echo().call(ECHO, arguments, timeout=Taking()) == bytes(size)
+    arguments = []
     run(main())
 
 
@@ -218,6 +262,46 @@ def test_exception_of_the_program_does_not_stop_a_turn(run):
     run(main())
 
 
+def test_exception_of_a_callback_is_the_loops(run):
+    async def main():
+        told = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: told.append(complaint))
+        call = echo().invoke(ECHO, 1)
+        call.add_done_callback(lambda _: 1 / 0)
+        await call
+        call.add_done_callback(lambda _: 1 / 0)  # of a call that is done
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [type(complaint["exception"]) for complaint in told] == [ZeroDivisionError] * 2
+    run(main())
+
+
+def test_client_that_goes_beside_an_exception_leaves_it(run):
+    async def main():
+        clients = [echo()]
+        await clients[0].invoke(ECHO)
+        await asyncio.sleep(0)  # out of the turn that brought the answer
+        with pytest.raises(TypeError, match="len"):
+            len(clients.pop())
+    run(main())
+
+
+def test_loops_of_many_threads_end_a_loop_together():
+    class Slow(asyncio.SelectorEventLoop):
+        def is_closed(self):
+            time.sleep(0.05)
+            return super().is_closed()
+
+    async def main():
+        assert await echo().invoke(ECHO, 1) == [1]
+
+    with asyncio.Runner(loop_factory=Slow) as runner:
+        runner.run(main())
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(asyncio.run, main()) for _ in range(4)]:
+            done.result()
+
+
 def test_system_exit_in_a_task_ends_the_loop(run):
     async def main():
         async def leaves():
@@ -252,6 +336,8 @@ def test_blocking_client():
         assert client.stats() == (0, 0, 0, 0)
     with pytest.raises(lever.LeverError, match="closed"):
         client.invoke(ECHO)
+    with pytest.raises(lever.LeverError, match="closed"):
+        client.stream("/echo/chan")
 
 
 def test_threads_share_a_blocking_client():

@@ -4,8 +4,11 @@ and keeps trying to attach."""
 import asyncio
 import contextlib
 import datetime
+import gc
+import math
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -424,6 +427,46 @@ def test_close_ends_what_runs(serving):
     serving(test)
 
 
+def test_closed_service_keeps_nothing_of_the_program(run):
+    async def main():
+        methods = Methods()
+        seen = weakref.ref(methods)
+        service = lever.serve(methods, "tested", host=NO_HOST, listen="127.0.0.1:0")
+        client = lever.Client(service.details.listening, only_through_host=True)
+        assert await client.invoke("/tested/say_hello", "Ann") == "Hello, Ann!"
+        await client.close()
+        await service.close()
+        del methods, service
+        await asyncio.sleep(0)  # out of the turn that has ended it
+        gc.collect()
+        assert seen() is None
+    run(main())
+
+
+@pytest.mark.parametrize("option, value", [
+    ("max_concurrency", -1), ("max_concurrency", 1.5), ("drain_timeout", -1), ("drain_timeout", math.nan),
+    ("drain_timeout", "1"), ("listen", 5), ("tls", {"cafile": "x"}),
+], ids=str)
+def test_bad_options_are_refused_by_name(run, option, value):
+    async def main():
+        service = lever.Service("tested", host=NO_HOST, **{option: value})
+        seen = weakref.ref(service)
+        with pytest.raises(lever.LeverError, match=f"^{option}: .* is expected$") as error:
+            service.start()
+        assert error.value.code == "INVALID_ARGUMENT"
+        del service, error
+        gc.collect()
+        assert seen() is None
+    run(main())
+
+
+def test_endless_drain_is_an_option(run):
+    async def main():
+        async with lever.serve({"a": print}, "tested", host=NO_HOST, drain_timeout=math.inf):
+            pass
+    run(main())
+
+
 def test_bad_services_are_refused(run):
     async def main():
         with pytest.raises(lever.LeverError, match="two methods"):
@@ -438,6 +481,10 @@ def test_bad_services_are_refused(run):
             lever.Service("tested", threads=0)
         with pytest.raises(lever.LeverError, match="started"):
             _ = lever.Service("tested").details
+        with pytest.raises(lever.LeverError, match="started"):
+            _ = lever.Service("tested").client
+        with pytest.raises(lever.LeverError, match="started"):
+            _ = lever.Service("tested").config
     run(main())
 
 
