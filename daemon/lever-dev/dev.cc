@@ -70,14 +70,11 @@ class Session {
   Status Run(const std::vector<std::string>& directories) {
     ReportListening(globals_, *host_);
     LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<LogFollower> logs, LogFollower::Start(globals_));
-    for (const std::string& directory : directories) {
-      services_.push_back(
-          std::make_unique<DevService>(&globals_, host_->data_dir(), directory, signal_fd_));
-    }
-    const Status status = RefreshUntilSignal();
+    const Status status = RefreshUntilSignal(directories);
     // Before anybody is told: a signal that comes while this one is pending would be lost.
     TakeSignal(signal_fd_);
     ReportStopping(globals_);
+    services_.clear();
     host_->Close();
     while (!host_->Ended(kStopPollNs)) {
       if (TakeSignal(signal_fd_)) EndAtOnce();
@@ -86,8 +83,14 @@ class Session {
   }
 
  private:
-  Status RefreshUntilSignal() {
+  Status RefreshUntilSignal(const std::vector<std::string>& directories) {
+    auto next = directories.begin();
     while (true) {
+      // In the order given: a service may call those before it when it starts.
+      if (next != directories.end() && !IsAnyStarting()) {
+        services_.push_back(
+            std::make_unique<DevService>(&globals_, host_->data_dir(), *next++, signal_fd_));
+      }
       LEVER_ASSIGN_OR_RETURN(const bool ending, AwaitWork());
       if (ending) return Status::Ok();
       for (const auto& service : services_) {
@@ -100,12 +103,18 @@ class Session {
     }
   }
 
+  bool IsAnyStarting() const {
+    return std::any_of(services_.begin(), services_.end(),
+                       [](const auto& service) { return service->starting(); });
+  }
+
   // Until something is due. True: a signal has come.
   StatusOr<bool> AwaitWork() {
     std::vector<pollfd> watched = {{signal_fd_, POLLIN, 0}};
     int64_t due_ns = INT64_MAX;
     for (const auto& service : services_) {
       watched.push_back({service->fd(), POLLIN, 0});
+      watched.push_back({service->host_fd(), POLLIN, 0});
       due_ns = std::min(due_ns, service->due_ns().value_or(INT64_MAX));
     }
     int timeout_ms = -1;
@@ -117,11 +126,14 @@ class Session {
       if (errno != EINTR) return ErrnoStatus(errno, "poll");
       return false;
     }
+    if (watched[0].revents != 0) return true;
     const int64_t now_ns = Clock::System().NowNs();
     for (size_t i = 0; i < services_.size(); ++i) {
-      if (watched[i + 1].revents != 0) services_[i]->OnWake(now_ns);
+      if (watched[2 * i + 1].revents != 0 || watched[2 * i + 2].revents != 0) {
+        services_[i]->OnWake(now_ns);
+      }
     }
-    return watched[0].revents != 0;
+    return false;
   }
 
   // The instances end with their spawner, whose socket ends with this process.

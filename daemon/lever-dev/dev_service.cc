@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/lever-dev/report.h"
+#include "daemon/lever-dev/starting_instance.h"
 #include "daemon/lever/deployment.h"
 #include "daemon/lever/installation.h"
 #include "daemon/lever/output.h"
@@ -31,9 +32,18 @@ std::string DevService::Label() const {
 }
 
 void DevService::OnWake(int64_t now_ns) {
-  if (!tree_.TakeEvents()) return;
-  if (!first_event_ns_) first_event_ns_ = now_ns;
-  due_ns_ = std::min(now_ns + kQuietNs, *first_event_ns_ + kQuietNsMax);
+  if (tree_.TakeEvents()) {
+    if (!first_event_ns_) first_event_ns_ = now_ns;
+    due_ns_ = std::min(now_ns + kQuietNs, *first_event_ns_ + kQuietNsMax);
+  }
+  if (!starting_) return;
+  starting_->upload->OnWake();
+  if (!starting_->upload->ended()) return;
+  const bool given_up = starting_->given_up;
+  const Status status = EndDeploy();
+  if (!status.ok()) Tell(status);
+  PlanNext(now_ns);
+  if (given_up) due_ns_ = now_ns;
 }
 
 StatusOr<bool> DevService::LookForChanges() {
@@ -56,7 +66,11 @@ StatusOr<bool> DevService::LookForChanges() {
 Status DevService::Refresh() {
   first_event_ns_.reset();
   due_ns_.reset();
-  const int64_t started_ns = Clock::System().NowNs();
+  if (starting_) {
+    LookWhileStarting();
+    return Status::Ok();
+  }
+  const int64_t began_ns = Clock::System().NowNs();
   const StatusOr<bool> looked = LookForChanges();
   // Told once, not every second.
   if (!looked.ok() && looked.status().message() != told_look_.message()) Tell(looked.status());
@@ -64,21 +78,27 @@ Status DevService::Refresh() {
   const bool again = std::exchange(build_again_, false);
   if (looked.ok() && (*looked || again)) {
     Status status = Build();
-    if (status.ok()) status = Deploy(started_ns);
+    if (status.ok()) status = Deploy(began_ns);
     if (status.code() == LEVER_CANCELLED) return status;
     if (!status.ok()) Tell(status);
   }
-  if (build_again_) {
-    due_ns_ = Clock::System().NowNs();
-  } else if (!looked.ok() || !tree_.polls().empty()) {
-    due_ns_ = Clock::System().NowNs() + kPollNs;
-  }
+  PlanNext(Clock::System().NowNs());
   return Status::Ok();
+}
+
+// When to look again without being woken. What came while a version started is due already.
+void DevService::PlanNext(int64_t now_ns) {
+  if (build_again_ && !starting_) {
+    due_ns_ = now_ns;
+  } else if (!told_look_.ok() || !tree_.polls().empty()) {
+    due_ns_ = std::min(due_ns_.value_or(INT64_MAX), now_ns + kPollNs);
+  }
 }
 
 Status DevService::Build() {
   LEVER_ASSIGN_OR_RETURN(const std::string text, ReadManifest(directory_));
   LEVER_ASSIGN_OR_RETURN(const deploy::Manifest manifest, deploy::ParseManifest(text));
+  manifest_name_ = manifest.name;
   const HasBuild had_build = std::exchange(
       has_build_, manifest.build.empty() ? HasBuild::kNo : HasBuild::kYes);
   if (manifest.build.empty()) return Status::Ok();
@@ -103,20 +123,64 @@ Status DevService::Build() {
   return built;
 }
 
-Status DevService::Deploy(int64_t started_ns) {
-  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection,
+Status DevService::Deploy(int64_t began_ns) {
+  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
                          Connection::Open(*globals_, cancel_fd_));
-  LEVER_ASSIGN_OR_RETURN(const lever::v1::DeployProgress result,
-                         PackAndUpload(connection.get(), directory_, globals_->environment,
+  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Upload> upload,
+                         Upload::Begin(connection.get(), directory_, globals_->environment,
                                        StartFirst::kYes));
+  upload->AwaitStart();
+  starting_.emplace(std::move(connection), std::move(upload), manifest_name_, began_ns);
+  return starting_->upload->ended() ? EndDeploy() : Status::Ok();
+}
+
+Status DevService::EndDeploy() {
+  const Starting ended = std::move(*std::exchange(starting_, std::nullopt));
+  const StatusOr<lever::v1::DeployProgress> result = ended.upload->Result();
+  if (result.ok()) {
+    TakeUp(*result, ended.began_ns);
+    return Status::Ok();
+  }
+  if (!ended.given_up || result.status().code() != LEVER_UNAVAILABLE) return result.status();
+  failing_ = true;
+  return Status::Ok();
+}
+
+// What the host says is served now.
+void DevService::TakeUp(const lever::v1::DeployProgress& result, int64_t began_ns) {
   for (const std::string& note : result.notes()) Note(result.service() + ": " + Plain(note));
   const bool was_failing = std::exchange(failing_, false);
-  const bool same = result.unchanged() && !was_failing && name_ == result.service() && version_ == result.version();
+  const bool same = result.unchanged() && !was_failing && name_ == result.service() &&
+                    version_ == result.version();
   if (!name_.empty() && name_ != result.service()) RemoveFormer(name_);
   name_ = result.service();
   version_ = result.version();
-  if (!same) ReportDeployed(*globals_, name_, version_, Clock::System().NowNs() - started_ns);
-  return Status::Ok();
+  if (!same) ReportDeployed(*globals_, name_, version_, Clock::System().NowNs() - began_ns);
+}
+
+// Without taking note of what has changed: that is for when the start has ended.
+void DevService::LookWhileStarting() {
+  const StatusOr<TreeState> now = tree_.Look(WatchScope::Read(directory_, has_build_));
+  if (now.ok() && !starting_->given_up && !ChangedPaths(seen_, *now).empty()) {
+    starting_->given_up = true;
+    Note(Label() + ": edited while a version starts, which is given up");
+  }
+  const int64_t now_ns = Clock::System().NowNs();
+  if (starting_->given_up) {
+    const Status status = GiveUpStart();
+    // It ends by its startTimeout, then.
+    if (!status.ok()) Note(Label() + ": the start cannot be given up: " + status.ToString());
+    due_ns_ = now_ns + kGiveUpNs;
+  } else if (!now.ok() || !tree_.polls().empty()) {
+    due_ns_ = now_ns + kPollNs;
+  }
+}
+
+Status DevService::GiveUpStart() {
+  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection,
+                         Connection::Open(*globals_, cancel_fd_));
+  return KillStartingInstance(connection.get(), globals_->environment, starting_->name,
+                              starting_->name == name_ ? version_ : 0);
 }
 
 // The service has another name now: the one of before is not its directory's any more.

@@ -71,14 +71,18 @@ void CallStream::GiveCredit() {
   (void)lever_stream_read(connection_->queue(), id_, std::exchange(credit_owed_, 0), 0);
 }
 
+void CallStream::DropOutput() {
+  output_.clear();
+  output_start_ = 0;
+}
+
 Status CallStream::WriteOutput() {
   const size_t size = std::min(output_.size() - output_start_, kWriteBytes);
   const ssize_t count = ::write(STDOUT_FILENO, output_.data() + output_start_, size);
   if (count < 0 && (errno == EINTR || errno == EAGAIN)) return Status::Ok();
   if (count < 0) {
     const int error = errno;
-    output_.clear();
-    output_start_ = 0;
+    DropOutput();
     return ErrnoStatus(error, "write the output");
   }
   output_start_ += static_cast<size_t>(count);
@@ -89,25 +93,35 @@ Status CallStream::WriteOutput() {
   return Status::Ok();
 }
 
-Outcome CallStream::Run() {
-  while (!ended_ || !output_.empty()) {
-    GiveCredit();
-    const StatusOr<Connection::Ready> ready = connection_->RunTurn(
-        {.input_fd = input_fd_,
-         .output_fd = output_.empty() ? -1 : STDOUT_FILENO,
-         .timeout_ms = handlers_.on_quiet ? kQuietMs : -1});
-    // Nothing can be waited for any more: the process ends with this.
-    if (!ready.ok()) return {ready.status(), {}};
-    if (ready->interrupted) {
-      Check(Cancelled("interrupted"));
-      if (ended_) break;
-    }
-    if (ready->output && !output_.empty()) Check(WriteOutput());
-    if (ready->input && !ended_ && failed_.ok()) Check(handlers_.on_input());
-    if (ready->quiet && failed_.ok()) Check(handlers_.on_quiet());
+Status CallStream::RunTurn(int timeout_ms) {
+  LEVER_ASSIGN_OR_RETURN(
+      const Connection::Ready ready,
+      connection_->RunTurn({.input_fd = input_fd_,
+                            .output_fd = output_.empty() ? -1 : STDOUT_FILENO,
+                            .timeout_ms = timeout_ms}));
+  if (ready.interrupted) {
+    Check(Cancelled("interrupted"));
+    if (ended_) DropOutput();
   }
+  if (ready.output && !output_.empty()) Check(WriteOutput());
+  if (ready.input && !ended_ && failed_.ok()) Check(handlers_.on_input());
+  if (ready.quiet && handlers_.on_quiet && failed_.ok()) Check(handlers_.on_quiet());
+  GiveCredit();
+  return Status::Ok();
+}
+
+Outcome CallStream::TakeOutcome() {
   if (!failed_.ok()) return {std::move(failed_), {}};
   return connection_->WithAdvice(std::move(outcome_));
+}
+
+Outcome CallStream::Run() {
+  while (!ended()) {
+    const Status status = RunTurn(handlers_.on_quiet ? kQuietMs : -1);
+    // The process ends with this.
+    if (!status.ok()) return {status, {}};
+  }
+  return TakeOutcome();
 }
 
 }  // namespace lever::cli

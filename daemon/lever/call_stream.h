@@ -29,7 +29,7 @@ class CallStream : private EventSink {
     std::function<Status()> on_writable;
     // The input descriptor is readable.
     std::function<Status()> on_input;
-    // Nothing happened for kQuietMs.
+    // Nothing happened for kQuietMs, or for as long as a RunTurn() was to wait.
     std::function<Status()> on_quiet = {};
   };
 
@@ -47,9 +47,17 @@ class CallStream : private EventSink {
   void set_input_fd(int fd) { input_fd_ = fd; }
   Outcome Run();
 
+  // What Run() does, for those who wait for other things as well. One turn, which waits for at most
+  // `timeout_ms` (-1: for ever). An error: nothing can be waited for any more.
+  Status RunTurn(int timeout_ms);
+  bool ended() const { return ended_ && output_.empty(); }
+  // Once it has ended.
+  Outcome TakeOutcome();
+
+  static constexpr int kQuietMs = 10'000;
+
  private:
   static constexpr uint64_t kReadAhead = 16;  // messages
-  static constexpr int kQuietMs = 10'000;
   static constexpr size_t kOutputBytesMax = 1024 * 1024;
   // What a pipe that is writable takes without blocking: PIPE_BUF.
   static constexpr size_t kWriteBytes = 4096;
@@ -57,6 +65,7 @@ class CallStream : private EventSink {
   void OnEvents(const lever_event* events, size_t count) override;
   void OnEvent(const lever_event& event);
   Status WriteOutput();
+  void DropOutput();
   void GiveCredit();
   void Check(Status status);
 

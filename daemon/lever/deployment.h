@@ -8,6 +8,7 @@
 
 #include "daemon/lever/build_step.h"
 #include "daemon/lever/connection.h"
+#include "daemon/lever/upload.h"
 #include "lever/v1/admin.pb.h"
 #include "liblever/base/status.h"
 #include "liblever/host/deploy/manifest.h"
@@ -20,11 +21,7 @@ StatusOr<std::string> ReadManifest(const std::string& directory);
 // Checks lever.json and runs its `build`, if it has one. Gives what lever.json said before that.
 StatusOr<deploy::Manifest> BuildService(const std::string& directory, const BuildOptions& options);
 
-// Whether a version serves only once an instance of it is ready, even if nothing of the service runs.
-enum class StartFirst { kNo, kYes };
-
-// Packs the directory and uploads it meanwhile, and waits until the host is done. On a terminal a
-// line shows how far it is.
+// An Upload that is waited for until the host is done.
 StatusOr<lever::v1::DeployProgress> PackAndUpload(Connection* connection,
                                                   const std::string& directory,
                                                   const std::string& environment,

@@ -83,6 +83,70 @@ exports.echoChan = async (stream) => { for await (const m of stream) await strea
         assert stream.returncode == 0
 
 
+# Neither ready nor failed, and not by a busy loop.
+HANGS = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);\n"
+
+
+def starting_pid(dev, service):
+    """That of the instance of it that is starting, once there is one."""
+    def found():
+        rows = json.loads(dev.cli("--json", "ps", service).ok().out)
+        return next((row["pid"] for row in rows if row["phase"] == "starting" and row["pid"]), None)
+    return wait_until(found, what="an instance that starts")
+
+
+@pytest.fixture
+def patient_service(service):
+    (service / "lever.json").write_text('{"name": "svc", "jsEntry": "s.js", "startTimeout": "9m"}')
+    return service
+
+
+def test_an_edit_gives_up_a_version_that_hangs_at_its_start(patient_service):
+    path = patient_service / "s.js"
+    with Dev(patient_service) as dev:
+        dev.await_version(1)
+        for answer in ("two", "three"):
+            path.write_text(HANGS)
+            pid = starting_pid(dev, "svc")
+            assert dev.invoke("/svc/answer") != answer, "the old version goes on meanwhile"
+            path.write_text(source(answer))
+            wait_until(lambda: dev.invoke("/svc/answer") == answer)
+            wait_until(lambda: not process_exists(pid))
+        # Back to what serves: that all is well is told.
+        path.write_text(HANGS)
+        starting_pid(dev, "svc")
+        seen = len(dev.events)
+        path.write_text(source("three"))
+        dev.await_event(lambda e: e["event"] == "deployed", "that version 5 serves", seen)
+        assert not [event for event in dev.events if event["event"] == "failed"]
+
+
+def test_a_service_that_hangs_from_the_start_is_deployed_when_it_is_mended(patient_service):
+    (patient_service / "s.js").write_text(HANGS)
+    with Dev(patient_service) as dev:
+        starting_pid(dev, "svc")
+        (patient_service / "s.js").write_text(source("at last"))
+        dev.await_event(lambda e: e["event"] == "deployed", "the mended version")
+        assert dev.invoke("/svc/answer") == "at last"
+        (patient_service / "s.js").write_text(HANGS)
+        pid = starting_pid(dev, "svc")
+        assert dev.interrupt() == 0
+        wait_until(lambda: not process_exists(pid))
+
+
+def test_a_version_that_hangs_at_its_start_holds_up_no_other_service(patient_service, tmp_path):
+    other = write_service(tmp_path / "other", {"s.js": source("one")}, name="other", jsEntry="s.js")
+    with Dev(patient_service, other) as dev:
+        dev.await_version(1, "svc")
+        dev.await_version(1, "other")
+        (patient_service / "s.js").write_text(HANGS)
+        pid = starting_pid(dev, "svc")
+        (other / "s.js").write_text(source("two"))
+        dev.await_version(2, "other")
+        assert dev.invoke("/other/answer") == "two"
+        assert process_exists(pid), "nothing of its own was edited"
+
+
 @pytest.mark.parametrize("broken, code, message", [
     ({"s.js": "exports.answer = () => {"}, "UNAVAILABLE", "SyntaxError"),
     ({"s.js": "throw new Error('not today');"}, "UNAVAILABLE", "not today"),
