@@ -156,7 +156,7 @@ export class Client {
   openStream(address: string, args?: unknown[], options?: Omit<CallOptions, 'idempotent'>): Stream;
   /** What it has done; once it is closed, until then. */
   stats(): ClientStats;
-  /** Ends what is in flight with CANCELLED. */
+  /** Ends what is in flight with CANCELLED; resolves when all of it has ended. */
   close(): Promise<void>;
   /** `await using`: close(). */
   [Symbol.asyncDispose](): Promise<void>;
@@ -234,13 +234,13 @@ export class Service extends EventEmitter {
   readonly config: any;
   /** A client over the service's own connection to its host. */
   readonly client: Client;
-  /** Resolves when the host knows the service. */
+  /** Resolves when the host knows the service; rejects if it is closed before that. */
   attached(): Promise<void>;
-  /** No new calls; resolves when what ran has ended. */
+  /** No new calls; resolves when what ran has ended, and rejects if it is closed before that. */
   drain(): Promise<void>;
-  /** Resolves when nothing is left after a drain, whoever asked for it. */
+  /** Resolves when nothing is left after a drain, whoever asked for it; rejects as drain(). */
   drained(): Promise<void>;
-  /** Ends what runs with CANCELLED. */
+  /** Ends what runs, and what `client` has in flight, with CANCELLED; resolves when all of it has ended. */
   close(): Promise<void>;
   /** `await using`: drain(), then close(). */
   [Symbol.asyncDispose](): Promise<void>;

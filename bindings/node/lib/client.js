@@ -9,6 +9,7 @@ const { asyncDispose } = require('./dispose');
 const { begun, objects } = require('./events');
 const { writeMetadata } = require('./metadata');
 const native = require('./native');
+const { checkOptions, countOf, textOf, textsOf } = require('./options');
 const { errorOf, putArguments, takePayload } = require('./payload');
 const { ClientStream } = require('./stream');
 
@@ -19,6 +20,7 @@ const FLAG_ONLY_THROUGH_HOST = 2;
 const FLAG_IN_PROCESS = 4; // for lib/testing.js
 const CALL_IDEMPOTENT = 1;
 const CALL_COMPRESS = 4;
+const TIMEOUT_MS_MIN = 0.001;
 const NO_OPTIONS = Object.freeze({});
 
 class PendingCall {
@@ -91,7 +93,8 @@ function timeoutOf(timeoutMs) {
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) {
     throw invalid('timeoutMs: a number above 0 is expected');
   }
-  return timeoutMs === Infinity ? -1 : timeoutMs;
+  // Less than a nanosecond would be 0, which is the default.
+  return timeoutMs === Infinity ? -1 : Math.max(timeoutMs, TIMEOUT_MS_MIN);
 }
 
 // Fills in the command for a call or stream. Returns what native.send() takes.
@@ -130,6 +133,7 @@ function begin(call, aside, entry) {
 }
 
 function startCall(client, address, args, options, resolve, reject) {
+  checkOptions(options);
   const signal = checkSignal(options.signal);
   const aside = prepare(client, address, args, options);
   const call = new PendingCall(resolve, reject);
@@ -145,6 +149,12 @@ function startCall(client, address, args, options, resolve, reject) {
   });
 }
 
+function tlsOf(tls) {
+  if (tls === undefined || tls === null) return null;
+  if (typeof tls !== 'object') throw invalid('tls: an object is expected');
+  return textsOf(tls, ['ca', 'cert', 'key', 'serverName']);
+}
+
 class Client {
   #token = 0;
   #closing = null;
@@ -155,8 +165,12 @@ class Client {
   // LEVER_HOST. env: default: this instance's, else LEVER_ENV, else dev.lever. tls: {ca, cert, key,
   // serverName}, for a host with 'tls:' before its address.
   constructor(options = NO_OPTIONS, service = 0) {
-    const { host = null, env = null, echo, onlyThroughHost, messageBytesMax = 0, tls = null, inProcess } =
-      options;
+    checkOptions(options);
+    const { echo, onlyThroughHost, inProcess } = options;
+    const host = textOf(options.host, 'host');
+    const env = textOf(options.env, 'env');
+    const messageBytesMax = countOf(options.messageBytesMax, 'messageBytesMax');
+    const tls = tlsOf(options.tls);
     native.open();
     this.#token = objects.add(this);
     const flags = (echo ? FLAG_ECHO : 0) |
@@ -189,6 +203,7 @@ class Client {
 
   // The same with options: {timeoutMs, signal, compress, metadata}.
   openStream(address, args = [], options = NO_OPTIONS) {
+    checkOptions(options);
     const signal = checkSignal(options.signal);
     const aside = prepare(this.#token, address, args, options);
     const stream = new ClientStream();

@@ -223,11 +223,15 @@ function writeTimestamp(seconds, nanos) {
     view.setUint32(position + 4, number % 0x100000000);
     position += 8;
   } else {
+    const wide = BigInt(seconds);
+    if (BigInt.asIntN(64, wide) !== wide) {
+      throw new RangeError('the seconds of a Timestamp do not fit in 64 bits');
+    }
     out[position++] = 0xc7;
     out[position++] = 12;
     out[position++] = 0xff;
     view.setUint32(position, nanos);
-    view.setBigInt64(position + 4, BigInt(seconds));
+    view.setBigInt64(position + 4, wide);
     position += 12;
   }
 }

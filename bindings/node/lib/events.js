@@ -100,12 +100,23 @@ function dispatchOne(r, large) {
   }
 }
 
+// A listener of the program's that throws (of a service's events) takes none of the others with it.
+function dispatch(r, large) {
+  try {
+    dispatchOne(r, large);
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}
+
 // How many events have come, for those who wait until no more do (lib/testing.js).
 const delivered = { count: 0 };
 
 setDispatcher((count, large) => {
   delivered.count += count;
-  for (let i = 0, r = 0; i < count; i++, r += Event.WORDS) dispatchOne(r, large);
+  for (let i = 0, r = 0; i < count; i++, r += Event.WORDS) dispatch(r, large);
 });
 
 module.exports = { begun, objects, methods, incoming, delivered };

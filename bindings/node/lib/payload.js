@@ -17,11 +17,22 @@ function put(kind, aside) {
   return aside;
 }
 
+// A text of something that a program has thrown, whatever that is.
+function fieldOf(thrown, name, otherwise) {
+  try {
+    const value = thrown[name];
+    return (typeof value === 'string' ? value : otherwise).toWellFormed();
+  } catch {
+    return otherwise;
+  }
+}
+
 function encode(value) {
   try {
     return encoder.encode(value);
   } catch (error) {
-    throw error instanceof LeverError ? error : invalid(error.message, { cause: error });
+    if (error instanceof LeverError) throw error;
+    throw invalid(fieldOf(error, 'message', 'it cannot be sent'), { cause: error });
   }
 }
 
@@ -34,8 +45,8 @@ function putMessage(value) {
 
 // One argument of bytes goes as it is.
 function putArguments(args) {
-  if (args.length === 1 && types.isUint8Array(args[0])) return putMessage(args[0]);
   if (!Array.isArray(args)) throw invalid('the arguments must be an array');
+  if (args.length === 1 && types.isUint8Array(args[0])) return putMessage(args[0]);
   return put(Kind.VALUE, encode(args));
 }
 
@@ -50,11 +61,10 @@ function putError(thrown) {
     aside = encoder.encode(errorValue(thrown));
   } catch (error) {
     // It has a field that cannot be sent.
-    const text = (value, otherwise) =>
-      (typeof value === 'string' ? value : otherwise).toWellFormed();
+    const why = fieldOf(error, 'message', 'it cannot be sent');
     aside = encoder.encode({
-      name: text(thrown?.name, 'Error'),
-      message: text(thrown?.message, error.message),
+      name: fieldOf(thrown, 'name', 'Error'),
+      message: fieldOf(thrown, 'message', why),
     });
   }
   return put(Kind.ERROR_VALUE, aside);

@@ -12,6 +12,7 @@ const { asyncDispose } = require('./dispose');
 const { errorFor, refusal } = require('./errors');
 const { incoming, methods, objects } = require('./events');
 const native = require('./native');
+const { checkOptions, countOf, millisecondsOf, textsOf } = require('./options');
 const { putError, putMessage, takeMessage, takePayload } = require('./payload');
 const { ServiceStream, rejected } = require('./stream');
 
@@ -150,6 +151,7 @@ class Service extends EventEmitter {
   #methodTokens = [];
   #client = null;
   #config;
+  #started = false;
   #state = State.STARTING;
   #waiting = { attached: [], drained: [], closed: [] };
 
@@ -157,12 +159,17 @@ class Service extends EventEmitter {
   // host has started this process as.
   constructor(options = {}) {
     super();
+    checkOptions(options);
+    const given = {
+      ...textsOf(options, ['name', 'env', 'host', 'listen', 'configJson']),
+      inProcess: options.inProcess,
+      runtime: `node ${process.versions.node}`,
+      maxConcurrency: countOf(options.maxConcurrency, 'maxConcurrency'),
+      drainTimeoutMs: millisecondsOf(options.drainTimeoutMs, 'drainTimeoutMs'),
+    };
     native.open();
     this.#token = objects.add(this);
-    const { maxConcurrency = 0, drainTimeoutMs = 0, ...rest } = options;
-    const runtime = `node ${process.versions.node}`;
-    const status = addon.serviceCreate(this.#token,
-      { ...rest, runtime, maxConcurrency, drainTimeoutMs });
+    const status = addon.serviceCreate(this.#token, given);
     if (status === Status.OK) return;
     objects.remove(this.#token);
     throw refusal(status, addon.takeError());
@@ -189,6 +196,7 @@ class Service extends EventEmitter {
   start() {
     const status = addon.serviceStart(this.#token);
     if (status !== Status.OK) throw refusal(status, addon.takeError());
+    this.#started = true;
     return this;
   }
 
@@ -206,7 +214,10 @@ class Service extends EventEmitter {
   }
 
   get client() {
-    if (this.#client === null) this.#client = new Client({}, this.#token);
+    if (this.#client === null) {
+      if (this.#token === 0) throw this.#isClosed();
+      this.#client = new Client({}, this.#token);
+    }
     return this.#client;
   }
 
@@ -218,6 +229,7 @@ class Service extends EventEmitter {
   // Out of every route table, and no new calls; what runs is finished. Resolves when nothing is
   // left.
   drain() {
+    if (this.#token !== 0 && !this.#started) return Promise.resolve();
     addon.serviceDrain(this.#token);
     return this.drained();
   }
@@ -241,8 +253,12 @@ class Service extends EventEmitter {
     await this.close();
   }
 
+  #isClosed() {
+    return refusal(Status.CANCELLED, 'the service is closed');
+  }
+
   #wait(what) {
-    if (this.#token === 0) return rejected(refusal(Status.CANCELLED, 'the service is closed'));
+    if (this.#token === 0) return rejected(this.#isClosed());
     const promise = new Promise((resolve, reject) => this.#waiting[what].push({ resolve, reject }));
     promise.catch(() => {});
     return promise;
@@ -283,6 +299,11 @@ class Service extends EventEmitter {
     const closed = refusal(Status.CANCELLED, 'the service was closed');
     this.#settle('attached', closed);
     this.#settle('drained', closed);
+    if (this.#client === null) this.#onAllClosed();
+    else this.#client.close().then(() => this.#onAllClosed());
+  }
+
+  #onAllClosed() {
     this.#settle('closed');
     this.emit('closed');
   }
@@ -290,7 +311,13 @@ class Service extends EventEmitter {
 
 // Makes this program an instance of a service, whose methods are the functions of `object`.
 function serve(object, options) {
-  return new Service(options).add(object).start();
+  const service = new Service(options);
+  try {
+    return service.add(object).start();
+  } catch (error) {
+    service.close();
+    throw error;
+  }
 }
 
 module.exports = { Service, serve };

@@ -53,9 +53,7 @@ class MessageStream {
   // Sends one message. Resolves when the library has taken it: waiting for that is back-pressure.
   write(value) {
     if (this.#ended) return rejected(this.#error ?? this.#over());
-    if (this.#sendClosed) {
-      return rejected(refusal(Status.FAILED_PRECONDITION, 'the stream was ended by end()'));
-    }
+    if (this.#sendClosed) return rejected(this.#over());
     let aside;
     try {
       aside = putMessage(value);
@@ -112,7 +110,7 @@ class MessageStream {
   }
 
   #over() {
-    return refusal(Status.FAILED_PRECONDITION, 'the stream has ended');
+    return refusal(Status.FAILED_PRECONDITION, 'the stream was ended: nothing more can be written');
   }
 
   #name() {

@@ -12,6 +12,7 @@ const { invalid, refusal } = require('./errors');
 const { delivered } = require('./events');
 const { methodsOf } = require('./methods');
 const native = require('./native');
+const { MS_MAX } = require('./options');
 const { Service } = require('./service');
 
 const { addon } = native;
@@ -36,7 +37,9 @@ class Testing {
 
   // Moves the time that start() holds, and waits until what was due has happened.
   async advance(ms) {
-    if (typeof ms !== 'number' || !(ms >= 0)) throw invalid('advance: milliseconds are expected');
+    if (typeof ms !== 'number' || !(ms >= 0 && ms <= MS_MAX)) {
+      throw invalid('advance: milliseconds are expected');
+    }
     if (!this.#holdsTime) {
       throw refusal(Status.FAILED_PRECONDITION, 'advance: start() was not told to hold the time');
     }

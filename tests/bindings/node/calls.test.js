@@ -187,3 +187,24 @@ test('a closed client does not go another way: its token is not that of the next
   assert.deepStrictEqual(await next.invoke('/e/e', 1), [1]);
   await next.close();
 });
+
+test('options and arguments of another type are errors', async () => {
+  for (const [field, value] of [
+    ['host', 8080], ['env', 5], ['messageBytesMax', '4'], ['messageBytesMax', NaN], ['tls', true],
+  ]) {
+    const told = { name: 'LeverError', code: 'INVALID_ARGUMENT', message: new RegExp(`^${field}: `) };
+    assert.throws(() => new lever.Client({ [field]: value }), told, field);
+  }
+  assert.throws(() => new lever.Client({ host: 'tls:h:1', tls: { ca: 5 } }), { message: /^ca: / });
+  const told = { name: 'LeverError', code: 'INVALID_ARGUMENT', executed: 'no' };
+  assert.throws(() => new lever.Client(null), told);
+  for (const args of [null, 'text', 5]) await assert.rejects(client.call(address, args), told);
+  for (const options of [null, 5]) await assert.rejects(client.call(address, [], options), told);
+  assert.throws(() => client.openStream('/echo/echoChan', [], null), told);
+  const throwsNull = {
+    toJSON() {
+      throw null;
+    },
+  };
+  await assert.rejects(client.invoke(address, throwsNull), told);
+});

@@ -3,7 +3,7 @@ const assert = require('node:assert');
 const { once } = require('node:events');
 const { after, before, test } = require('node:test');
 const { setImmediate: turn, setTimeout: sleep } = require('node:timers/promises');
-const { lever } = require('./lever');
+const { lever, inner } = require('./lever');
 
 // No host is there: the service is called straight at its own address, and keeps trying to attach.
 const NO_HOST = '127.0.0.1:1';
@@ -49,6 +49,23 @@ class Methods {
   }
   throwsNoText() {
     throw { message: Object.create(null), f() {} };
+  }
+  throwsAtEveryTouch() {
+    throw new Proxy(new Error('x'), {
+      get() {
+        throw null;
+      },
+    });
+  }
+  throwsWhatThrows() {
+    throw {
+      toJSON() {
+        throw null;
+      },
+    };
+  }
+  async throwsWhatThrowsChan() {
+    this.throwsWhatThrows();
   }
   thenFails() {
     return {
@@ -194,6 +211,94 @@ test('what a method throws arrives as a MethodError with its value', async () =>
     code: 'E_LATER',
     at: [1, 2],
   });
+});
+
+test('what throws when it is looked at is an error of its method, and ends nothing else', async () => {
+  for (const method of ['throwsAtEveryTouch', 'throwsWhatThrows']) {
+    const error = await client.invoke(`/direct/${method}`).then(assert.fail, (e) => e);
+    assert.deepStrictEqual(error.value, { name: 'Error', message: 'it cannot be sent' }, method);
+  }
+  const stream = client.stream('/direct/throwsWhatThrowsChan');
+  await assert.rejects(stream.next(), { name: 'MethodError', message: 'it cannot be sent' });
+});
+
+test('a listener that throws takes no other event with it', async () => {
+  const [loud, calm] = ['loud', 'calm'].map((name) =>
+    new lever.Service({ name, inProcess: true }).add({ f() {} }));
+  const thrown = new Error('of the listener');
+  loud.on('attached', () => {
+    throw thrown;
+  });
+  const told = [];
+  // node:test has listeners of its own, which would fail the test.
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', (error) => told.push(error));
+  try {
+    loud.start();
+    calm.start();
+    await Promise.all([loud.attached(), calm.attached()]);
+    await turn();
+  } finally {
+    process.removeAllListeners('uncaughtException');
+    others.forEach((listener) => process.on('uncaughtException', listener));
+  }
+  assert.deepStrictEqual(told, [thrown]);
+  await Promise.all([loud.close(), calm.close()]);
+});
+
+test('a service that was never started is drained, and ends', async () => {
+  const unstarted = new lever.Service({ name: 'unstarted', inProcess: true });
+  await unstarted.drain();
+  await unstarted[Symbol.asyncDispose]();
+  await assert.rejects(unstarted.drain(), { code: 'CANCELLED' });
+});
+
+// Clients and services that there are.
+function objectsInUse() {
+  const { objects } = inner('events');
+  let count = 0;
+  for (let token = 1; objects.get(token) !== undefined; token++) {
+    if (objects.get(token) !== null) count += 1;
+  }
+  return count;
+}
+
+test('a service that is closed leaves nothing behind, its client included', async () => {
+  const before = objectsInUse();
+  for (let i = 0; i < 3; i++) {
+    const one = lever.serve({ f: () => 1 }, { name: 'short', inProcess: true });
+    const own = one.client;
+    await one.close();
+    await assert.rejects(own.invoke('/short/f'), { code: 'CANCELLED' });
+    await one.close();
+  }
+  const another = new lever.Service({ name: 'short', inProcess: true });
+  await another.close();
+  assert.throws(() => another.client, { code: 'CANCELLED' });
+  assert.strictEqual(objectsInUse(), before);
+});
+
+test('serve() that fails leaves nothing behind', async () => {
+  const first = lever.serve({ f: () => 1 }, { name: 'taken', inProcess: true });
+  await first.attached();
+  const before = objectsInUse();
+  assert.throws(() => lever.serve({ f: () => 2 }, { name: 'taken', inProcess: true }),
+    { code: 'ALREADY_EXISTS' });
+  await until(() => objectsInUse() === before, 'the end of the service that was refused');
+  await first.close();
+});
+
+test('options of another type are errors', () => {
+  for (const [field, value] of [
+    ['name', 5], ['env', 5], ['host', 8080], ['listen', 9000],
+    ['maxConcurrency', -1], ['maxConcurrency', 1.5], ['maxConcurrency', '4'],
+    ['drainTimeoutMs', '5s'], ['drainTimeoutMs', Infinity], ['drainTimeoutMs', -1],
+  ]) {
+    const told = { name: 'LeverError', code: 'INVALID_ARGUMENT', message: new RegExp(`^${field}: `) };
+    assert.throws(() => new lever.Service({ name: 'x', [field]: value }), told, field);
+  }
+  assert.throws(() => new lever.Service(null), { code: 'INVALID_ARGUMENT' });
 });
 
 test('an error with fields that cannot be sent arrives with its name and message', async () => {

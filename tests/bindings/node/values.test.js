@@ -261,6 +261,14 @@ test('values are those of another implementation, where that has them', () => {
   }
 });
 
+test('a Timestamp whose seconds do not fit is refused, not cut off', () => {
+  for (const seconds of [2n ** 63n, -(2n ** 63n) - 1n, 2n ** 70n + 5n]) {
+    assert.throws(() => encoded(new lever.Timestamp(seconds)), RangeError);
+  }
+  const last = new lever.Timestamp(2n ** 63n - 1n, 5);
+  assert.deepStrictEqual(decoded(encoded(last)), last);
+});
+
 test('lib/codes.js and its types are made from the list of status codes as it is', () => {
   const maker = path.join(source, 'bindings', 'node', 'tools', 'make-codes.js');
   for (const [file, ...flags] of [['codes.js'], ['codes.d.ts', '--types']]) {
