@@ -1,6 +1,7 @@
 #include "daemon/lever-dev/known_build.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -58,6 +59,15 @@ std::optional<KnownBuild> NpmBuild(const std::vector<std::string>& argv,
                     "node_modules"};
 }
 
+// A path below the directory as TreeState has it; nullopt for every other.
+std::optional<std::string> PathInTree(const std::string& path) {
+  std::string normal = std::filesystem::path(path).lexically_normal().string();
+  if (normal.ends_with('/')) normal.pop_back();
+  if (normal.empty() || normal == "." || normal[0] == '/') return std::nullopt;
+  if (normal == ".." || normal.starts_with("../")) return std::nullopt;
+  return normal;
+}
+
 // Whether all requirements of the file are names, not paths, addresses or further files.
 bool ListsOnlyNames(const std::string& requirements) {
   std::string_view text = requirements;
@@ -83,12 +93,14 @@ std::optional<KnownBuild> PipBuild(const std::vector<std::string>& argv, size_t 
     }
     const bool is_list = IsOneOf(word, {"--requirement", "-r"});
     if ((!is_list && !IsOneOf(word, {"--target", "-t"})) || ++at == argv.size()) return std::nullopt;
+    const std::optional<std::string> path = PathInTree(argv[at]);
+    if (!path) return std::nullopt;
     if (is_list) {
-      const std::optional<std::string> list = ReadAll(directory + "/" + argv[at]);
+      const std::optional<std::string> list = ReadAll(directory + "/" + *path);
       if (!list || !ListsOnlyNames(*list)) return std::nullopt;
-      build.inputs.insert(argv[at]);
+      build.inputs.insert(*path);
     } else {
-      build.output = argv[at];
+      build.output = *path;
     }
   }
   if (build.inputs.empty() || build.output.empty()) return std::nullopt;

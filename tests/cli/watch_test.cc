@@ -256,6 +256,16 @@ TEST_F(KnownBuildTest, PipInstallsWhatIsListed) {
     EXPECT_FALSE(KnownBuildOf(pip, root_)) << other;
   }
   Write("list.txt", "");
+  const auto same = KnownBuildOf({"pip", "install", "-r", "./list.txt", "-t", "./packages/"}, root_);
+  ASSERT_TRUE(same);
+  EXPECT_EQ(*same, *known) << "paths are those of the watched tree";
+  // What is not in the tree is not watched: every change has to run it.
+  const std::string absolute = root_ + "/list.txt";
+  for (const std::string& elsewhere : {absolute, "../" + fs::path(root_).filename().string() + "/list.txt"}) {
+    EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", elsewhere, "-t", "packages"}, root_));
+    EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt", "-t", elsewhere}, root_));
+  }
+  EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt", "-t", "."}, root_));
   EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt"}, root_));
   EXPECT_FALSE(KnownBuildOf({"pip", "install", "-r", "list.txt", "-t", "p", "."}, root_));
   EXPECT_FALSE(KnownBuildOf({"pip", "install", "-t", "p", "-r"}, root_));
