@@ -1,5 +1,4 @@
 // lever: deploys services, calls them, and shows what runs.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include "daemon/lever/command_line.h"
 #include "daemon/lever/installation.h"
 #include "daemon/lever/output.h"
+#include "daemon/standard_descriptors.h"
 #include "lever/lever.h"
 
 namespace lever::cli {
@@ -57,17 +57,8 @@ int Run(const CommandLine& line, char** argv) {
   return PrintVersion(line.globals);
 }
 
-// A standard descriptor that was closed would become that of a socket, and be written to as output.
-void OpenStandardDescriptors() {
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(fd, F_GETFD) >= 0) continue;
-    // The lowest free one is what open() gives.
-    if (::open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd) ::_exit(7);
-  }
-}
-
 int Main(int argc, char** argv) {
-  OpenStandardDescriptors();
+  if (!OpenStandardDescriptors()) return StatusToExitCode(LEVER_INTERNAL);
   const CommandLine line =
       ParseCommandLine(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
   if (!line.exit_code) return Run(line, argv);

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/standard_descriptors.h"
 #include "lever/host.h"
 
 namespace {
@@ -232,6 +233,7 @@ void RaiseDescriptorLimit() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!lever::OpenStandardDescriptors()) return 1;
   CLI::App app{"leverd: a host of Lever. Starts services when they are called, and stops them."};
   app.set_version_flag("--version", std::string("leverd ") + lever_version());
   Flags flags;

@@ -2,11 +2,14 @@
 in flight fails."""
 
 import os
+import pathlib
+import shutil
+import subprocess
 import threading
 import time
 
 import pytest
-from lever_testing import Host, kill_and_wait, process_exists, wait_until, write_service
+from lever_testing import LEVERD, Host, kill_and_wait, open_directory, process_exists, wait_until, write_service
 from raw_calls import CallError, Caller
 
 ECHO = """
@@ -160,3 +163,20 @@ def test_services_run_under_users_of_their_own(tmp_path):
         assert host.invoke("/one/kill", other) == "EPERM"
         assert host.invoke("/one/read", f"/proc/{other}/environ") == "EACCES"
         assert host.invoke("/one/read", host.data_dir + "/registry/registry.db") == "EACCES"
+
+
+def test_a_host_that_is_started_with_closed_descriptors_writes_into_none_of_its_own():
+    folder = pathlib.Path(open_directory())
+    path = folder / "host.sock"
+    process = subprocess.Popen([
+        "bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash",
+        LEVERD, "--listen", f"unix:{path}", "--data-dir", folder / "data"])
+    try:
+        wait_until(path.exists, what="the host's socket")
+        assert {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
