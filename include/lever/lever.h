@@ -142,7 +142,8 @@ typedef struct lever_queue_options {
    * requests are written then, many with one write, instead of at once.
    * LEVER_FLUSH_ANNOUNCED: what is not flushed yet makes the descriptor readable. LEVER_FLUSH_PROMISED:
    * what was requested on the thread that calls lever_queue_next() does not, which saves two system
-   * calls a tick; that thread always flushes before it waits for the descriptor. */
+   * calls a tick; that thread always flushes before it waits for the descriptor, also after functions
+   * that request nothing. */
   int32_t flush_explicitly;
   /* Most calls and streams in flight, ours and incoming together. Default 65,536. */
   uint32_t in_flight_max;
@@ -228,7 +229,8 @@ LEVER_API lever_status lever_queue_next(lever_queue* queue, lever_event* events,
                                         size_t capacity, int64_t timeout_ns, size_t* count);
 /* Makes the lever_queue_next() that waits now, or else the next one, return. */
 LEVER_API lever_status lever_queue_wake(lever_queue* queue);
-/* Writes what was requested since the last turn (see flush_explicitly). */
+/* Writes what was requested since the last turn (see flush_explicitly). Where another thread is inside a
+ * function of the queue, it is left to that one, or makes the descriptor readable. */
 LEVER_API lever_status lever_queue_flush(lever_queue* queue);
 
 /* Time, for tests of what takes long. After lever_queue_hold_time() the queue's time stands still: no

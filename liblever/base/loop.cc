@@ -189,8 +189,10 @@ Status Loop::TakeWordWithin(int64_t* timeout_ns) {
 // Ends what the holder began, and lets the word go. Returns whether there was anything to do.
 bool Loop::LetGo(LeaveMode mode, int mail_rounds) {
   bool did = false;
+  bool ran_mail = false;
   for (int round = 0;; ++round) {
-    if (round < mail_rounds) did |= RunMailbox();
+    if (round < mail_rounds) ran_mail |= RunMailbox();
+    did |= ran_mail;
     if (mode == LeaveMode::kFlush && !dirty_.empty()) {
       did = true;
       Flush();
@@ -200,7 +202,9 @@ bool Loop::LetGo(LeaveMode mode, int mail_rounds) {
     if ((asks & kAskWake) != 0) wake_asked_ = true;
     // Mail that is left here is announced by fd(); mail that comes later is looked for below.
     const bool mail_left = round >= mail_rounds && !mailbox_.Empty();
-    const bool dirty = !dirty_.empty() && mode != LeaveMode::kPromiseFlush;
+    // The promise is the caller's own: whoever posted may not be waiting for anything to flush.
+    const bool promised = mode == LeaveMode::kPromiseFlush && !ran_mail;
+    const bool dirty = !dirty_.empty() && !promised;
     const bool work_left = mail_left || wake_asked_ || work_outside_ || !ready_.empty() || dirty ||
                            TimersDue();
     SetSignal(work_left, (asks & (kAskEdge | kAskTurn)) != 0);

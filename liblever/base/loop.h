@@ -130,7 +130,8 @@ enum class LeaveMode : uint8_t {
   kFlush,
   // Leaves it, and so fd() readable: the embedding event loop flushes at the end of its tick.
   kDeferFlush,
-  // Leaves it, and fd() as if it were not there: the caller flushes before he waits.
+  // Leaves it, and fd() as if it were not there: the caller flushes before he waits. What others have
+  // posted meanwhile is not his: that makes fd() readable all the same.
   kPromiseFlush,
 };
 

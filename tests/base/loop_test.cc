@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
+#include <thread>
 #include <vector>
 
 #include "tests/base/loop_testing.h"
@@ -247,6 +248,27 @@ TEST(Loop, LeaveFlushesUnlessToldToDefer) {
   loop->Leave();
   EXPECT_EQ(ends, 2);
   EXPECT_FALSE(Readable(loop->fd()));
+}
+
+TEST(Loop, AFlushThatWasPromisedIsNotThatOfWhatOthersHavePosted) {
+  auto loop = OpenLoop();
+  int ends = 0;
+  FunctionTurnEnd end([&] { ++ends; });
+  ASSERT_TRUE(loop->TryEnter());
+  loop->AtTurnEnd(&end);
+  loop->Leave(LeaveMode::kPromiseFlush);
+  EXPECT_EQ(ends, 0);
+  EXPECT_FALSE(Readable(loop->fd())) << "that is the promise";
+  EXPECT_TRUE(TurnOf(*loop));
+  EXPECT_EQ(ends, 1);
+
+  ASSERT_TRUE(loop->TryEnter());
+  std::thread([&] { loop->Post([&] { loop->AtTurnEnd(&end); }); }).join();
+  loop->Leave(LeaveMode::kPromiseFlush);
+  EXPECT_EQ(ends, 1);
+  EXPECT_TRUE(Readable(loop->fd())) << "who posted does not wait for us to flush";
+  EXPECT_TRUE(TurnOf(*loop));
+  EXPECT_EQ(ends, 2);
 }
 
 TEST(Loop, ATurnEndThatMarksItselfForEverDoesNotHangTheTurn) {
