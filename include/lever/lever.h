@@ -187,7 +187,8 @@ typedef enum lever_event_type {
 
 typedef enum lever_service_state {
   LEVER_SERVICE_STARTING = 0,
-  LEVER_SERVICE_ATTACHED = 1, /* the host knows it, and calls come */
+  /* The host knows it, and every call through it from now on finds the service. */
+  LEVER_SERVICE_ATTACHED = 1,
   LEVER_SERVICE_DRAINING = 2, /* no new calls; finish what runs */
   LEVER_SERVICE_DRAINED = 3,  /* nothing is left: a started instance may exit now */
   LEVER_SERVICE_DETACHED = 4  /* the host is gone or has refused it; reconnects unless closed */

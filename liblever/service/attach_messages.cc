@@ -22,7 +22,7 @@ enum FromInstanceField : uint32_t {
   kDraining = 4,
   kDrained = 5,
 };
-enum ToInstanceField : uint32_t { kWelcome = 1, kDrain = 2 };
+enum ToInstanceField : uint32_t { kWelcome = 1, kDrain = 2, kServing = 3 };
 
 InstanceWelcome ReadWelcome(pbf_reader reader) {
   InstanceWelcome welcome;
@@ -117,6 +117,10 @@ StatusOr<ToInstance> ParseToInstance(std::string_view message) {
       switch (reader.tag_and_type()) {
         case BytesField(kWelcome): parsed = ReadWelcome(reader.get_message()); break;
         case BytesField(kDrain): parsed = ReadDrain(reader.get_message()); break;
+        case BytesField(kServing):
+          reader.skip();
+          parsed = Serving();
+          break;
         default: reader.skip();
       }
     }

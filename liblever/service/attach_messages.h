@@ -62,8 +62,10 @@ struct DrainRequest {
   std::string reason;
 };
 
+struct Serving {};
+
 // monostate: a message of a later protocol.
-using ToInstance = std::variant<std::monostate, InstanceWelcome, DrainRequest>;
+using ToInstance = std::variant<std::monostate, InstanceWelcome, DrainRequest, Serving>;
 StatusOr<ToInstance> ParseToInstance(std::string_view message);
 
 }  // namespace lever::service

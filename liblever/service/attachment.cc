@@ -29,6 +29,7 @@ void Attachment::OnSessionMessage(std::string_view message) {
   StatusOr<ToInstance> parsed = ParseToInstance(message);
   if (!parsed.ok()) return session_.Fail(parsed.status());
   if (auto* welcome = std::get_if<InstanceWelcome>(&*parsed)) return OnWelcome(*welcome);
+  if (std::holds_alternative<Serving>(*parsed) && attached_) handler_->OnServing();
   if (auto* drain = std::get_if<DrainRequest>(&*parsed)) handler_->OnDrainRequest(*drain);
 }
 

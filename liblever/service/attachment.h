@@ -34,6 +34,8 @@ class AttachmentHandler {
   virtual ~AttachmentHandler() = default;
   virtual InstanceHello MakeHello() = 0;
   virtual void OnWelcome(const InstanceWelcome& welcome) = 0;
+  // After SendReady(): calls find the instance from now on.
+  virtual void OnServing() = 0;
   virtual void OnDrainRequest(const DrainRequest& request) = 0;
   // `final`: it will not be attached again.
   virtual void OnDetached(const Status& status, bool final) = 0;

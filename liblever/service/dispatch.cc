@@ -54,6 +54,19 @@ std::string DescribeRequest(const RequestInfo& info, int64_t open_ns) {
 
 bool ServiceImpl::OnIncomingConnection(const route::Introduction& introduction, UniqueFd socket) {
   if (closing_ || server_ == nullptr || drain_.refusing()) return false;
+  if (!awaits_serving_) return Adopt(introduction, std::move(socket));
+  parked_.emplace_back(introduction, std::move(socket));
+  return true;
+}
+
+void ServiceImpl::AdoptParked() {
+  for (auto& [introduction, socket] : std::exchange(parked_, {})) {
+    // One that cannot be adopted is closed, and its caller comes again.
+    if (!closing_) Adopt(introduction, std::move(socket));
+  }
+}
+
+bool ServiceImpl::Adopt(const route::Introduction& introduction, UniqueFd socket) {
   auto tag = std::make_shared<CallerTag>();
   tag->caller = introduction.caller;
   tag->host = introduction.host;

@@ -122,7 +122,16 @@ void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
   }
   if (drain_.phase() != Drain::Phase::kServing) return attachment_.SendDraining();
   attachment_.SendReady();
+  // Who calls a service that the host starts is held by the host until it is ready.
+  awaits_serving_ = !options_.name.empty();
+  if (!awaits_serving_) SetState(State::kAttached);
+}
+
+void ServiceImpl::OnServing() {
+  if (!awaits_serving_) return;
+  awaits_serving_ = false;
   SetState(State::kAttached);
+  AdoptParked();
 }
 
 void ServiceImpl::OnDrainRequest(const DrainRequest& request) {
@@ -133,6 +142,8 @@ void ServiceImpl::OnDrainRequest(const DrainRequest& request) {
 }
 
 void ServiceImpl::OnDetached(const Status& status, bool final) {
+  awaits_serving_ = false;
+  parked_.clear();
   if (drain_.phase() != Drain::Phase::kServing) {
     // Nobody is left to tell; what runs finishes all the same.
     attachment_.Stop();
@@ -208,6 +219,8 @@ void ServiceImpl::BeginDrain(int64_t host_timeout_ns) {
   // The host's own patience ends there.
   if (host_timeout_ns > 0) timeout_ns = std::min(timeout_ns, host_timeout_ns);
   LeaveInProcess();
+  awaits_serving_ = false;
+  AdoptParked();
   drain_.Begin(loop_->now_ns(), timeout_ns);
   loop_->Arm(&drain_timer_, drain_.WakeNs());
   SetState(State::kDraining);
@@ -267,6 +280,7 @@ void ServiceImpl::Close() {
   handler_->OnRefusing(*this);
   loop_->Disarm(&drain_timer_);
   LeaveInProcess();
+  parked_.clear();
   attachment_.Stop();
   loop_->Arm(&closed_timer_, loop_->now_ns());
 }

@@ -101,9 +101,13 @@ class ServiceImpl final : public Service,
   // AttachmentHandler
   InstanceHello MakeHello() override;
   void OnWelcome(const InstanceWelcome& welcome) override;
+  void OnServing() override;
   void OnDrainRequest(const DrainRequest& request) override;
   void OnDetached(const Status& status, bool final) override;
 
+  bool Adopt(const route::Introduction& introduction, UniqueFd socket);
+  // What was introduced before the service was attached.
+  void AdoptParked();
   // Out of the table of the loop's own services, if it is there.
   void LeaveInProcess();
   void SetState(State state, const Status& status = Status::Ok());
@@ -131,6 +135,9 @@ class ServiceImpl final : public Service,
   Attachment attachment_;
   std::unique_ptr<rpc::Server> server_;
   bool server_drained_ = false;
+  // A program that attached itself is attached when calls find it, and has no calls before.
+  bool awaits_serving_ = false;
+  std::vector<std::pair<route::Introduction, UniqueFd>> parked_;
   service::Drain drain_;
   uint32_t cut_off_ = 0;
   RequestList open_;

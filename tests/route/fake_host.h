@@ -88,9 +88,14 @@ class FakeHost final : public rpc::CallDispatcher {
     call.set_handler(&handler);
     if (call.path() == route::kAttachPath) {
       OnSession(call, handler, attaches, &accept_attach, [this](Attach& session) {
-        if (!session.received.back().has_hello()) return;
         v1::ToInstance answer;
-        *answer.mutable_welcome() = welcome;
+        if (session.received.back().has_hello()) {
+          *answer.mutable_welcome() = welcome;
+        } else if (session.received.back().has_ready() && answer_ready) {
+          answer.mutable_serving();
+        } else {
+          return;
+        }
         session.Send(answer);
       });
     } else if (call.path() == route::kWatchPath) {
@@ -192,6 +197,7 @@ class FakeHost final : public rpc::CallDispatcher {
   v1::InstanceWelcome welcome;
   v1::WatcherWelcome watch_welcome;
   bool accept_attach = true;
+  bool answer_ready = true;
   bool accept_watch = true;
   std::deque<Attach> attaches;
   std::deque<Watch> watches;

@@ -3,8 +3,11 @@
 #include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
@@ -41,6 +44,29 @@ class Attaching : public ServiceTest {
     });
   }
   ~Attaching() override { std::filesystem::remove_all(directory_); }
+
+  // Before the loop has run: what the welcome names is there then.
+  void ListenForIntroductions() {
+    const std::string path = directory_ + "/introductions";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    listener_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    ASSERT_EQ(::listen(listener_.get(), 1), 0);
+    host->welcome.set_introduction_path(path);
+  }
+  UniqueFd AcceptIntroductions() {
+    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    EXPECT_TRUE(socket.valid());
+    return socket;
+  }
+  bool Received(bool (v1::FromInstance::*what)() const) {
+    return !host->attaches.empty() && std::any_of(attach().received.begin(), attach().received.end(),
+                                                  [what](const auto& m) { return (m.*what)(); });
+  }
+
+  UniqueFd listener_;
 
   std::string directory_ = "/tmp/lever-attach-none";
 };
@@ -88,6 +114,36 @@ TEST_F(Attaching, AnAddressToListenOnIsAWayWithoutTheIntroductionSocket) {
   options.listen = "127.0.0.1:0";
   StartAttached(std::move(options));
   ASSERT_TRUE(Until([&] { return service->state() == State::kAttached; }));
+}
+
+TEST_F(Attaching, AProgramIsAttachedWhenCallsFindItAndHasNoneBefore) {
+  host->answer_ready = false;
+  StartAttached();
+  ListenForIntroductions();
+  ASSERT_TRUE(Until([&] { return Received(&v1::FromInstance::has_ready); }));
+  host->introductions = AcceptIntroductions();
+  TestCall& early = Call(Introduced(), {});
+  Settle();
+  EXPECT_EQ(program.calls, 0);
+  EXPECT_THAT(program.states, ElementsAre(State::kStarting));
+  v1::ToInstance serving;
+  serving.mutable_serving();
+  Do([&] { attach().Send(serving); });
+  ASSERT_TRUE(Until([&] { return early.ended(); }));
+  EXPECT_EQ(early.status.code(), LEVER_OK);
+  EXPECT_THAT(program.states, ElementsAre(State::kStarting, State::kAttached));
+}
+
+TEST_F(Attaching, ADrainBeforeItIsAttachedTellsWhoCalledAlready) {
+  host->answer_ready = false;
+  StartAttached();
+  ListenForIntroductions();
+  ASSERT_TRUE(Until([&] { return Received(&v1::FromInstance::has_ready); }));
+  host->introductions = AcceptIntroductions();
+  TestCall& early = Call(Introduced(), {});
+  Settle();
+  Do([&] { service->Drain(); });
+  ASSERT_TRUE(Until([&] { return early.ended(); }));
 }
 
 TEST_F(Attaching, TheHostsLimitHoldsBesideTheProgramsOwn) {

@@ -29,7 +29,9 @@ struct Caller {
 class AttachPeer {
  public:
   virtual ~AttachPeer() = default;
-  // Any thread. `reason` goes to the instance's log.
+  // Calls find the instance from now on. Any thread, as are the others.
+  virtual void TellServing() = 0;
+  // `reason` goes to the instance's log.
   virtual void RequestDrain(int64_t timeout_ns, std::string reason) = 0;
   virtual void End(Status status) = 0;
 };

@@ -148,14 +148,25 @@ void AttachSession::Finish(const Status& status) {
   if (call_ != nullptr) call_->Finish(status);
 }
 
-void AttachSession::RequestDrain(int64_t timeout_ns, std::string reason) {
-  loop_->Post([self = shared_from_this(), timeout_ns, reason = std::move(reason)] {
+// Dropped where the session is not attached (any more).
+void AttachSession::Tell(const lever::v1::ToInstance& message) {
+  loop_->Post([self = shared_from_this(), bytes = Serialize(message)]() mutable {
     if (self->call_ == nullptr || self->phase_ != Phase::kAttached) return;
-    lever::v1::ToInstance message;
-    message.mutable_drain()->set_timeout_ns(static_cast<uint64_t>(timeout_ns));
-    message.mutable_drain()->set_reason(reason);
-    self->call_->Write(Serialize(message));
+    self->call_->Write(std::move(bytes));
   });
+}
+
+void AttachSession::TellServing() {
+  lever::v1::ToInstance message;
+  message.mutable_serving();
+  Tell(message);
+}
+
+void AttachSession::RequestDrain(int64_t timeout_ns, std::string reason) {
+  lever::v1::ToInstance message;
+  message.mutable_drain()->set_timeout_ns(static_cast<uint64_t>(timeout_ns));
+  message.mutable_drain()->set_reason(std::move(reason));
+  Tell(message);
 }
 
 void AttachSession::End(Status status) {

@@ -16,6 +16,7 @@
 namespace lever::v1 {
 class FromInstance;
 class InstanceHello;
+class ToInstance;
 }  // namespace lever::v1
 
 namespace lever::fleet {
@@ -39,6 +40,7 @@ class AttachSession final : public rpc::CallHandler,
   void OnPeerEnd(rpc::Call& call) override;
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
 
+  void TellServing() override;
   void RequestDrain(int64_t timeout_ns, std::string reason) override;
   void End(Status status) override;
 
@@ -50,6 +52,7 @@ class AttachSession final : public rpc::CallHandler,
   void OnWelcome(StatusOr<AttachWelcome> welcome);
   void OnAttachedMessage(const lever::v1::FromInstance& message);
   void Finish(const Status& status);
+  void Tell(const lever::v1::ToInstance& message);
 
   Loop* loop_;
   AttachRegistry* registry_;

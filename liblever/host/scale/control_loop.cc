@@ -245,6 +245,17 @@ void ControlLoop::BecomeReadyIfReachable(Instance* instance) {
   if (instance->address.empty() && !introducer_->Reachable(instance->key)) return;
   instance->controller->OnReady(instance);
   Note(*instance, "ready");
+  TellServing(*instance);
+}
+
+void ControlLoop::TellServing(const Instance& instance) {
+  if (instance.peer == nullptr) return;
+  auto left = std::make_shared<std::atomic<size_t>>(options_.data_loops.size());
+  for (const DataLoop& data : options_.data_loops) {
+    data.loop->Post([left, peer = instance.peer] {
+      if (left->fetch_sub(1) == 1) peer->TellServing();
+    });
+  }
 }
 
 void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report) {

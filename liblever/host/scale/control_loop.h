@@ -125,6 +125,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   StatusOr<Instance*> AttachStarted(const fleet::AttachHello& hello);
   StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
   void BecomeReadyIfReachable(Instance* instance);
+  // Tells it so, once every data loop has what was published until now.
+  void TellServing(const Instance& instance);
   void Heard(Instance* instance);
   void LookForSilence();
   void Stalled(Instance* instance);

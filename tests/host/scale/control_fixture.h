@@ -69,12 +69,14 @@ class FakeOutput final : public InstanceOutput {
 
 class FakePeer final : public fleet::AttachPeer {
  public:
+  void TellServing() override { serving = true; }
   void RequestDrain(int64_t timeout_ns, std::string why) override {
     drain_timeout_ns = timeout_ns;
     reason = std::move(why);
   }
   void End(Status status) override { ended = std::move(status); }
 
+  bool serving = false;
   int64_t drain_timeout_ns = -1;
   std::string reason;
   std::optional<Status> ended;

@@ -346,14 +346,17 @@ class AttachedPrograms : public ControlTest {
 };
 
 TEST_F(AttachedPrograms, ServeWithoutADeployUntilTheyGo) {
-  const auto welcome = Attach(std::make_shared<FakePeer>(), "127.0.0.1:5000");
+  const auto peer = std::make_shared<FakePeer>();
+  const auto welcome = Attach(peer, "127.0.0.1:5000");
   ASSERT_TRUE(welcome.ok());
   EXPECT_EQ(welcome->version, 0u);
   EXPECT_NE(welcome->nonce, "");
   EXPECT_TRUE(Listed().empty()) << "not before it says so";
+  EXPECT_FALSE(peer->serving);
   Do([&] { control->AttachReady(welcome->instance_key); });
   Settle();
   EXPECT_THAT(Listed(), ElementsAre(welcome->instance_key));
+  EXPECT_TRUE(peer->serving);
   EXPECT_FALSE(directory.Find(Hello())->view->startable);
   Do([&] { control->AttachEnded(welcome->instance_key, Unavailable("it went")); });
   Settle();
