@@ -1,0 +1,160 @@
+#include "liblever/policy/placement.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "liblever/policy/shard.h"
+
+namespace lever::policy {
+namespace {
+
+// Some instances with their shards, placed anew as they come and go.
+class Fleet {
+ public:
+  explicit Fleet(size_t shards) : shards_(shards) {}
+
+  void Add(std::string id) { ids_.push_back(std::move(id)), eligible_.push_back(true); }
+  void Retire(size_t instance) { eligible_[instance] = false; }
+  PlacementShard& shard(size_t i) { return shards_[i]; }
+
+  // Returns how many shards moved.
+  size_t Place() {
+    std::vector<PlacementInstance> instances;
+    for (size_t i = 0; i < ids_.size(); ++i) instances.push_back({ids_[i], eligible_[i]});
+    const std::vector<uint32_t> owners = PlaceShards(instances, shards_);
+    size_t moved = 0;
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      moved += shards_[i].owner != owners[i] ? 1 : 0;
+      shards_[i].owner = owners[i];
+    }
+    return moved;
+  }
+
+  std::vector<uint32_t> Counts() const {
+    std::vector<uint32_t> counts(ids_.size());
+    for (const PlacementShard& shard : shards_) ++counts.at(shard.owner);
+    return counts;
+  }
+  std::vector<uint64_t> Loads() const {
+    std::vector<uint64_t> loads(ids_.size());
+    for (const PlacementShard& shard : shards_) loads.at(shard.owner) += shard.load;
+    return loads;
+  }
+
+ private:
+  std::vector<std::string> ids_;
+  std::vector<bool> eligible_;
+  std::vector<PlacementShard> shards_;
+};
+
+TEST(Placement, WithoutAnEligibleInstanceNobodyOwnsAnything) {
+  Fleet fleet(4);
+  fleet.Add("a");
+  fleet.Retire(0);
+  fleet.Place();
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(fleet.shard(i).owner, kNoInstance);
+  EXPECT_TRUE(PlaceShards({}, {}).empty());
+}
+
+TEST(Placement, OneInstanceOwnsAll) {
+  Fleet fleet(256);
+  fleet.Add("a");
+  EXPECT_EQ(fleet.Place(), 256u);
+  EXPECT_EQ(fleet.Place(), 0u);
+}
+
+TEST(Placement, InstancesHaveAlikeNumbersAndNothingMovesWithoutCause) {
+  for (const size_t shards : {1u, 2u, 4u, 16u, 256u, 4096u}) {
+    Fleet fleet(shards);
+    for (size_t count = 1; count <= 12; ++count) {
+      fleet.Add("i-" + std::to_string(count));
+      fleet.Place();
+      const double mean = static_cast<double>(shards) / static_cast<double>(count);
+      for (const uint32_t owned : fleet.Counts()) {
+        EXPECT_LE(owned, std::max(std::ceil(mean), mean * (1 + kPlacementSlack)));
+        EXPECT_GE(owned, std::min(std::floor(mean), std::floor(mean * (1 - kPlacementSlack))));
+      }
+      EXPECT_EQ(fleet.Place(), 0u) << shards << " shards, " << count << " instances";
+    }
+  }
+}
+
+TEST(Placement, AnInstanceThatComesTakesNoMoreThanItsPart) {
+  Fleet fleet(1024);
+  for (size_t count = 1; count <= 8; ++count) {
+    fleet.Add("i-" + std::to_string(count));
+    const size_t moved = fleet.Place();
+    if (count > 1) {
+      EXPECT_LE(moved, 1024 / count + 1) << count;
+    }
+  }
+}
+
+TEST(Placement, OnlyTheShardsOfAnInstanceThatGoesMove) {
+  Fleet fleet(1024);
+  for (const char* id : {"a", "b", "c", "d", "e"}) fleet.Add(id);
+  fleet.Place();
+  const uint32_t owned = fleet.Counts()[2];
+  fleet.Retire(2);
+  // Those that stay are below the upper bound, which has risen.
+  EXPECT_EQ(fleet.Place(), owned);
+  EXPECT_EQ(fleet.Counts()[2], 0u);
+}
+
+TEST(Placement, LoadIsSpreadAsWell) {
+  std::mt19937 random(7);
+  std::lognormal_distribution<double> load(2, 1.5);
+  for (int round = 0; round < 20; ++round) {
+    Fleet fleet(256);
+    for (size_t i = 0; i < 6; ++i) fleet.Add("i-" + std::to_string(i));
+    for (size_t i = 0; i < 256; ++i) fleet.shard(i).load = static_cast<uint32_t>(load(random));
+    fleet.Place();
+    const std::vector<uint64_t> loads = fleet.Loads();
+    const std::vector<uint32_t> counts = fleet.Counts();
+    const uint64_t total = std::accumulate(loads.begin(), loads.end(), uint64_t{0});
+    for (size_t i = 0; i < loads.size(); ++i) {
+      const double cost = static_cast<double>(counts[i]) +
+                          static_cast<double>(loads[i]) * 256 / static_cast<double>(total);
+      EXPECT_LE(cost, 2.0 * 256 / 6 * (1 + kPlacementSlack) + 1e-6);
+    }
+    EXPECT_EQ(fleet.Place(), 0u);
+  }
+}
+
+TEST(Placement, AShardTooHotForAnybodyStaysAndTheOthersMakeRoom) {
+  Fleet fleet(64);
+  for (const char* id : {"a", "b", "c", "d"}) fleet.Add(id);
+  fleet.Place();
+  const uint32_t owner = fleet.shard(5).owner;
+  fleet.shard(5).load = 1000;
+  fleet.Place();
+  EXPECT_EQ(fleet.shard(5).owner, owner);
+  EXPECT_LE(fleet.Counts()[owner], 4u);
+  EXPECT_EQ(fleet.Place(), 0u);
+}
+
+TEST(Placement, RandomFleetsSettleInOneStep) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 300; ++round) {
+    Fleet fleet(size_t{1} << (random() % 10));
+    size_t instances = 0;
+    for (int step = 0; step < 12; ++step) {
+      if (instances == 0 || random() % 3 != 0) {
+        fleet.Add("i-" + std::to_string(instances++));
+      } else {
+        fleet.Retire(random() % instances);
+      }
+      fleet.Place();
+      EXPECT_EQ(fleet.Place(), 0u) << "round " << round << ", step " << step;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lever::policy
