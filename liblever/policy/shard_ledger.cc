@@ -154,7 +154,7 @@ void ShardLedger::OnWritten(uint32_t i, bool ok, int64_t now_ns) {
   using Kind = LedgerAction::Kind;
   Shard& shard = shards_[i];
   const Stage was = shard.stage;
-  if (ok) shard.row = shard.writing;
+  const ShardRow before = ok ? std::exchange(shard.row, shard.writing) : shard.row;
   shard.stage = shard.row.from.empty() ? Stage::kStable : Stage::kHandingOff;
   shard.retry_ns = ok ? kNever : DeadlineAfter(now_ns, kLedgerRetryNs);
   const std::string owner = shard.row.owner;
@@ -164,6 +164,10 @@ void ShardLedger::OnWritten(uint32_t i, bool ok, int64_t now_ns) {
     return;
   }
   if (was == Stage::kNaming) shard.untold = false;
+  // Who was named and never granted it has calls waiting.
+  if (!before.from.empty() && before.owner != owner) {
+    Tell(Kind::kRelease, before.owner, i, before.generation);
+  }
   // An owner that waits for its own release is named when that has come.
   if (!owner.empty() && owner != shard.row.from) {
     Tell(Kind::kName, owner, i, shard.row.generation);

@@ -136,7 +136,9 @@ class Simulation {
     return std::uniform_int_distribution<int64_t>(0, bound - 1)(random);
   }
   bool OneIn(int64_t n) { return Below(n) == 0; }
-  int64_t Delay() { return OneIn(20) ? Below(6 * kSecond) : Below(20 * kNanosPerMilli); }
+  int64_t Delay() {
+    return Faulty() && OneIn(20) ? Below(6 * kSecond) : Below(20 * kNanosPerMilli);
+  }
   bool Faulty() const { return now_ns < kFaultsEndNs; }
 
   void Run();
@@ -530,7 +532,10 @@ void Simulation::CheckEnd() {
   for (uint32_t shard = 0; shard < kShards; ++shard) {
     size_t owners = 0;
     for (const auto& instance : instances) {
-      if (!instance->dead && instance->Valid(shard)) ++owners;
+      if (instance->dead) continue;
+      if (instance->Valid(shard)) ++owners;
+      EXPECT_NE(instance->shards.phase(shard), ShardPhase::kNamed)
+          << instance->id << " waits in vain for shard " << shard;
     }
     const bool any = std::any_of(instances.begin(), instances.end(), [](const auto& instance) {
       return !instance->dead && instance->wants_shards;
