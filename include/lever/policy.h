@@ -64,10 +64,22 @@ LEVER_API lever_status lever_shard_of(const char* environment, size_t environmen
                                       const char* service, size_t service_size,
                                       const char* resource, size_t resource_size, uint32_t shards,
                                       uint32_t* out);
-/* Which of `count` instances, given by their ids (each ending with a NUL), owns a shard by rendezvous
+/* Which of `count` instances, given by their ids (each ending with a NUL), a shard prefers by rendezvous
  * hashing: *out is its index. INVALID_ARGUMENT if there are none. Since 0.1. */
 LEVER_API lever_status lever_shard_owner(uint32_t shard, const char* const* instances, size_t count,
                                          size_t* out);
+
+/* The shard belongs to nobody. */
+#define LEVER_NO_INSTANCE UINT32_MAX
+
+/* Where `shards` shards shall be: consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam,
+ * 2016) over rendezvous scores, moving as few as possible. `instances` and `eligible` have `count`
+ * elements: ids, and whether the instance may have shards (NULL: all). `loads` is what each shard has in
+ * flight (NULL: nothing). `owners` is read and written: the index of each shard's instance, or
+ * LEVER_NO_INSTANCE. A placement within the bounds is left as it is. Since 0.1. */
+LEVER_API lever_status lever_shards_place(const char* const* instances, const int32_t* eligible,
+                                          size_t count, const uint32_t* loads, uint32_t* owners,
+                                          size_t shards);
 
 /* ---- The balancer ----------------------------------------------------------------------------- */
 

@@ -5,12 +5,14 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "liblever/capi/error.h"
 #include "liblever/capi/inputs.h"
 #include "liblever/capi/sized.h"
 #include "liblever/policy/address.h"
 #include "liblever/policy/balancer.h"
+#include "liblever/policy/placement.h"
 #include "liblever/policy/retry.h"
 #include "liblever/policy/scale.h"
 #include "liblever/policy/shard.h"
@@ -25,6 +27,7 @@ static_assert(LEVER_RESOURCE_BYTES_MAX == policy::kResourceBytesMax);
 static_assert(LEVER_ADDRESS_BYTES_MAX == policy::kAddressBytesMax);
 static_assert(LEVER_RETRY_TOKENS_MAX == policy::kTokensMax);
 static_assert(LEVER_RETRY_TOKENS_PER_SUCCESS == policy::kTokensPerSuccess);
+static_assert(LEVER_NO_INSTANCE == policy::kNoInstance);
 static_assert(LEVER_SCALE_REFUSE == static_cast<int>(policy::ScaleAction::kRefuse));
 static_assert(LEVER_RETRY_AGAIN == static_cast<int>(policy::RetryAction::kRetry));
 
@@ -166,6 +169,24 @@ lever_status lever_shard_owner(uint32_t shard, const char* const* instances, siz
     if (policy::OwnerOf(shard, pair) == 1) owner = i;
   }
   *out = owner;
+  return LEVER_OK;
+}
+
+lever_status lever_shards_place(const char* const* instances, const int32_t* eligible, size_t count,
+                                const uint32_t* loads, uint32_t* owners, size_t shards) {
+  if ((instances == nullptr && count > 0) || count >= LEVER_NO_INSTANCE || owners == nullptr ||
+      !policy::IsShardCount(shards)) {
+    return LEVER_INVALID_ARGUMENT;
+  }
+  std::vector<policy::PlacementInstance> candidates(count);
+  for (size_t i = 0; i < count; ++i) {
+    if (instances[i] == nullptr) return LEVER_INVALID_ARGUMENT;
+    candidates[i] = {instances[i], eligible == nullptr || eligible[i] != 0};
+  }
+  std::vector<policy::PlacementShard> before(shards);
+  for (size_t i = 0; i < shards; ++i) before[i] = {owners[i], loads != nullptr ? loads[i] : 0};
+  const std::vector<uint32_t> placed = policy::PlaceShards(candidates, before);
+  std::copy(placed.begin(), placed.end(), owners);
   return LEVER_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -102,6 +103,23 @@ TEST(PolicyAbiTest, ShardsAndTheirOwners) {
   for (const int count : owned) EXPECT_GT(count, 50);
   size_t owner = 0;
   EXPECT_EQ(lever_shard_owner(1, instances, 0, &owner), LEVER_INVALID_ARGUMENT);
+}
+
+TEST(PolicyAbiTest, ShardsAreSpreadAndStayWhereTheyAre) {
+  const char* instances[] = {"i-1", "i-2", "i-3"};
+  std::vector<uint32_t> owners(256, LEVER_NO_INSTANCE);
+  ASSERT_EQ(lever_shards_place(instances, nullptr, 2, nullptr, owners.data(), 256), LEVER_OK);
+  EXPECT_LE(std::count(owners.begin(), owners.end(), 0u), 144);
+  EXPECT_LE(std::count(owners.begin(), owners.end(), 1u), 144);
+  std::vector<uint32_t> again = owners;
+  ASSERT_EQ(lever_shards_place(instances, nullptr, 2, nullptr, again.data(), 256), LEVER_OK);
+  EXPECT_EQ(again, owners);
+  const int32_t eligible[] = {1, 0, 1};
+  ASSERT_EQ(lever_shards_place(instances, eligible, 3, nullptr, again.data(), 256), LEVER_OK);
+  EXPECT_EQ(std::count(again.begin(), again.end(), 1u), 0);
+  EXPECT_GT(std::count(again.begin(), again.end(), 2u), 100);
+  EXPECT_EQ(lever_shards_place(instances, nullptr, 3, nullptr, again.data(), 100),
+            LEVER_INVALID_ARGUMENT);
 }
 
 TEST(PolicyAbiTest, ThePeerWithLessToDoIsPicked) {
