@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "liblever/base/log.h"
-#include "liblever/host/deploy/registry_scan.h"
 #include "liblever/host/deploy/service_record.h"
+#include "liblever/host/registry/scan.h"
 #include "liblever/host/registry/schema.h"
 
 namespace lever::deploy {
@@ -71,7 +71,7 @@ void Collector::OnServices(const std::vector<scale::ServiceStatus>& services) {
   for (const scale::ServiceStatus& service : services) {
     if (service.deployed) live_.insert(service.spec.bundle);
   }
-  ScanPrefix(registry_, registry::KindPrefix(registry::KeyKind::kService),
+  registry::ScanPrefix(registry_, registry::KindPrefix(registry::KeyKind::kService),
              [self = shared_from_this()](auto records) { self->OnRecords(records); });
 }
 

@@ -5,7 +5,7 @@
 #include "liblever/base/log.h"
 #include "liblever/host/deploy/deploy_job.h"
 #include "liblever/host/deploy/deployer.h"
-#include "liblever/host/deploy/registry_scan.h"
+#include "liblever/host/registry/scan.h"
 #include "liblever/host/registry/schema.h"
 #include "liblever/policy/address.h"
 
@@ -19,7 +19,7 @@ struct Deployer::Loading {
 void Deployer::LoadAll(std::function<void(Status)> done) {
   auto loading = std::make_shared<Loading>();
   loading->done = std::move(done);
-  ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kEnvironment),
+  registry::ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kEnvironment),
              [self = shared_from_this(), loading](
                  const StatusOr<std::vector<registry::Entry>>& entries) {
                if (!entries.ok()) {
@@ -39,7 +39,7 @@ void Deployer::LoadAll(std::function<void(Status)> done) {
 }
 
 void Deployer::LoadServices(std::shared_ptr<Loading> loading) {
-  ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kService),
+  registry::ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kService),
              [self = shared_from_this(), loading](
                  const StatusOr<std::vector<registry::Entry>>& entries) {
                if (!entries.ok()) {
@@ -56,7 +56,7 @@ void Deployer::LoadServices(std::shared_ptr<Loading> loading) {
                  loading->services.emplace(Name(key->env, key->service),
                                            std::move(record).value());
                }
-               ScanPrefix(self->options_.registry,
+               registry::ScanPrefix(self->options_.registry,
                           registry::KindPrefix(registry::KeyKind::kVersion),
                           [self, loading](StatusOr<std::vector<registry::Entry>> versions) {
                             if (!versions.ok()) {

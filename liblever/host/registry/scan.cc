@@ -1,23 +1,23 @@
-#include "liblever/host/deploy/registry_scan.h"
+#include "liblever/host/registry/scan.h"
 
 #include <iterator>
 #include <memory>
 #include <utility>
 
-namespace lever::deploy {
+namespace lever::registry {
 namespace {
 
 struct Scan {
-  registry::Registry* registry;
-  registry::RangeRequest request;
-  std::vector<registry::Entry> entries;
-  registry::Done<std::vector<registry::Entry>> done;
+  Registry* registry;
+  RangeRequest request;
+  std::vector<Entry> entries;
+  Done<std::vector<Entry>> done;
 };
 
 void NextPage(std::shared_ptr<Scan> scan) {
-  registry::RangeRequest request = scan->request;
+  RangeRequest request = scan->request;
   scan->registry->Range(
-      std::move(request), [scan](StatusOr<registry::RangeResult> page) mutable {
+      std::move(request), [scan](StatusOr<RangeResult> page) mutable {
         if (!page.ok()) {
           scan->done(page.status());
           return;
@@ -34,8 +34,7 @@ void NextPage(std::shared_ptr<Scan> scan) {
 
 }  // namespace
 
-void ScanPrefix(registry::Registry* registry, std::string prefix,
-                registry::Done<std::vector<registry::Entry>> done) {
+void ScanPrefix(Registry* registry, std::string prefix, Done<std::vector<Entry>> done) {
   auto scan = std::make_shared<Scan>();
   scan->registry = registry;
   scan->request.prefix = std::move(prefix);
@@ -43,4 +42,4 @@ void ScanPrefix(registry::Registry* registry, std::string prefix,
   NextPage(std::move(scan));
 }
 
-}  // namespace lever::deploy
+}  // namespace lever::registry
