@@ -62,6 +62,8 @@ if [ "$stage" != build ]; then
   wanted+=("${test_packages[@]}")
   # Debian's python3 comes without what makes virtual environments.
   python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+  # Services have users of their own, who cannot reach a python3 below /root.
+  [ -x /usr/bin/python3 ] || [ -x /usr/local/bin/python3 ] || wanted+=(python3)
 fi
 [ "$stage" != long ] || wanted+=("${long_packages[@]}")
 [ "$stage" != bench ] || wanted+=("${bench_packages[@]}")
