@@ -117,6 +117,8 @@ class Conversation:
                 for stream in list(self.unsent):
                     self._send_on(stream)
                 self._flush()
+        except ConnectionResetError:
+            pass  # it has left, with something of ours unread; what it got of its calls is its own test
         except (OSError, h2.exceptions.ProtocolError) as error:
             self.wrong.append(repr(error))
 
