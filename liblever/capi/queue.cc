@@ -364,9 +364,9 @@ void lever_queue::Attach(lever_call call, CallWaiter* waiter) {
 
 // Runs turns until the waiter is done, a lever_queue_next() wants to, or the time is over.
 void lever_queue::Drive(CallWaiter* waiter, int64_t timeout_ns) {
-  const int64_t until_ns = DeadlineAfter(RealNowNs(), timeout_ns);
   int64_t left_ns = timeout_ns;
   if (!loop->Enter(&left_ns).ok()) return;
+  const int64_t until_ns = DeadlineAfter(RealNowNs(), left_ns);
   while (!lead_.IsDone(waiter) && !lead_.WantedByNext() && left_ns != 0) {
     if (!loop->RunTurn(left_ns).ok()) break;
     if (until_ns != kNever) left_ns = std::max<int64_t>(until_ns - RealNowNs(), 0);

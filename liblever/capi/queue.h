@@ -109,6 +109,7 @@ struct lever_queue final : lever::capi::Object {
   lever_queue(std::unique_ptr<lever::HoldableClock> its_clock, std::unique_ptr<lever::Loop> its_loop,
               const lever_queue_options& options);
   // For how long Next() and WaitFor() wait, which is real time also where the queue's stands still.
+  // Holding the word.
   int64_t RealNowNs() const;
   lever_status RunUntilEvent(size_t capacity, int64_t timeout_ns);
   size_t Deliver(lever_event* events, size_t event_size, size_t capacity);
