@@ -68,11 +68,12 @@ func TestArgumentsThatDoNotFitAreRefusedUnexecuted(t *testing.T) {
 			t.Errorf("%s: %v", try.method, err)
 		}
 	}
+	// The refusal may be there before the stream is.
 	s, err := c.Stream(ctx, "/direct/ShapedChan", "x")
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = s.Recv(new(any))
 	}
-	if e := trouble(t, s.Recv(new(any))); e.Code != CodeInvalidArgument {
+	if e := trouble(t, err); e.Code != CodeInvalidArgument {
 		t.Error(e)
 	}
 	if ran.Load() != 0 {

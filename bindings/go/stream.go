@@ -55,7 +55,8 @@ func newStream(q *queue, ctx context.Context) *Stream {
 }
 
 // Stream opens a stream to a streaming method, one whose name ends in Chan or _chan, or is chan. It lasts
-// as long as ctx at most.
+// as long as ctx at most. Where the service's refusal comes at once, it may be this error instead of that of
+// the first Recv.
 func (c *Client) Stream(ctx context.Context, address string, arguments ...any) (*Stream, error) {
 	return c.OpenStream(ctx, address, arguments)
 }
