@@ -110,7 +110,7 @@ Status Host::OpenLoops() {
 
 Status Host::OpenStores() {
   LEVER_RETURN_IF_ERROR(PrepareDataDir(options_.data_dir, users_));
-  registry_executor_ = std::make_unique<RegistryExecutor>(control_thread_->loop());
+  registry_executor_ = std::make_unique<registry::LoopExecutor>(control_thread_->loop());
   registry::SqliteRegistryOptions registry;
   registry.directory = options_.data_dir + "/registry";
   registry.executor = registry_executor_.get();

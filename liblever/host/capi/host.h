@@ -34,11 +34,11 @@
 #include "liblever/host/capi/listeners.h"
 #include "liblever/host/capi/loop_thread.h"
 #include "liblever/host/capi/options.h"
-#include "liblever/host/capi/registry_executor.h"
 #include "liblever/host/capi/runtimes.h"
 #include "liblever/host/capi/worker_pool.h"
 #include "liblever/host/deploy/bundle_store.h"
 #include "liblever/host/deploy/deployer.h"
+#include "liblever/host/registry/loop_executor.h"
 #include "liblever/host/registry/sqlite_registry.h"
 #include "liblever/host/scale/control_loop.h"
 
@@ -89,7 +89,7 @@ class Host {
   std::unique_ptr<LoopThread> control_thread_;
   std::vector<std::unique_ptr<DataLoop>> data_loops_;
   std::unique_ptr<WorkerPool> pool_;
-  std::unique_ptr<RegistryExecutor> registry_executor_;
+  std::unique_ptr<registry::LoopExecutor> registry_executor_;
   std::unique_ptr<registry::SqliteRegistry> registry_;
   std::unique_ptr<deploy::BundleStore> store_;
   std::unique_ptr<InstanceLogs> logs_;

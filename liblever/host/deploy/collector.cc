@@ -72,7 +72,7 @@ void Collector::OnServices(const std::vector<scale::ServiceStatus>& services) {
     if (service.deployed) live_.insert(service.spec.bundle);
   }
   registry::ScanPrefix(registry_, registry::KindPrefix(registry::KeyKind::kService),
-             [self = shared_from_this()](auto records) { self->OnRecords(records); });
+                       [self = shared_from_this()](auto records) { self->OnRecords(records); });
 }
 
 void Collector::OnRecords(const StatusOr<std::vector<registry::Entry>>& records) {

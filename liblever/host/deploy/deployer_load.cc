@@ -19,53 +19,53 @@ struct Deployer::Loading {
 void Deployer::LoadAll(std::function<void(Status)> done) {
   auto loading = std::make_shared<Loading>();
   loading->done = std::move(done);
-  registry::ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kEnvironment),
-             [self = shared_from_this(), loading](
-                 const StatusOr<std::vector<registry::Entry>>& entries) {
-               if (!entries.ok()) {
-                 loading->done(entries.status());
-                 return;
-               }
-               std::vector<std::string> environments{std::string(policy::kDefaultEnvironment)};
-               for (const registry::Entry& entry : *entries) {
-                 const auto key = registry::ParseKey(entry.key);
-                 if (key && key->env != policy::kDefaultEnvironment) {
-                   environments.push_back(key->env);
-                 }
-               }
-               self->options_.control->SetEnvironments(std::move(environments));
-               self->LoadServices(loading);
-             });
+  registry::ScanPrefix(
+      options_.registry, registry::KindPrefix(registry::KeyKind::kEnvironment),
+      [self = shared_from_this(), loading](const StatusOr<std::vector<registry::Entry>>& entries) {
+        if (!entries.ok()) {
+          loading->done(entries.status());
+          return;
+        }
+        std::vector<std::string> environments{std::string(policy::kDefaultEnvironment)};
+        for (const registry::Entry& entry : *entries) {
+          const auto key = registry::ParseKey(entry.key);
+          if (key && key->env != policy::kDefaultEnvironment) {
+            environments.push_back(key->env);
+          }
+        }
+        self->options_.control->SetEnvironments(std::move(environments));
+        self->LoadServices(loading);
+      });
 }
 
 void Deployer::LoadServices(std::shared_ptr<Loading> loading) {
-  registry::ScanPrefix(options_.registry, registry::KindPrefix(registry::KeyKind::kService),
-             [self = shared_from_this(), loading](
-                 const StatusOr<std::vector<registry::Entry>>& entries) {
-               if (!entries.ok()) {
-                 loading->done(entries.status());
-                 return;
-               }
-               for (const registry::Entry& entry : *entries) {
-                 const auto key = registry::ParseKey(entry.key);
-                 StatusOr<ServiceRecord> record = ParseServiceRecord(entry.value);
-                 if (!key || !record.ok()) {
-                   Log(LogLevel::kError, entry.key + ": left out, its record cannot be read");
-                   continue;
-                 }
-                 loading->services.emplace(Name(key->env, key->service),
-                                           std::move(record).value());
-               }
-               registry::ScanPrefix(self->options_.registry,
-                          registry::KindPrefix(registry::KeyKind::kVersion),
-                          [self, loading](StatusOr<std::vector<registry::Entry>> versions) {
-                            if (!versions.ok()) {
-                              loading->done(versions.status());
-                              return;
-                            }
-                            self->LoadVersions(loading, std::move(versions).value());
-                          });
-             });
+  registry::ScanPrefix(
+      options_.registry, registry::KindPrefix(registry::KeyKind::kService),
+      [self = shared_from_this(), loading](const StatusOr<std::vector<registry::Entry>>& entries) {
+        if (!entries.ok()) {
+          loading->done(entries.status());
+          return;
+        }
+        for (const registry::Entry& entry : *entries) {
+          const auto key = registry::ParseKey(entry.key);
+          StatusOr<ServiceRecord> record = ParseServiceRecord(entry.value);
+          if (!key || !record.ok()) {
+            Log(LogLevel::kError, entry.key + ": left out, its record cannot be read");
+            continue;
+          }
+          loading->services.emplace(Name(key->env, key->service),
+                                    std::move(record).value());
+        }
+        registry::ScanPrefix(self->options_.registry,
+                             registry::KindPrefix(registry::KeyKind::kVersion),
+                             [self, loading](StatusOr<std::vector<registry::Entry>> versions) {
+                               if (!versions.ok()) {
+                                 loading->done(versions.status());
+                                 return;
+                               }
+                               self->LoadVersions(loading, std::move(versions).value());
+                             });
+      });
 }
 
 void Deployer::LoadVersions(std::shared_ptr<Loading> loading,

@@ -132,7 +132,7 @@ Status ShardStore::ReadPages(const StatusOr<std::vector<registry::Entry>>& pages
   LEVER_RETURN_IF_ERROR(pages.status());
   for (const registry::Entry& entry : *pages) {
     const auto key = registry::ParseKey(entry.key);
-    if (!key || key->number * registry::kShardsPerOwnerPage >= rows_.size()) return Unreadable();
+    if (!key || key->number > (rows_.size() - 1) / kShardsPerPage) return Unreadable();
     const auto page = static_cast<uint32_t>(key->number);
     LEVER_ASSIGN_OR_RETURN(auto rows, ParseShardPage(entry.value, RowsOf(page)));
     for (const ShardRow& row : rows) {

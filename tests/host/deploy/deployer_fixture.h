@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "liblever/host/deploy/deployer.h"
+#include "liblever/host/registry/loop_executor.h"
 #include "liblever/host/registry/schema.h"
 #include "liblever/host/registry/sqlite_registry.h"
 #include "tests/host/deploy/bundle_maker.h"
@@ -19,15 +20,6 @@
 #include "tests/host/deploy/temporary_directory.h"
 
 namespace lever::deploy {
-
-class LoopExecutor final : public registry::Executor {
- public:
-  explicit LoopExecutor(Loop* loop) : loop_(loop) {}
-  void Post(std::function<void()> task) override { loop_->Post(std::move(task)); }
-
- private:
-  Loop* loop_;
-};
 
 class DeployerTest : public ::testing::Test {
  protected:
@@ -38,7 +30,7 @@ class DeployerTest : public ::testing::Test {
     options.posters_drive = false;
     loop_ = std::move(Loop::Open(options)).value();
     control_ = std::make_unique<FakeControl>(loop_.get());
-    executor_ = std::make_unique<LoopExecutor>(loop_.get());
+    executor_ = std::make_unique<registry::LoopExecutor>(loop_.get());
     OpenHost();
   }
   ~DeployerTest() override { CloseHost(); }
@@ -142,7 +134,7 @@ class DeployerTest : public ::testing::Test {
   TemporaryDirectory directory_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<FakeControl> control_;
-  std::unique_ptr<LoopExecutor> executor_;
+  std::unique_ptr<registry::LoopExecutor> executor_;
   std::unique_ptr<registry::SqliteRegistry> registry_;
   std::unique_ptr<BundleStore> store_;
   std::shared_ptr<Deployer> deployer_;

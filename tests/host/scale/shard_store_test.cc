@@ -12,6 +12,7 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/host/registry/faulty_registry.h"
+#include "liblever/host/registry/loop_executor.h"
 #include "liblever/host/registry/schema.h"
 #include "liblever/host/registry/sqlite_registry.h"
 #include "tests/host/deploy/temporary_directory.h"
@@ -22,22 +23,13 @@ namespace {
 using policy::ShardRow;
 using ::testing::HasSubstr;
 
-class LoopExecutor final : public registry::Executor {
- public:
-  explicit LoopExecutor(Loop* loop) : loop_(loop) {}
-  void Post(std::function<void()> task) override { loop_->Post(std::move(task)); }
-
- private:
-  Loop* loop_;
-};
-
 class ShardStoreTest : public ::testing::Test {
  protected:
   ShardStoreTest() {
     LoopOptions loop_options;
     loop_options.posters_drive = false;
     loop_ = std::move(Loop::Open(loop_options)).value();
-    executor_ = std::make_unique<LoopExecutor>(loop_.get());
+    executor_ = std::make_unique<registry::LoopExecutor>(loop_.get());
     registry::SqliteRegistryOptions options;
     options.directory = directory_ / "registry";
     options.executor = executor_.get();
@@ -93,7 +85,7 @@ class ShardStoreTest : public ::testing::Test {
 
   deploy::TemporaryDirectory directory_;
   std::unique_ptr<Loop> loop_;
-  std::unique_ptr<LoopExecutor> executor_;
+  std::unique_ptr<registry::LoopExecutor> executor_;
   std::unique_ptr<registry::SqliteRegistry> registry_;
   std::unique_ptr<registry::FaultyRegistry> faulty_;
   const std::string key_ = registry::ControllerKey("dev.lever", "notes");
