@@ -156,37 +156,59 @@ LEVER_API lever_status lever_retry_success(lever_retry_budget* budget);
 
 /* ---- Scaling ---------------------------------------------------------------------------------- */
 
-/* What is known of a service. */
-typedef struct lever_scale_state {
+/* What lever.json says. */
+typedef struct lever_scale_limits {
   size_t size;
-  uint32_t instances_min; /* 0 or 1 */
+  uint32_t instances_min;
+  uint32_t instances_max;
+  double load_max;    /* the concurrency that an instance is meant for, above 0 */
+  double stream_load; /* what an open stream counts for, beside 1 for a call */
+  uint32_t concurrency_max; /* what an instance refuses above; 0: none */
+  uint32_t reserved;
+  int64_t idle_timeout_ns; /* what a cold start is worth, in time of an idle instance */
+} lever_scale_limits;
+
+/* What is seen of the service now. */
+typedef struct lever_scale_load {
+  size_t size;
   uint32_t instances_starting;
   uint32_t instances_ready;
-  uint32_t in_flight;  /* calls and streams */
+  uint32_t calls;   /* in flight */
+  uint32_t streams; /* open */
   uint32_t held_calls; /* that wait for an instance */
   uint32_t reserved;
-  int64_t last_active_ns; /* when something was last in flight */
-  int64_t idle_timeout_ns;
+  int64_t latency_ns;       /* of a call; 0: not known */
+  int64_t start_ns;         /* what a start takes; 0: not known */
+  int64_t last_active_ns;   /* when a call or stream last began or ended; 0: never */
+  int64_t last_ready_ns;    /* when an instance last became ready; 0: never */
   int64_t backoff_until_ns; /* no start before, after crashes; 0: none */
-} lever_scale_state;
+} lever_scale_load;
 
-typedef enum lever_scale_action {
-  LEVER_SCALE_NONE = 0,
-  LEVER_SCALE_START = 1, /* one instance */
-  LEVER_SCALE_STOP = 2,  /* all that are ready */
-  LEVER_SCALE_REFUSE = 3 /* the calls that wait: there is no instance before the back-off is over */
-} lever_scale_action;
+/* What is remembered from one decision to the next: windows of the load, the service's pauses. Zero (but
+ * for `size`) before the first decision. A value, to be copied as a whole; what is in it may be another
+ * thing in another version. */
+#define LEVER_SCALE_MEMORY_WORDS 96
+typedef struct lever_scale_memory {
+  size_t size;
+  uint64_t words[LEVER_SCALE_MEMORY_WORDS];
+} lever_scale_memory;
 
 typedef struct lever_scale_decision {
   size_t size;
-  int32_t action; /* lever_scale_action */
-  int32_t reserved;
+  uint32_t wanted; /* instances, starting ones included */
+  uint32_t start;  /* so many now */
+  uint32_t stop;   /* so many ready ones now: those with the least in flight */
+  int32_t refuse_held; /* the calls that wait: there is no instance before the back-off is over */
   int64_t wake_at_ns; /* when to decide anew even if nothing changes; INT64_MAX: only on a change */
 } lever_scale_decision;
 
-/* Since 0.1. */
-LEVER_API lever_status lever_scale_decide(const lever_scale_state* state, int64_t now_ns,
-                                          lever_scale_decision* out);
+/* How many instances the service should have. To be asked whenever a call begins to wait, an instance
+ * comes or goes, the load was measured, and at `wake_at_ns`; `now_ns` never falls. docs/autoscaling.md
+ * tells how it is decided. INVALID_ARGUMENT: a number out of its range, or `memory` is not of this
+ * version. Since 0.1. */
+LEVER_API lever_status lever_scale_decide(const lever_scale_limits* limits,
+                                          const lever_scale_load* load, int64_t now_ns,
+                                          lever_scale_memory* memory, lever_scale_decision* out);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "liblever/capi/error.h"
@@ -28,7 +29,6 @@ static_assert(LEVER_ADDRESS_BYTES_MAX == policy::kAddressBytesMax);
 static_assert(LEVER_RETRY_TOKENS_MAX == policy::kTokensMax);
 static_assert(LEVER_RETRY_TOKENS_PER_SUCCESS == policy::kTokensPerSuccess);
 static_assert(LEVER_NO_INSTANCE == policy::kNoInstance);
-static_assert(LEVER_SCALE_REFUSE == static_cast<int>(policy::ScaleAction::kRefuse));
 static_assert(LEVER_RETRY_AGAIN == static_cast<int>(policy::RetryAction::kRetry));
 
 // The parts are within their limits.
@@ -120,6 +120,81 @@ Status Retry(const lever_attempt_failure* given, int64_t now_ns, int64_t deadlin
   LEVER_RETURN_IF_ERROR(WriteSized(raw_state, "lever_retry_state", state));
   LEVER_RETURN_IF_ERROR(WriteSized(raw_budget, "lever_retry_budget", budget));
   return WriteSized(ours, "lever_retry_decision", out);
+}
+
+// The first word of a memory that was used: other bytes are not one.
+constexpr uint64_t kScaleMemoryMark = 0x1e7e5ca1e0000001;
+static_assert(std::is_trivially_copyable_v<policy::ScaleMemory>);
+static_assert(sizeof(policy::ScaleMemory) <= (LEVER_SCALE_MEMORY_WORDS - 1) * sizeof(uint64_t));
+
+Status ReadScaleMemory(const lever_scale_memory* given, lever_scale_memory* raw,
+                       policy::ScaleMemory* memory) {
+  LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_scale_memory", raw));
+  if (given->size < sizeof(*raw)) return InvalidArgument("lever_scale_memory: too small");
+  if (raw->words[0] == 0) return Status::Ok();
+  if (raw->words[0] != kScaleMemoryMark) return InvalidArgument("lever_scale_memory: not of this version");
+  std::memcpy(static_cast<void*>(memory), &raw->words[1], sizeof(*memory));
+  return Status::Ok();
+}
+
+Status ReadScaleLimits(const lever_scale_limits* given, policy::ScaleLimits* limits) {
+  lever_scale_limits raw;
+  LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_scale_limits", &raw));
+  const bool in_range = raw.load_max > 0 && raw.load_max <= 1e9 && raw.stream_load >= 0 &&
+                        raw.stream_load <= 1e9 && raw.idle_timeout_ns >= 0 && raw.instances_max > 0 &&
+                        raw.instances_min <= raw.instances_max;
+  if (!in_range) return InvalidArgument("lever_scale_limits: a number is out of its range");
+  *limits = {.instances_min = raw.instances_min,
+             .instances_max = raw.instances_max,
+             .load_max = raw.load_max,
+             .stream_load = raw.stream_load,
+             .concurrency_max = raw.concurrency_max,
+             .idle_timeout_ns = raw.idle_timeout_ns};
+  return Status::Ok();
+}
+
+Status ReadScaleLoad(const lever_scale_load* given, policy::ScaleLoad* load) {
+  lever_scale_load raw;
+  LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_scale_load", &raw));
+  for (const int64_t time_ns : {raw.latency_ns, raw.start_ns, raw.last_active_ns, raw.last_ready_ns,
+                                raw.backoff_until_ns}) {
+    if (time_ns < 0) return InvalidArgument("lever_scale_load: a time is negative");
+  }
+  *load = {.instances_starting = raw.instances_starting,
+           .instances_ready = raw.instances_ready,
+           .calls = raw.calls,
+           .streams = raw.streams,
+           .held_calls = raw.held_calls,
+           .latency_ns = raw.latency_ns,
+           .start_ns = raw.start_ns,
+           .last_active_ns = raw.last_active_ns,
+           .last_ready_ns = raw.last_ready_ns,
+           .backoff_until_ns = raw.backoff_until_ns};
+  return Status::Ok();
+}
+
+Status Scale(const lever_scale_limits* given_limits, const lever_scale_load* given_load,
+             int64_t now_ns, lever_scale_memory* given_memory, lever_scale_decision* out) {
+  policy::ScaleLimits limits;
+  LEVER_RETURN_IF_ERROR(ReadScaleLimits(given_limits, &limits));
+  policy::ScaleLoad load;
+  LEVER_RETURN_IF_ERROR(ReadScaleLoad(given_load, &load));
+  lever_scale_memory raw;
+  policy::ScaleMemory memory;
+  LEVER_RETURN_IF_ERROR(ReadScaleMemory(given_memory, &raw, &memory));
+  lever_scale_decision ours{};
+  LEVER_RETURN_IF_ERROR(ReadSized(out, "lever_scale_decision", &ours));
+  if (now_ns < 0) return InvalidArgument("a time is negative");
+  const policy::ScaleDecision decision = policy::DecideScale(limits, load, now_ns, &memory);
+  ours.wanted = decision.wanted;
+  ours.start = decision.start;
+  ours.stop = decision.stop;
+  ours.refuse_held = decision.refuse_held ? 1 : 0;
+  ours.wake_at_ns = decision.wake_at_ns;
+  raw.words[0] = kScaleMemoryMark;
+  std::memcpy(&raw.words[1], &memory, sizeof(memory));
+  LEVER_RETURN_IF_ERROR(WriteSized(raw, "lever_scale_memory", given_memory));
+  return WriteSized(ours, "lever_scale_decision", out);
 }
 
 }  // namespace
@@ -221,25 +296,8 @@ lever_status lever_retry_success(lever_retry_budget* budget) {
   return lever::capi::WriteSized(raw, "lever_retry_budget", budget).code();
 }
 
-lever_status lever_scale_decide(const lever_scale_state* given, int64_t now_ns,
+lever_status lever_scale_decide(const lever_scale_limits* limits, const lever_scale_load* load,
+                                int64_t now_ns, lever_scale_memory* memory,
                                 lever_scale_decision* out) {
-  lever_scale_state raw;
-  const Status valid = lever::capi::ReadSized(given, "lever_scale_state", &raw);
-  if (!valid.ok()) return valid.code();
-  if (now_ns < 0 || raw.last_active_ns < 0 || raw.idle_timeout_ns < 0 || raw.backoff_until_ns < 0) {
-    return LEVER_INVALID_ARGUMENT;
-  }
-  const policy::ScaleState state{.instances_min = raw.instances_min,
-                                 .instances_starting = raw.instances_starting,
-                                 .instances_ready = raw.instances_ready,
-                                 .in_flight = raw.in_flight,
-                                 .held_calls = raw.held_calls,
-                                 .last_active_ns = raw.last_active_ns,
-                                 .idle_timeout_ns = raw.idle_timeout_ns,
-                                 .backoff_until_ns = raw.backoff_until_ns};
-  const policy::ScaleDecision decision = policy::DecideScale(state, now_ns);
-  lever_scale_decision ours{};
-  ours.action = static_cast<int32_t>(decision.action);
-  ours.wake_at_ns = decision.wake_at_ns;
-  return lever::capi::WriteSized(ours, "lever_scale_decision", out).code();
+  return lever::capi::Scale(limits, load, now_ns, memory, out).code();
 }

@@ -1,8 +1,177 @@
 #include "liblever/policy/scale.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace lever::policy {
+
+namespace {
+
+double Seconds(int64_t ns) { return static_cast<double>(ns) / static_cast<double>(kNanosPerSecond); }
+
+bool Busy(const ScaleLoad& load) {
+  return load.calls > 0 || load.streams > 0 || load.held_calls > 0;
+}
+
+// How many instances are meant for so much.
+uint32_t InstancesFor(double concurrency, const ScaleLimits& limits) {
+  double each = limits.load_max;
+  if (limits.concurrency_max != 0) each = std::min<double>(each, limits.concurrency_max);
+  // Sums of fractions are a little more than what was meant.
+  const double wanted = std::ceil(concurrency / each - 1e-9);
+  return static_cast<uint32_t>(std::clamp<double>(wanted, 0, limits.instances_max));
+}
+
+int64_t StartNs(const ScaleLoad& load) { return load.start_ns > 0 ? load.start_ns : kStartUnknownNs; }
+
+// How fast the queue grows.
+void NoteQueue(const ScaleLoad& load, int64_t now_ns, ScaleMemory* memory) {
+  if (load.held_calls == 0) {
+    memory->queue_since_ns = 0;
+    memory->queue_growth = 0;
+    return;
+  }
+  if (memory->queue_since_ns == 0) {
+    memory->queue_since_ns = memory->queue_seen_ns = now_ns;
+    memory->queue_seen = load.held_calls;
+    return;
+  }
+  const int64_t passed_ns = now_ns - memory->queue_seen_ns;
+  if (passed_ns < kQueueLookNs) return;
+  memory->queue_growth =
+      (static_cast<double>(load.held_calls) - memory->queue_seen) / Seconds(passed_ns);
+  memory->queue_seen_ns = now_ns;
+  memory->queue_seen = load.held_calls;
+}
+
+// The concurrency that calls which queue ask for, beside what is in flight.
+double QueueLoad(const ScaleLoad& load, int64_t now_ns, const ScaleMemory& memory) {
+  if (load.held_calls == 0) return 0;
+  const int64_t latency_ns = load.latency_ns > 0 ? load.latency_ns : kLatencyUnknownNs;
+  const int64_t patience_ns = StartNs(load) + kDrainGoalNs;
+  // What came since an instance became ready last had no chance to be drained by it.
+  const int64_t since_ns = std::max(memory.queue_since_ns, load.last_ready_ns);
+  const bool overdue = load.instances_starting == 0 && now_ns - since_ns > patience_ns;
+  const double part = overdue ? 1 : std::min(1.0, Seconds(latency_ns) / Seconds(patience_ns));
+  return part * load.held_calls + std::max(0.0, memory.queue_growth) * Seconds(latency_ns);
+}
+
+uint32_t Need(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+              const ScaleMemory& memory) {
+  if (!Busy(load)) return 0;
+  const double in_flight = load.calls + limits.stream_load * load.streams;
+  const int64_t ahead_ns = std::min(StartNs(load) + kScaleTickNs, kForecastMostNs);
+  const double expected = memory.window.Forecast(ahead_ns);
+  uint32_t need = std::max(1u, InstancesFor(expected + kHeadroom * std::sqrt(expected), limits));
+  if (load.held_calls > 0) {
+    need = std::max(need, InstancesFor(in_flight + QueueLoad(load, now_ns, memory), limits));
+  }
+  const uint32_t present = load.instances_starting + load.instances_ready;
+  const uint32_t panic = InstancesFor(in_flight, limits);
+  if (panic >= kPanicFactor * present) need = std::max(need, panic);
+  return need;
+}
+
+void NoteIdle(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+              ScaleMemory* memory) {
+  const int64_t price_ns = limits.idle_timeout_ns;
+  if (Busy(load)) {
+    if (memory->idle_since_ns != 0 && memory->was_active) {
+      memory->history.Add(now_ns - memory->idle_since_ns, price_ns);
+    }
+    memory->idle_since_ns = 0;
+    memory->was_active = true;
+    return;
+  }
+  const int64_t active_ns = std::min(load.last_active_ns, now_ns);
+  if (memory->idle_since_ns == 0) {
+    memory->idle_since_ns = active_ns > 0 ? active_ns : now_ns;
+  } else if (active_ns > memory->idle_since_ns) {
+    // A call came and went between two looks.
+    if (memory->was_active) memory->history.Add(active_ns - memory->idle_since_ns, price_ns);
+    memory->was_active = true;
+    memory->idle_since_ns = active_ns;
+  } else {
+    return;
+  }
+  memory->plan = memory->history.Plan(price_ns, StartNs(load));
+}
+
+struct Keep {
+  bool last = false;         // the last instance stays, if there is one
+  bool start_ahead = false;  // and is started, if there is none
+  int64_t until_ns = kNever;  // when this changes
+};
+
+Keep KeepIdle(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+              const ScaleMemory& memory) {
+  const IdlePlan& plan = memory.plan;
+  const int64_t since_ns = memory.idle_since_ns;
+  const int64_t ahead_ns = DeadlineAfter(since_ns, plan.start_after_ns);
+  const int64_t end_ns = DeadlineAfter(since_ns, plan.end_after_ns);
+  if (now_ns >= ahead_ns && now_ns < end_ns) return {true, true, end_ns};
+  int64_t stop_ns = DeadlineAfter(since_ns, plan.stop_after_ns);
+  // One that became ready for whatever reason and was not called has the usual time.
+  const bool ahead = ahead_ns != kNever && now_ns >= ahead_ns;
+  if (!ahead && load.last_ready_ns > since_ns) {
+    const int64_t usual_ns = std::min(plan.stop_after_ns, limits.idle_timeout_ns);
+    stop_ns = std::max(stop_ns, DeadlineAfter(load.last_ready_ns, usual_ns));
+  }
+  if (now_ns < stop_ns) return {true, false, std::min(stop_ns, ahead_ns > now_ns ? ahead_ns : kNever)};
+  return {false, false, ahead_ns > now_ns ? ahead_ns : kNever};
+}
+
+// How many of the present ones stay, where fewer are needed.
+uint32_t Lowered(uint32_t present, uint32_t need, const ScaleLimits& limits, int64_t now_ns,
+                 ScaleMemory* memory) {
+  const int64_t wait_ns = std::min(memory->wait_ns, limits.idle_timeout_ns);
+  const uint32_t kept = std::max(need, memory->peaks.Most(now_ns, wait_ns));
+  if (kept >= present) return present;
+  const int64_t step_ns = std::min(kScaleDownStepNs, wait_ns / 4);
+  if (memory->stepped_ns != 0 && now_ns - memory->stepped_ns < step_ns) return present;
+  const uint32_t most = std::max(1u, present / 2);
+  return std::max(kept, present - most);
+}
+
+// A start soon after a stop: the next stop waits longer. After a long time without, it waits less again.
+void NoteStart(int64_t now_ns, ScaleMemory* memory) {
+  if (memory->stopped_ns == 0) return;
+  const bool regret = now_ns - memory->stopped_ns < kRegretWaits * memory->wait_ns;
+  memory->stopped_ns = 0;
+  if (!regret) return;
+  memory->regretted_ns = now_ns;
+  memory->wait_ns = std::min(2 * memory->wait_ns, kScaleDownWaitMostNs);
+}
+
+void NoteStop(int64_t now_ns, ScaleMemory* memory) {
+  memory->stepped_ns = memory->stopped_ns = now_ns;
+  if (memory->wait_ns > kScaleDownWaitNs &&
+      now_ns - memory->regretted_ns > 8 * memory->wait_ns) {
+    memory->wait_ns = std::max(memory->wait_ns / 2, kScaleDownWaitNs);
+    memory->regretted_ns = now_ns;
+  }
+}
+
+}  // namespace
+
+void NeedPeaks::Note(int64_t now_ns, uint32_t need, int64_t wait_ns) {
+  Part& part = parts_[newest_ % parts_.size()];
+  if (part.begun_ns >= 0 && now_ns - part.begun_ns < wait_ns / static_cast<int64_t>(kParts)) {
+    part.need = std::max(part.need, need);
+    return;
+  }
+  newest_ = (newest_ + 1) % parts_.size();
+  parts_[newest_] = {now_ns, need};
+}
+
+uint32_t NeedPeaks::Most(int64_t now_ns, int64_t wait_ns) const {
+  uint32_t most = 0;
+  for (const Part& part : parts_) {
+    const int64_t ended_ns = part.begun_ns + wait_ns / static_cast<int64_t>(kParts);
+    if (part.begun_ns >= 0 && ended_ns > now_ns - wait_ns) most = std::max(most, part.need);
+  }
+  return most;
+}
 
 void CrashBackoff::OnCrash(int64_t now_ns, int64_t uptime_ns, double random) {
   if (uptime_ns >= kStableUptimeNs) {
@@ -21,22 +190,48 @@ void CrashBackoff::OnCrash(int64_t now_ns, int64_t uptime_ns, double random) {
   until_ns_ = now_ns + static_cast<int64_t>(static_cast<double>(wait_ns) * jitter);
 }
 
-ScaleDecision DecideScale(const ScaleState& state, int64_t now_ns) {
-  const uint32_t present = state.instances_starting + state.instances_ready;
-  if (present < kInstancesMaxHere) {
-    const bool wanted = state.held_calls > 0 || state.instances_min > 0;
-    if (!wanted) return {};
-    if (now_ns >= state.backoff_until_ns) return {ScaleAction::kStart, kNever};
-    return {state.held_calls > 0 ? ScaleAction::kRefuse : ScaleAction::kNone,
-            state.instances_min > 0 ? state.backoff_until_ns : kNever};
+ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+                          ScaleMemory* memory) {
+  memory->window.Observe(now_ns, load.calls + limits.stream_load * load.streams);
+  NoteQueue(load, now_ns, memory);
+  NoteIdle(limits, load, now_ns, memory);
+  const uint32_t need = Need(limits, load, now_ns, *memory);
+  memory->peaks.Note(now_ns, need, std::min(memory->wait_ns, limits.idle_timeout_ns));
+
+  const bool busy = Busy(load);
+  const Keep keep = busy ? Keep{true, false, kNever} : KeepIdle(limits, load, now_ns, *memory);
+  const uint32_t present = load.instances_starting + load.instances_ready;
+  ScaleDecision decision;
+  if (!keep.last) {
+    decision.wanted = 0;
+  } else if (need < present) {
+    decision.wanted = std::max(1u, Lowered(present, need, limits, now_ns, memory));
+  } else {
+    decision.wanted = std::max<uint32_t>(need, keep.start_ahead ? 1 : 0);
   }
-  if (state.instances_ready == 0 || state.instances_min > 0 || state.in_flight > 0 ||
-      state.held_calls > 0) {
-    return {};
+  decision.wanted = std::clamp(decision.wanted, std::min(limits.instances_min, limits.instances_max),
+                               limits.instances_max);
+  if (busy || present > decision.wanted) decision.wake_at_ns = now_ns + kScaleTickNs;
+  if (!busy && present > std::max(1u, limits.instances_min)) {
+    decision.wake_at_ns = now_ns + kScaleTickNs;
   }
-  const int64_t idle_at_ns = DeadlineAfter(state.last_active_ns, state.idle_timeout_ns);
-  if (now_ns >= idle_at_ns) return {ScaleAction::kStop, kNever};
-  return {ScaleAction::kNone, idle_at_ns};
+  if (limits.instances_min == 0) decision.wake_at_ns = std::min(decision.wake_at_ns, keep.until_ns);
+
+  if (decision.wanted > present) {
+    if (now_ns < load.backoff_until_ns) {
+      decision.refuse_held = load.held_calls > 0 && present == 0;
+      decision.wake_at_ns = std::min(decision.wake_at_ns, load.backoff_until_ns);
+      return decision;
+    }
+    const uint32_t at_a_time = std::max(kStartsAtATime, load.instances_ready);
+    const uint32_t room = at_a_time - std::min(at_a_time, load.instances_starting);
+    decision.start = std::min(decision.wanted - present, room);
+    if (decision.start > 0) NoteStart(now_ns, memory);
+  } else {
+    decision.stop = std::min(present - decision.wanted, load.instances_ready);
+    if (decision.stop > 0 && keep.last) NoteStop(now_ns, memory);
+  }
+  return decision;
 }
 
 }  // namespace lever::policy

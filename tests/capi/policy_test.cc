@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -181,30 +182,85 @@ TEST(PolicyAbiTest, RetriesAreForWhatSurelyDidNotRunWithinTheBudget) {
 }
 
 TEST(PolicyAbiTest, AnInstanceIsStartedForCallsThatWaitAndStoppedWhenIdle) {
-  lever_scale_state state{};
-  state.size = sizeof(state);
-  state.idle_timeout_ns = 1000;
+  lever_scale_limits limits{};
+  limits.size = sizeof(limits);
+  limits.instances_max = 5;
+  limits.load_max = 10;
+  limits.idle_timeout_ns = 1000;
+  lever_scale_load load{};
+  load.size = sizeof(load);
+  lever_scale_memory memory{};
+  memory.size = sizeof(memory);
   lever_scale_decision decision{};
   decision.size = sizeof(decision);
   const auto decide = [&](int64_t now_ns) {
-    EXPECT_EQ(lever_scale_decide(&state, now_ns, &decision), LEVER_OK);
-    return decision.action;
+    EXPECT_EQ(lever_scale_decide(&limits, &load, now_ns, &memory, &decision), LEVER_OK);
   };
-  EXPECT_EQ(decide(1), LEVER_SCALE_NONE);
-  EXPECT_EQ(decision.wake_at_ns, INT64_MAX);
-  state.held_calls = 1;
-  EXPECT_EQ(decide(1), LEVER_SCALE_START);
-  state.backoff_until_ns = 50;
-  EXPECT_EQ(decide(1), LEVER_SCALE_REFUSE);
-  state.held_calls = 0;
-  state.instances_ready = 1;
-  state.last_active_ns = 100;
-  EXPECT_EQ(decide(500), LEVER_SCALE_NONE);
+  decide(1);
+  EXPECT_EQ(decision.start, 0u);
+  load.held_calls = 1;
+  decide(2);
+  EXPECT_EQ(decision.start, 1u);
+  EXPECT_EQ(decision.wanted, 1u);
+  load.backoff_until_ns = 50;
+  decide(3);
+  EXPECT_EQ(decision.refuse_held, 1);
+  EXPECT_EQ(decision.start, 0u);
+  load.held_calls = 0;
+  load.instances_ready = 1;
+  load.last_active_ns = 100;
+  decide(500);
+  EXPECT_EQ(decision.stop, 0u);
   EXPECT_EQ(decision.wake_at_ns, 1100);
-  EXPECT_EQ(decide(1100), LEVER_SCALE_STOP);
-  EXPECT_EQ(lever_scale_decide(&state, -1, &decision), LEVER_INVALID_ARGUMENT);
-  state.size = 1;
-  EXPECT_EQ(lever_scale_decide(&state, 1, &decision), LEVER_INVALID_ARGUMENT);
+  // The memory is a value: a copy goes on from where it was taken.
+  lever_scale_memory copy = memory;
+  decide(1100);
+  EXPECT_EQ(decision.stop, 1u);
+  EXPECT_EQ(lever_scale_decide(&limits, &load, 1100, &copy, &decision), LEVER_OK);
+  EXPECT_EQ(decision.stop, 1u);
+}
+
+TEST(PolicyAbiTest, ScalingRefusesWhatIsOutOfRangeAndChangesNothing) {
+  lever_scale_limits limits{};
+  limits.size = sizeof(limits);
+  limits.instances_max = 1;
+  limits.load_max = 1;
+  lever_scale_load load{};
+  load.size = sizeof(load);
+  load.held_calls = 1;
+  lever_scale_memory memory{};
+  memory.size = sizeof(memory);
+  lever_scale_decision decision{};
+  decision.size = sizeof(decision);
+  const auto refused = [&](int64_t now_ns = 1) {
+    decision.start = 77;
+    const lever_status status = lever_scale_decide(&limits, &load, now_ns, &memory, &decision);
+    EXPECT_EQ(decision.start, 77u);
+    return status == LEVER_INVALID_ARGUMENT;
+  };
+  EXPECT_TRUE(refused(-1));
+  for (const double load_max : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    limits.load_max = load_max;
+    EXPECT_TRUE(refused()) << load_max;
+  }
+  limits.load_max = 1;
+  limits.instances_min = 2;
+  EXPECT_TRUE(refused());
+  limits.instances_min = 0;
+  load.start_ns = -1;
+  EXPECT_TRUE(refused());
+  load.start_ns = 0;
+  memory.words[0] = 5;  // nobody's
+  EXPECT_TRUE(refused());
+  memory.words[0] = 0;
+  memory.size = 16;
+  EXPECT_TRUE(refused());
+  memory.size = sizeof(memory);
+  load.size = 1;
+  EXPECT_TRUE(refused());
+  load.size = sizeof(load);
+  EXPECT_EQ(lever_scale_decide(&limits, &load, 1, &memory, &decision), LEVER_OK);
+  EXPECT_EQ(decision.start, 1u);
 }
 
 }  // namespace

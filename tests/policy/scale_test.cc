@@ -2,67 +2,270 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace lever::policy {
 namespace {
 
 constexpr int64_t kNow = 1000 * kNanosPerSecond;
+constexpr int64_t kMs = kNanosPerMilli;
 
-TEST(DecideScale, StartsOneInstanceWhenCallsWait) {
-  ScaleState state;
-  state.held_calls = 300;
-  EXPECT_EQ(DecideScale(state, kNow).action, ScaleAction::kStart);
+// A service whose instances do as they are told after `start_ns`, and whose time is moved by hand.
+class DecideScaleTest : public ::testing::Test {
+ protected:
+  ScaleDecision Decide() {
+    const ScaleDecision decision = DecideScale(limits, load, now_ns, &memory);
+    load.instances_ready -= decision.stop;
+    load.instances_starting += decision.start;
+    most = std::max(most, load.instances_ready + load.instances_starting);
+    starts += decision.start;
+    stops += decision.stop;
+    last = decision;
+    return decision;
+  }
+  void AllReady() {
+    if (load.instances_starting == 0) return;
+    load.instances_ready += load.instances_starting;
+    load.instances_starting = 0;
+    load.last_ready_ns = now_ns;
+  }
+  // Looks every 250 ms, and starts take that long.
+  void Pass(int64_t ns) {
+    for (const int64_t end_ns = now_ns + ns; now_ns < end_ns;) {
+      now_ns += 250 * kMs;
+      AllReady();
+      Decide();
+    }
+  }
+  uint32_t present() const { return load.instances_ready + load.instances_starting; }
+
+  ScaleLimits limits{.instances_max = 100};
+  ScaleLoad load{.latency_ns = 100 * kMs, .start_ns = 250 * kMs};
+  ScaleMemory memory;
+  ScaleDecision last;
+  int64_t now_ns = kNow;
+  uint32_t starts = 0;
+  uint32_t stops = 0;
+  uint32_t most = 0;
+};
+
+TEST_F(DecideScaleTest, NothingIsStartedWithoutACall) {
+  EXPECT_EQ(Decide().start, 0u);
+  EXPECT_EQ(Decide().wake_at_ns, kNow + limits.idle_timeout_ns);
 }
 
-TEST(DecideScale, StartsNothingWhileOneIsStarting) {
-  ScaleState state;
-  state.held_calls = 300;
-  state.instances_starting = 1;
-  EXPECT_EQ(DecideScale(state, kNow), ScaleDecision{});
+TEST_F(DecideScaleTest, OneCallThatWaitsStartsOneInstanceOnce) {
+  load.held_calls = 1;
+  EXPECT_EQ(Decide().start, 1u);
+  EXPECT_EQ(Decide().start, 0u);
 }
 
-TEST(DecideScale, StartsNothingWithoutACall) { EXPECT_EQ(DecideScale({}, kNow), ScaleDecision{}); }
-
-TEST(DecideScale, KeepsTheMinimumRunning) {
-  ScaleState state;
-  state.instances_min = 1;
-  EXPECT_EQ(DecideScale(state, kNow).action, ScaleAction::kStart);
-  state.instances_ready = 1;
-  state.idle_timeout_ns = 1;
-  EXPECT_EQ(DecideScale(state, kNow), ScaleDecision{});
+TEST_F(DecideScaleTest, ShortCallsThatWaitAreDrainedByFewInstances) {
+  load.held_calls = 100;
+  load.latency_ns = 10 * kMs;
+  EXPECT_EQ(Decide().wanted, 1u);
 }
 
-TEST(DecideScale, RefusesWaitingCallsDuringBackoff) {
-  ScaleState state;
-  state.held_calls = 1;
-  state.backoff_until_ns = kNow + 1;
-  EXPECT_EQ(DecideScale(state, kNow).action, ScaleAction::kRefuse);
-  EXPECT_EQ(DecideScale(state, kNow + 1).action, ScaleAction::kStart);
+TEST_F(DecideScaleTest, LongCallsThatWaitNeedAnInstanceForEachTen) {
+  load.held_calls = 100;
+  load.latency_ns = 60 * kNanosPerSecond;
+  EXPECT_EQ(Decide().wanted, 10u);
+  EXPECT_EQ(last.start, kStartsAtATime);
 }
 
-TEST(DecideScale, WakesAtTheEndOfBackoffToMeetTheMinimum) {
-  ScaleState state;
-  state.instances_min = 1;
-  state.backoff_until_ns = kNow + 5;
-  EXPECT_EQ(DecideScale(state, kNow), (ScaleDecision{ScaleAction::kNone, kNow + 5}));
+TEST_F(DecideScaleTest, AQueueThatShouldHaveDrainedIsCountedInFull) {
+  load.held_calls = 100;
+  load.calls = 10;
+  load.instances_ready = 1;
+  load.latency_ns = 10 * kMs;
+  EXPECT_EQ(Decide().start, 1u);
+  now_ns += 450 * kMs;
+  EXPECT_EQ(Decide().start, 0u) << "one is starting";
+  AllReady();
+  EXPECT_EQ(Decide().start, 0u) << "it has just become ready";
+  now_ns += 451 * kMs;
+  EXPECT_EQ(Decide().wanted, 11u);
 }
 
-TEST(DecideScale, StopsAnIdleInstanceExactlyAtItsTimeout) {
-  ScaleState state;
-  state.instances_ready = 1;
-  state.last_active_ns = kNow;
-  state.idle_timeout_ns = kNanosPerSecond;
-  EXPECT_EQ(DecideScale(state, kNow), (ScaleDecision{ScaleAction::kNone, kNow + kNanosPerSecond}));
-  EXPECT_EQ(DecideScale(state, kNow + kNanosPerSecond - 1).action, ScaleAction::kNone);
-  EXPECT_EQ(DecideScale(state, kNow + kNanosPerSecond).action, ScaleAction::kStop);
+TEST_F(DecideScaleTest, TwiceTheRoomIsAnsweredAtOnce) {
+  load.instances_ready = 1;
+  load.calls = 10;
+  Pass(30 * kNanosPerSecond);
+  load.calls = 200;
+  EXPECT_GE(Decide().wanted, 20u);
 }
 
-TEST(DecideScale, ASilentOpenStreamKeepsTheInstance) {
-  ScaleState state;
-  state.instances_ready = 1;
-  state.in_flight = 1;
-  state.last_active_ns = kNow - 3600 * kNanosPerSecond;
-  state.idle_timeout_ns = kNanosPerSecond;
-  EXPECT_EQ(DecideScale(state, kNow), ScaleDecision{});
+TEST_F(DecideScaleTest, SteadyLoadSettlesWithHeadroomAndWithoutFlapping) {
+  load.calls = 100;
+  Pass(600 * kNanosPerSecond);
+  EXPECT_EQ(present(), 11u);  // (100 + sqrt(100)) / 10
+  EXPECT_EQ(stops, 0u);
+  EXPECT_EQ(starts, 11u);
+}
+
+TEST_F(DecideScaleTest, StreamsCountForTheirWeight) {
+  load.instances_ready = 1;
+  load.streams = 500;
+  Pass(60 * kNanosPerSecond);
+  EXPECT_EQ(present(), 6u);  // (50 + sqrt(50)) / 10
+}
+
+TEST_F(DecideScaleTest, ARiseIsFollowedAheadOfItsMean) {
+  load.start_ns = 2 * kNanosPerSecond;
+  load.instances_ready = 2;
+  for (uint32_t second = 0; second < 40; ++second) {
+    load.calls = 10 + 5 * second;
+    Pass(kNanosPerSecond);
+  }
+  // The mean of the last six seconds is 190; what is expected three seconds from now is 220.
+  EXPECT_GE(last.wanted, 23u);
+  EXPECT_LE(last.wanted, 26u);
+}
+
+TEST_F(DecideScaleTest, AStepIsNotTakenForARise) {
+  load.calls = 10;
+  Pass(30 * kNanosPerSecond);
+  load.calls = 200;
+  Pass(60 * kNanosPerSecond);
+  EXPECT_LE(most, 26u);
+  EXPECT_GE(present(), 22u);
+}
+
+TEST_F(DecideScaleTest, ScaleDownWaitsForTheStableWindowThenSteps) {
+  load.calls = 190;
+  Pass(30 * kNanosPerSecond);
+  const uint32_t before = present();
+  load.calls = 5;
+  Pass(55 * kNanosPerSecond);
+  EXPECT_EQ(present(), before);
+  Pass(20 * kNanosPerSecond);
+  EXPECT_LT(present(), before);
+  EXPECT_GE(present(), before / 8);
+  Pass(60 * kNanosPerSecond);
+  EXPECT_EQ(present(), 1u);
+}
+
+TEST_F(DecideScaleTest, BurstsThatComeAgainAreWaitedForInsteadOfFlapping) {
+  for (int burst = 0; burst < 20; ++burst) {
+    load.calls = 100;
+    Pass(20 * kNanosPerSecond);
+    load.calls = 5;
+    Pass(100 * kNanosPerSecond);
+    if (burst == 4) starts = 0;
+  }
+  EXPECT_EQ(starts, 0u);
+  EXPECT_GT(memory.wait_ns, kScaleDownWaitNs);
+}
+
+TEST_F(DecideScaleTest, NeverMoreThanTheMostNorFewerThanTheLeast) {
+  limits.instances_min = 2;
+  limits.instances_max = 5;
+  Decide();
+  EXPECT_EQ(present(), 2u);
+  load.calls = 1000;
+  Pass(20 * kNanosPerSecond);
+  EXPECT_EQ(present(), 5u);
+  load.calls = 0;
+  Pass(3600 * kNanosPerSecond);
+  EXPECT_EQ(present(), 2u);
+  limits.instances_max = limits.instances_min = 1;
+  Decide();
+  EXPECT_EQ(present(), 1u);
+}
+
+TEST_F(DecideScaleTest, StartsAreAFewAtATimeOrAsManyAsThereAre) {
+  load.calls = 10'000;
+  limits.instances_max = 1000;
+  EXPECT_EQ(Decide().start, kStartsAtATime);
+  EXPECT_EQ(Decide().start, 0u);
+  AllReady();
+  Decide();
+  AllReady();
+  EXPECT_EQ(Decide().start, 16u);
+}
+
+TEST_F(DecideScaleTest, RefusesWaitingCallsDuringBackoffWhereNothingIsThere) {
+  load.held_calls = 1;
+  load.backoff_until_ns = kNow + 1;
+  EXPECT_TRUE(Decide().refuse_held);
+  EXPECT_EQ(last.wake_at_ns, kNow + 1);
+  load.instances_ready = 1;
+  load.calls = 50;
+  EXPECT_FALSE(Decide().refuse_held);
+  EXPECT_EQ(last.start, 0u);
+  now_ns += 1;
+  EXPECT_GT(Decide().start, 0u);
+}
+
+TEST_F(DecideScaleTest, WakesAtTheEndOfBackoffToMeetTheMinimum) {
+  limits.instances_min = 1;
+  load.backoff_until_ns = kNow + 5;
+  EXPECT_EQ(Decide().wake_at_ns, kNow + 5);
+  now_ns += 5;
+  EXPECT_EQ(Decide().start, 1u);
+}
+
+TEST_F(DecideScaleTest, TheLastInstanceStopsExactlyAtItsTimeout) {
+  load.instances_ready = 1;
+  load.last_active_ns = kNow;
+  EXPECT_EQ(Decide().wake_at_ns, kNow + limits.idle_timeout_ns);
+  now_ns += limits.idle_timeout_ns - 1;
+  EXPECT_EQ(Decide().stop, 0u);
+  now_ns += 1;
+  EXPECT_EQ(Decide().stop, 1u);
+}
+
+TEST_F(DecideScaleTest, ASilentOpenStreamKeepsTheInstance) {
+  load.instances_ready = 1;
+  load.streams = 1;
+  load.last_active_ns = kNow;
+  Decide();
+  now_ns += 3600 * kNanosPerSecond;
+  EXPECT_EQ(Decide().stop, 0u);
+}
+
+TEST_F(DecideScaleTest, AnInstanceThatBecameReadyAndWasNotCalledHasItsTime) {
+  Decide();
+  now_ns += 3600 * kNanosPerSecond;
+  load.instances_ready = 1;
+  load.last_ready_ns = now_ns;
+  EXPECT_EQ(Decide().stop, 0u);
+  now_ns += limits.idle_timeout_ns;
+  EXPECT_EQ(Decide().stop, 1u);
+}
+
+TEST_F(DecideScaleTest, AServiceThatIsCalledEveryHourIsStartedAhead) {
+  const auto call = [&] {
+    load.calls = 1;
+    Pass(kNanosPerSecond);
+    load.calls = 0;
+    Decide();
+  };
+  for (int i = 0; i < 12; ++i) {
+    call();
+    Pass(3600 * kNanosPerSecond);
+  }
+  call();
+  Pass(20 * kNanosPerSecond);
+  EXPECT_EQ(present(), 0u) << "it is not kept for 300 s any more";
+  Pass(3380 * kNanosPerSecond);
+  EXPECT_EQ(present(), 0u);
+  Pass(190 * kNanosPerSecond);
+  EXPECT_EQ(present(), 1u) << "a little before its hour";
+  Pass(600 * kNanosPerSecond);
+  EXPECT_EQ(present(), 0u) << "nobody called";
+}
+
+TEST_F(DecideScaleTest, PausesALittleAboveTheTimeoutFindAnInstanceOnceTheyAreKnown) {
+  for (int i = 0; i < 20; ++i) {
+    if (i > static_cast<int>(kPausesNeeded)) {
+      EXPECT_EQ(load.instances_ready, 1u) << i;
+    }
+    load.calls = 1;
+    Pass(kNanosPerSecond);
+    load.calls = 0;
+    Pass(330 * kNanosPerSecond);
+  }
 }
 
 TEST(CrashBackoff, DoublesToItsMaximumWithoutJitter) {

@@ -278,13 +278,15 @@ constexpr Field kFields[] = {
     {"build", false, [](FieldReader& r, Manifest& m) { r.Argv(&m.build); }},
     {"private", false, [](FieldReader& r, Manifest& m) { r.Bool(&m.is_private); }},
     {"shards", true, [](FieldReader& r, Manifest& m) { r.PowerOfTwo(kShardsMax, &m.shards); }},
-    {"maxInstanceLoad", true,
+    {"maxInstanceLoad", false,
      [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.max_instance_load); }},
+    {"streamLoad", false,
+     [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.stream_load); }},
     {"maxConcurrency", false,
      [](FieldReader& r, Manifest& m) { r.Integer(0, kConcurrencyMax, "", &m.max_concurrency); }},
     {"minInstances", false,
-     [](FieldReader& r, Manifest& m) { r.Integer(0, kMinInstancesMax, "", &m.min_instances); }},
-    {"maxInstances", true,
+     [](FieldReader& r, Manifest& m) { r.Integer(0, kInstancesMax, "", &m.min_instances); }},
+    {"maxInstances", false,
      [](FieldReader& r, Manifest& m) { r.Integer(1, kInstancesMax, "", &m.max_instances); }},
     {"ram", true, [](FieldReader& r, Manifest& m) { r.Integer(1, kRamMibMax, "MiB", &m.ram_mib); }},
     {"ramLimit", false,
@@ -303,7 +305,7 @@ constexpr Field kFields[] = {
 };
 
 // Fields that are settled and that this version cannot honour: accepting one would be a promise.
-constexpr std::string_view kNotBuiltYet[] = {"closeTimeout", "stallTimeout", "streamLoad"};
+constexpr std::string_view kNotBuiltYet[] = {"closeTimeout", "stallTimeout"};
 
 // Levenshtein distance without regard to case.
 size_t Distance(std::string_view a, std::string_view b) {
@@ -348,6 +350,11 @@ void CheckTogether(const std::set<std::string_view>& set, Manifest* manifest, Pr
     problems->Add("only one of \"entry\", \"jsEntry\" and \"pyEntry\" may be set");
   }
   if (set.contains("jsEntry") || set.contains("pyEntry")) manifest->entry.clear();
+  if (manifest->min_instances > manifest->max_instances) {
+    problems->Add("\"minInstances\" (" + std::to_string(manifest->min_instances) +
+                  ") must not be above \"maxInstances\" (" +
+                  std::to_string(manifest->max_instances) + ")");
+  }
   if (!set.contains("ramLimit")) {
     manifest->ram_limit_mib = std::max(4 * manifest->ram_mib, kRamLimitMibLeast);
   } else if (manifest->ram_limit_mib < manifest->ram_mib) {
@@ -429,6 +436,7 @@ std::string Manifest::ToJson() const {
       {"private", is_private},
       {"shards", shards},
       {"maxInstanceLoad", max_instance_load},
+      {"streamLoad", stream_load},
       {"maxConcurrency", max_concurrency},
       {"minInstances", min_instances},
       {"maxInstances", max_instances},

@@ -38,8 +38,6 @@ inline constexpr int64_t kArgumentBytesMax = 4096;
 inline constexpr int64_t kShardsMax = 65536;
 inline constexpr double kInstanceLoadMax = 1e6;
 inline constexpr int64_t kConcurrencyMax = 1000 * 1000;
-// One instance is what this version runs of a service at a time.
-inline constexpr int64_t kMinInstancesMax = 1;
 inline constexpr int64_t kInstancesMax = 10 * 1000;
 inline constexpr int64_t kRamMibMax = 1024 * 1024;
 inline constexpr int64_t kRamLimitMibLeast = 256;  // the default limit: max of 4 x ram and this
@@ -67,6 +65,7 @@ struct Manifest {
 
   int64_t shards = 256;
   double max_instance_load = 10;
+  double stream_load = 0.1;  // what a stream counts for beside a call
   int64_t max_concurrency = 0;  // 0: only the transport's limits
   int64_t min_instances = 0;
   int64_t max_instances = 100;

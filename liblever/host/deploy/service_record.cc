@@ -74,6 +74,9 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.py_entry = manifest.py_entry;
   spec.is_private = manifest.is_private;
   spec.instances_min = static_cast<uint32_t>(manifest.min_instances);
+  spec.instances_max = static_cast<uint32_t>(manifest.max_instances);
+  spec.load_target = manifest.max_instance_load;
+  spec.stream_load = manifest.stream_load;
   spec.concurrency_max = static_cast<uint32_t>(manifest.max_concurrency);
   spec.load_max =
       static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));

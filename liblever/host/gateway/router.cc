@@ -43,7 +43,10 @@ Router::Router(Loop* loop, scale::Directory* directory, scale::Control* control,
   directory_->AddObserver(this);
 }
 
-Router::~Router() { directory_->RemoveObserver(this); }
+Router::~Router() {
+  directory_->RemoveObserver(this);
+  loop_->Disarm(&tell_timer_);
+}
 
 Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const {
   const scale::ListedService* service = directory_->Find(name);
@@ -138,7 +141,11 @@ std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) 
 void Router::Hold(RoutedCall* call) {
   const scale::ServiceName name{call->environment_, call->service_};
   std::unique_ptr<Held>& held = held_by_service_[name.ToString()];
-  if (held == nullptr) held = std::make_unique<Held>();
+  if (held == nullptr) {
+    held = std::make_unique<Held>();
+    held->environment = call->environment_;
+    held->service = call->service_;
+  }
   if (held->count >= kHeldPerServiceMax || held_ >= kHeldMax) {
     Refuse(call, ResourceExhausted("too many calls wait for an instance of " + name.ToString()));
     return;
@@ -149,7 +156,27 @@ void Router::Hold(RoutedCall* call) {
   ++held->count;
   ++held_;
   held_total_.fetch_add(1, std::memory_order_relaxed);
-  if (held->count == 1) control_->Demand(name, held->count);
+  if (held->count == 1 && (held->told == 0 || held->told == kToldUnknown)) {
+    held->told = 1;
+    control_->Demand(name, this, 1);
+  } else {
+    TellSoon();
+  }
+}
+
+void Router::TellSoon() {
+  if (!tell_timer_.armed()) loop_->Arm(&tell_timer_, DeadlineAfter(loop_->now_ns(), kTellNs));
+}
+
+void Router::Tell() {
+  boost::unordered::erase_if(held_by_service_, [this](const auto& entry) {
+    Held& held = *entry.second;
+    if (held.count != held.told) {
+      held.told = held.count;
+      control_->Demand({held.environment, held.service}, this, held.count);
+    }
+    return held.count == 0;
+  });
 }
 
 void Router::Unhold(RoutedCall* call) {
@@ -158,9 +185,9 @@ void Router::Unhold(RoutedCall* call) {
   --held_;
   const auto found = held_by_service_.find(
       scale::ServiceName{call->environment_, call->service_}.ToString());
-  if (found != held_by_service_.end() && --found->second->count == 0) {
-    held_by_service_.erase(found);
-  }
+  if (found == held_by_service_.end()) return;
+  --found->second->count;
+  TellSoon();
 }
 
 void Router::Cancel(RoutedCall* call) {
@@ -182,7 +209,9 @@ void Router::TakeHeld(scale::ServiceName name, HeldList* out) {
   held_ -= found->second->count;
   out->swap(found->second->calls);
   for (RoutedCall& call : *out) call.counted_ = false;
-  held_by_service_.erase(found);
+  found->second->count = 0;
+  found->second->told = kToldUnknown;
+  TellSoon();
 }
 
 void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) {
@@ -199,7 +228,10 @@ void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& v
   });
   if (view->instances.empty()) {
     const auto held = held_by_service_.find(view->name().ToString());
-    if (held != held_by_service_.end()) control_->Demand(view->name(), held->second->count);
+    if (held != held_by_service_.end() && held->second->count > 0) {
+      held->second->told = held->second->count;
+      control_->Demand(view->name(), this, held->second->count);
+    }
     return;
   }
   HeldList calls;

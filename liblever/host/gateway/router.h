@@ -7,8 +7,10 @@
 //     Route() returns.
 //  2. A call is held for at most kHoldMaxNs, and no longer than its deadline; at most
 //     kHeldPerServiceMax of a service and kHeldMax in all. What is refused here surely did not run.
-//  3. Calls held for one service share one start: they are released together when an instance is ready,
-//     and fail together when it could not be started.
+//  3. Calls held for one service share its starts: they are released together when an instance is ready,
+//     and fail together when none could be started.
+//  4. How many are held is told to the control plane at once when the first is, then at most every
+//     kTellNs.
 #ifndef LIBLEVER_HOST_GATEWAY_ROUTER_H_
 #define LIBLEVER_HOST_GATEWAY_ROUTER_H_
 
@@ -62,6 +64,7 @@ class Router final : private scale::DirectoryObserver {
   static constexpr int64_t kHoldMaxNs = 60 * kNanosPerSecond;
   static constexpr uint32_t kHeldPerServiceMax = 10'000;
   static constexpr uint32_t kHeldMax = 100'000;
+  static constexpr int64_t kTellNs = 20 * kNanosPerMilli;
   // Connections that failed for one call before it is refused.
   static constexpr uint32_t kConnectFailuresMax = 3;
   // An instance whose connection failed is passed over for this long where there is another.
@@ -86,9 +89,14 @@ class Router final : private scale::DirectoryObserver {
       RoutedCall,
       boost::intrusive::member_hook<RoutedCall, RoutedCall::HeldHook, &RoutedCall::held_hook_>,
       boost::intrusive::constant_time_size<false>>;
+  // It is not known what the control plane believes.
+  static constexpr uint32_t kToldUnknown = UINT32_MAX;
   struct Held {
+    std::string environment;
+    std::string service;
     HeldList calls;
     uint32_t count = 0;
+    uint32_t told = 0;
   };
 
   void TryRoute(RoutedCall* call);
@@ -99,6 +107,8 @@ class Router final : private scale::DirectoryObserver {
   void Refuse(RoutedCall* call, const Status& status);
   // Takes all calls that are held for a service.
   void TakeHeld(scale::ServiceName name, HeldList* out);
+  void TellSoon();
+  void Tell();
 
   void OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) override;
   void OnServiceRemoved(scale::ServiceName name) override;
@@ -112,6 +122,7 @@ class Router final : private scale::DirectoryObserver {
   // By service: outlives instances, so that one that comes and fails again and again is spared.
   boost::unordered_flat_map<std::string, std::shared_ptr<policy::RetryBudget>> retry_budgets_;
   boost::unordered_flat_map<std::string, std::unique_ptr<Held>> held_by_service_;
+  FunctionTimer tell_timer_{[this] { Tell(); }};
   uint32_t held_ = 0;
   std::atomic<uint64_t> held_total_{0};
 };

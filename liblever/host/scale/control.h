@@ -5,7 +5,7 @@
 // come back on the loop that is named. All others are for the control loop.
 //
 // Invariants
-//  1. A service has at most one start in progress; calls that wait for an instance share it.
+//  1. Calls that wait for an instance share the starts of its service; policy/scale.h says how many.
 //  2. What changes for the data loops is posted to every Directory, in order.
 //  3. An instance is killed when its driver says nothing within its deadlines; no driver blocks another
 //     service.
@@ -39,9 +39,12 @@ struct ServiceSpec {
   std::string py_entry;
   bool is_private = false;
   uint32_t instances_min = 0;
+  uint32_t instances_max = 100;
   bool start_first = false;  // serves only when an instance is ready, also where none runs
   uint32_t concurrency_max = 0;
-  uint32_t load_max = 10;
+  uint32_t load_max = 10;    // what the balancer prefers others above
+  double load_target = 10;   // the same, for scaling
+  double stream_load = 0.1;  // what a stream counts for there
   uint64_t ram_limit_bytes = 0;
   int64_t idle_timeout_ns = 0;
   int64_t start_timeout_ns = 0;
@@ -90,9 +93,9 @@ class Control : public fleet::AttachRegistry {
   ~Control() override = default;
 
   // ---- Any thread ----
-  // A data loop holds calls for a service without a ready instance. Repeated asking is harmless; the
-  // answer is a change of the Directory or its StartFailed().
-  virtual void Demand(ServiceName name, uint32_t held_calls) = 0;
+  // So many calls are held for a service now, by one `holder`: a data loop's address, or that of whatever
+  // else holds calls. The answer is a change of the Directory or its StartFailed().
+  virtual void Demand(ServiceName name, const void* holder, uint32_t held_calls) = 0;
   // A connection of the host's own to an instance; `done` runs on `loop`.
   virtual void Connect(uint64_t instance_key, Loop* loop,
                        std::function<void(StatusOr<UniqueFd>)> done) = 0;

@@ -71,16 +71,16 @@ Instance* ControlLoop::FindInstanceById(const std::string& id) const {
 
 // ---- What data loops ask for ----
 
-void ControlLoop::Demand(ServiceName name, uint32_t held_calls) {
+void ControlLoop::Demand(ServiceName name, const void* holder, uint32_t held_calls) {
   loop().Post([this, environment = std::string(name.environment),
-               service = std::string(name.service), held_calls] {
+               service = std::string(name.service), holder, held_calls] {
     const ServiceName owned{environment, service};
     ServiceController* controller = FindController(owned);
-    if (controller == nullptr) {
+    if (controller != nullptr) {
+      controller->Demand(holder, held_calls);
+    } else if (held_calls > 0) {
       PublishStartFailed(owned, NotFound("there is no service " + owned.ToString()));
-      return;
     }
-    controller->Demand(held_calls);
   });
 }
 

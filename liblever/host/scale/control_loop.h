@@ -61,7 +61,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   ~ControlLoop() override;
 
   // Control, any thread.
-  void Demand(ServiceName name, uint32_t held_calls) override;
+  void Demand(ServiceName name, const void* holder, uint32_t held_calls) override;
   void Connect(uint64_t instance_key, Loop* loop,
                std::function<void(StatusOr<UniqueFd>)> done) override;
   void AddWatcher(fleet::Caller caller, Loop* loop,

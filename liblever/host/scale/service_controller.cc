@@ -41,7 +41,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
 void ServiceController::Remove() {
   if (next_) FailNext(Aborted(name().ToString() + " was removed"));
   current_.reset();
-  held_calls_ = 0;
+  held_calls_.clear();
   DrainAll("the service was removed");
   Publish();
 }
@@ -62,7 +62,11 @@ void ServiceController::DrainAll(const std::string& reason) {
   }
 }
 
-void ServiceController::Demand(uint32_t held_calls) {
+void ServiceController::Demand(const void* holder, uint32_t held_calls) {
+  if (held_calls == 0) {
+    if (held_calls_.erase(holder) > 0) Evaluate();
+    return;
+  }
   // A program that is attached and silent may be heard again, and is gone from the tables if not.
   const bool stalled = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
     return i->phase == InstancePhase::kStalled;
@@ -75,7 +79,7 @@ void ServiceController::Demand(uint32_t held_calls) {
                                              " is attached"));
     return;
   }
-  held_calls_ = std::max(held_calls_, held_calls);
+  held_calls_[holder] = held_calls;
   Evaluate();
 }
 
@@ -84,21 +88,25 @@ void ServiceController::AddAttached(Instance* instance) { instances_.push_back(i
 void ServiceController::OnReady(Instance* instance) {
   instance->phase = InstancePhase::kReady;
   instance->ready_ns = shell_->loop().now_ns();
-  instance->last_active_ns = instance->ready_ns;
-  if (!instance->attached) instance->ClearDeadline();
+  if (!instance->attached) {
+    instance->ClearDeadline();
+    // Weight of the newest one: 1 / 2^2.
+    const int64_t took_ns = instance->ready_ns - instance->created_ns;
+    start_ns_ = start_ns_ == 0 ? took_ns : start_ns_ + (took_ns - start_ns_) / 4;
+    last_ready_ns_ = instance->ready_ns;
+  }
   instance->CheckPhase();
   if (next_ && instance->version == next_->version && !instance->attached) {
     SwitchToNext();
   } else {
-    held_calls_ = 0;
+    held_calls_.clear();
     Publish();
   }
   Evaluate();
 }
 
 void ServiceController::OnLoad(Instance* instance) {
-  // Only idleness matters here: load decides in the balancer of whoever calls.
-  if (instance->InFlight() == 0) Evaluate();
+  if (!instance->attached) Evaluate();
 }
 
 void ServiceController::OnStalled(Instance* instance) {
@@ -110,7 +118,7 @@ void ServiceController::OnStalled(Instance* instance) {
 void ServiceController::OnHeardAgain(Instance* instance) {
   instance->phase = InstancePhase::kReady;
   instance->CheckPhase();
-  held_calls_ = 0;
+  held_calls_.clear();
   Publish();
   Evaluate();
 }
@@ -144,26 +152,43 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
     if (next_ && next_->version == version) {
       FailNext(why);
     } else if (current_ && current_->version == version) {
-      backoff_.OnCrash(now_ns, 0, shell_->NextRandom());
-      FailStart(why);
+      Crashed(*instance, 0);
+      const bool others = std::any_of(instances_.begin(), instances_.end(), [&](const Instance* i) {
+        return i->phase <= InstancePhase::kStalled && i->version == version;
+      });
+      if (others) {
+        last_error_ = why;
+      } else {
+        FailStart(why);
+      }
     }
   } else if (phase != InstancePhase::kDraining || instance->lost) {
     last_error_ = why;
-    backoff_.OnCrash(now_ns, uptime_ns, shell_->NextRandom());
+    Crashed(*instance, uptime_ns);
     Publish();
   }
   Evaluate();
 }
 
+// Instances that were started together and failed together are one crash in a row.
+void ServiceController::Crashed(const Instance& instance, int64_t uptime_ns) {
+  if (instance.key <= crash_counted_key_) return;
+  crash_counted_key_ = instance.key;
+  for (const Instance* other : instances_) {
+    crash_counted_key_ = std::max(crash_counted_key_, other->key);
+  }
+  backoff_.OnCrash(shell_->loop().now_ns(), uptime_ns, shell_->NextRandom());
+}
+
 void ServiceController::FailStart(const Status& status) {
   last_error_ = status;
-  held_calls_ = 0;
+  held_calls_.clear();
   shell_->PublishStartFailed(name(), status);
 }
 
 void ServiceController::SwitchToNext() {
   const std::optional<ServiceSpec> old = std::exchange(current_, std::exchange(next_, std::nullopt));
-  held_calls_ = 0;
+  held_calls_.clear();
   Publish();
   const std::vector<Instance*> instances = instances_;
   for (Instance* instance : instances) {
@@ -201,23 +226,43 @@ Instance* ServiceController::Starting(uint64_t version) const {
   return nullptr;
 }
 
-policy::ScaleState ServiceController::Observe() const {
-  policy::ScaleState state;
-  state.instances_min = current_->instances_min;
-  state.idle_timeout_ns = current_->idle_timeout_ns;
-  state.held_calls = held_calls_;
-  state.backoff_until_ns = backoff_.until_ns();
+policy::ScaleLimits ServiceController::Limits() const {
+  return {.instances_min = current_->instances_min,
+          .instances_max = current_->instances_max,
+          .load_max = current_->load_target,
+          .stream_load = current_->stream_load,
+          .concurrency_max = current_->concurrency_max,
+          .idle_timeout_ns = current_->idle_timeout_ns};
+}
+
+policy::ScaleLoad ServiceController::Observe() {
+  policy::ScaleLoad seen;
+  uint64_t latencies_ns = 0;
+  uint64_t with_latency = 0;
   for (const Instance* instance : instances_) {
     if (instance->attached || instance->version != current_->version) continue;
-    if (instance->phase == InstancePhase::kStarting) ++state.instances_starting;
+    if (instance->phase == InstancePhase::kStarting) ++seen.instances_starting;
     if (instance->phase != InstancePhase::kReady && instance->phase != InstancePhase::kStalled) {
       continue;
     }
-    ++state.instances_ready;
-    state.in_flight += instance->InFlight();
-    state.last_active_ns = std::max(state.last_active_ns, instance->last_active_ns);
+    ++seen.instances_ready;
+    const uint32_t streams = instance->load->streams.load(std::memory_order_relaxed);
+    seen.streams += streams;
+    seen.calls += instance->InFlight() - streams;
+    last_active_ns_ = std::max(last_active_ns_, instance->last_active_ns);
+    if (const uint64_t ns = instance->load->latency_ns.load(std::memory_order_relaxed); ns > 0) {
+      latencies_ns += ns;
+      ++with_latency;
+    }
   }
-  return state;
+  if (with_latency > 0) latency_ns_ = static_cast<int64_t>(latencies_ns / with_latency);
+  for (const auto& [holder, count] : held_calls_) seen.held_calls += count;
+  seen.latency_ns = latency_ns_;
+  seen.start_ns = start_ns_;
+  seen.last_active_ns = last_active_ns_;
+  seen.last_ready_ns = last_ready_ns_;
+  seen.backoff_until_ns = backoff_.until_ns();
+  return seen;
 }
 
 void ServiceController::Evaluate() {
@@ -227,8 +272,13 @@ void ServiceController::Evaluate() {
   }
   if (!current_) return;
   const policy::ScaleDecision decision =
-      policy::DecideScale(Observe(), shell_->loop().now_ns());
-  StartIfWanted(decision);
+      policy::DecideScale(Limits(), Observe(), shell_->loop().now_ns(), &scale_);
+  wanted_ = decision.wanted;
+  if (decision.refuse_held) RefuseHeld();
+  for (uint32_t i = 0; i < decision.start; ++i) {
+    if (Instance* instance = shell_->Launch(this, *current_)) instances_.push_back(instance);
+  }
+  if (decision.stop > 0) StopLeastLoaded(decision.stop);
   if (decision.wake_at_ns == kNever) {
     shell_->loop().Disarm(&wake_);
   } else {
@@ -236,34 +286,36 @@ void ServiceController::Evaluate() {
   }
 }
 
-void ServiceController::StartIfWanted(const policy::ScaleDecision& decision) {
-  switch (decision.action) {
-    case policy::ScaleAction::kNone: return;
-    case policy::ScaleAction::kStart:
-      if (Instance* instance = shell_->Launch(this, *current_)) instances_.push_back(instance);
-      return;
-    case policy::ScaleAction::kRefuse: {
-      const int64_t wait_ms =
-          std::max<int64_t>(0, backoff_.until_ns() - shell_->loop().now_ns()) / kNanosPerMilli;
-      held_calls_ = 0;
-      shell_->PublishStartFailed(
-          name(), Status(last_error_.code(), last_error_.message() + " (the next start is tried in " +
-                                                 std::to_string(wait_ms) + " ms)"));
-      return;
+void ServiceController::RefuseHeld() {
+  const int64_t wait_ms =
+      std::max<int64_t>(0, backoff_.until_ns() - shell_->loop().now_ns()) / kNanosPerMilli;
+  held_calls_.clear();
+  shell_->PublishStartFailed(
+      name(), Status(last_error_.code(), last_error_.message() + " (the next start is tried in " +
+                                             std::to_string(wait_ms) + " ms)"));
+}
+
+void ServiceController::StopLeastLoaded(uint32_t count) {
+  std::vector<Instance*> ready;
+  for (Instance* instance : instances_) {
+    if (instance->attached || instance->version != current_->version) continue;
+    if (instance->phase != InstancePhase::kReady && instance->phase != InstancePhase::kStalled) {
+      continue;
     }
-    case policy::ScaleAction::kStop: {
-      const std::vector<Instance*> instances = instances_;
-      for (Instance* instance : instances) {
-        if (instance->attached || instance->phase >= InstancePhase::kDraining ||
-            instance->phase == InstancePhase::kStarting) {
-          continue;
-        }
-        shell_->Drain(instance, "it was idle");
-      }
-      Publish();
-      return;
-    }
+    ready.push_back(instance);
   }
+  // Of those with the same load the newest goes: the others are warmer.
+  std::sort(ready.begin(), ready.end(), [](const Instance* a, const Instance* b) {
+    const uint32_t load_a = a->InFlight();
+    const uint32_t load_b = b->InFlight();
+    return load_a != load_b ? load_a < load_b : a->key > b->key;
+  });
+  ready.resize(std::min<size_t>(ready.size(), count));
+  const bool idle = wanted_ == 0;
+  for (Instance* instance : ready) {
+    shell_->Drain(instance, idle ? "it was idle" : "the load needs fewer instances");
+  }
+  Publish();
 }
 
 bool ServiceController::Serves(const Instance& instance) const {

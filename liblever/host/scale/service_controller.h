@@ -4,7 +4,8 @@
 // and asks its Shell to do it. Threads: the control loop.
 //
 // Invariants
-//  1. At most one instance is starting (one more while a deploy waits for its first).
+//  1. Calls that are held are counted by who holds them; a failed start and an instance that became ready
+//     forget the counts, and who still holds calls says so again.
 //  2. New calls go to instances of `current`, and to attached programs.
 //  3. A deploy completes exactly once: when its version serves, or could not be started.
 #ifndef LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
@@ -12,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,7 +61,7 @@ class ServiceController {
 
   void Deploy(ServiceSpec spec, std::function<void(Status)> done);
   void Remove();
-  void Demand(uint32_t held_calls);
+  void Demand(const void* holder, uint32_t held_calls);
   // No more starts; what runs is drained.
   void Shutdown();
 
@@ -82,11 +84,14 @@ class ServiceController {
  private:
   // Something has changed: decides and acts.
   void Evaluate();
-  void StartIfWanted(const policy::ScaleDecision& decision);
-  policy::ScaleState Observe() const;
+  void RefuseHeld();
+  void StopLeastLoaded(uint32_t count);
+  policy::ScaleLoad Observe();
+  policy::ScaleLimits Limits() const;
   void SwitchToNext();
   void FailNext(const Status& status);
   void FailStart(const Status& status);
+  void Crashed(const Instance& instance, int64_t uptime_ns);
   void DrainAll(const std::string& reason);
   void Publish();
   bool Serves(const Instance& instance) const;
@@ -99,9 +104,16 @@ class ServiceController {
   std::optional<ServiceSpec> next_;
   std::function<void(Status)> next_done_;
   std::vector<Instance*> instances_;
-  uint32_t held_calls_ = 0;
+  std::map<const void*, uint32_t> held_calls_;  // without zeros
+  policy::ScaleMemory scale_;
+  uint32_t wanted_ = 0;
+  int64_t start_ns_ = 0;        // moving average of what a start takes; 0: none yet
+  int64_t latency_ns_ = 0;      // of a call, as the instances said last; 0: never
+  int64_t last_active_ns_ = 0;  // of all instances, also those that are gone
+  int64_t last_ready_ns_ = 0;
   bool shutting_down_ = false;
   policy::CrashBackoff backoff_;
+  uint64_t crash_counted_key_ = 0;  // those up to it began before the crash that was counted last
   Status last_error_;
   FunctionTimer wake_;
 };

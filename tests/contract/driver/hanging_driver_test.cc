@@ -116,7 +116,7 @@ class HangingDriverTest : public testing::Test {
 
 TEST_F(HangingDriverTest, TheOwnersDeadlinesEndTheWait) {
   Deploy();
-  control_->Demand({"dev.lever", "hello"}, 3);
+  control_->Demand({"dev.lever", "hello"}, this, 3);
   Settle();
   ASSERT_EQ(driver_->starts(), 1u);
   Pass(kStartTimeoutNs - kNanosPerMilli);
@@ -136,7 +136,7 @@ TEST_F(HangingDriverTest, TheOwnersDeadlinesEndTheWait) {
 
 TEST_F(HangingDriverTest, ShuttingDownDoesNotWaitForItForEver) {
   Deploy();
-  control_->Demand({"dev.lever", "hello"}, 1);
+  control_->Demand({"dev.lever", "hello"}, this, 1);
   Settle();
   bool done = false;
   loop_->Post([&] { control_->Shutdown([&] { done = true; }); });

@@ -41,7 +41,7 @@ class FakeControl : public scale::Control {
   }
   void Shutdown(std::function<void()> done) override { done(); }
 
-  void Demand(scale::ServiceName name, uint32_t held_calls) override {}
+  void Demand(scale::ServiceName name, const void* holder, uint32_t held_calls) override {}
   void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
     loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
   }

@@ -39,6 +39,7 @@ constexpr std::string_view kFull = R"({
   "maxConcurrency": 100,
   "minInstances": 1,
   "maxInstances": 7,
+  "streamLoad": 0.5,
   "ram": 100,
   "ramLimit": 300,
   "idleTimeout": "5m",
@@ -58,6 +59,7 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_FALSE(m.is_private);
   EXPECT_EQ(m.shards, 256);
   EXPECT_EQ(m.max_instance_load, 10);
+  EXPECT_EQ(m.stream_load, 0.1);
   EXPECT_EQ(m.max_concurrency, 0);
   EXPECT_EQ(m.min_instances, 0);
   EXPECT_EQ(m.max_instances, 100);
@@ -83,6 +85,7 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.max_concurrency, 100);
   EXPECT_EQ(m.min_instances, 1);
   EXPECT_EQ(m.max_instances, 7);
+  EXPECT_EQ(m.stream_load, 0.5);
   EXPECT_EQ(m.ram_mib, 100);
   EXPECT_EQ(m.ram_limit_mib, 300);
   EXPECT_EQ(m.idle_timeout_ns, 300 * kNanosPerSecond);
@@ -94,10 +97,10 @@ TEST(Manifest, EveryFieldIsRead) {
 
 TEST(Manifest, FieldsThatAreOnlyKeptAreNamedOnceIfSet) {
   Manifest m = Parsed(kFull);
-  EXPECT_THAT(m.kept_for_later, ElementsAre("maxInstanceLoad", "maxInstances", "ram", "shards"));
+  EXPECT_THAT(m.kept_for_later, ElementsAre("ram", "shards"));
   EXPECT_EQ(
       m.KeptForLaterNotice(),
-      "lever.json: maxInstanceLoad, maxInstances, ram, shards: checked and kept; this version "
+      "lever.json: ram, shards: checked and kept; this version "
       "of Lever does not act on it yet");
   EXPECT_THAT(Parsed(R"({"name":"a","ram":50})").kept_for_later, ElementsAre("ram"));
 }
@@ -148,7 +151,7 @@ TEST(Manifest, UnknownFieldsAreNamedWithTheClosestKnownOne) {
 }
 
 TEST(Manifest, FieldsOfLaterVersionsAreRefusedAsNotBuiltYet) {
-  for (std::string name : {"stallTimeout", "closeTimeout", "streamLoad"}) {
+  for (std::string name : {"stallTimeout", "closeTimeout"}) {
     EXPECT_EQ(Refusal("{\"name\":\"a\",\"" + name + "\":1}"),
               "lever.json: \"" + name + "\" is not built yet in this version");
   }
@@ -206,7 +209,9 @@ TEST(Manifest, MistypedAndOutOfRangeValuesAreNamedWithWhatWasWanted) {
       {R"("maxInstanceLoad": "10")", "above 0"},
       {R"("maxConcurrency": -1)", "from 0 to 1000000"},
       {R"("maxConcurrency": 1.5)", "from 0 to 1000000"},
-      {R"("minInstances": 2)", "from 0 to 1"},
+      {R"("minInstances": -1)", "from 0 to 10000"},
+      {R"("minInstances": 3, "maxInstances": 2)", "must not be above"},
+      {R"("streamLoad": 0)", "above 0"},
       {R"("maxInstances": 0)", "from 1 to 10000"},
       {R"("ram": 18446744073709551615)", "MiB"},
       {R"("ramLimit": true)", "MiB"},

@@ -163,7 +163,9 @@ class TestInstance final : public service::ServiceHandler, public service::Strea
 class GatewayControl final : public FakeControl {
  public:
   using FakeControl::FakeControl;
-  void Demand(scale::ServiceName name, uint32_t held_calls) override {
+  void Demand(scale::ServiceName name, const void* holder, uint32_t held_calls) override {
+    demanded[name.ToString()] = held_calls;
+    if (held_calls == 0) return;
     demands.push_back(name.ToString());
   }
   void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
@@ -184,6 +186,7 @@ class GatewayControl final : public FakeControl {
   }
 
   std::vector<std::string> demands;
+  std::map<std::string, uint32_t> demanded;  // what was said last
   int connects = 0;
   std::function<UniqueFd()> on_connect;  // instead of asking the instance
   int last_socket = -1;  // the host's end of the newest connection

@@ -42,14 +42,18 @@ TEST_F(RouterTest, CallsAreHeldAndReleasedTogether) {
   Publish({});
   for (int i = 0; i < 300; ++i) Route();
   EXPECT_EQ(router->held(), 300u);
-  // They share one start.
+  // Asked for at once, then told how many they have become.
   EXPECT_EQ(control.demands, std::vector<std::string>{"lever://dev.lever/hello"});
+  Advance(Router::kTellNs);
+  EXPECT_EQ(control.demanded["lever://dev.lever/hello"], 300u);
   TestInstance& instance = NewInstance();
   Publish({&instance});
   ASSERT_TRUE(Until([&] { return calls.back().routed == 1; }));
   for (const Waiting& call : calls) EXPECT_EQ(call.routed + call.refused, 1);
   EXPECT_EQ(router->held(), 0u);
   EXPECT_EQ(control.connects, 1) << "and one connection";
+  Advance(Router::kTellNs);
+  EXPECT_EQ(control.demanded["lever://dev.lever/hello"], 0u);
 }
 
 TEST_F(RouterTest, AFailedStartFailsAllWithItsWords) {

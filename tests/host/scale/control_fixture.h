@@ -131,7 +131,7 @@ class ControlTest : public LoopTest, private DirectoryObserver {
     Settle();
   }
   void Demand(uint32_t calls = 1) {
-    Do([&] { control->Demand(Hello(), calls); });
+    Do([&] { control->Demand(Hello(), this, calls); });
     Settle();
   }
   // The one that the driver was told to start last.

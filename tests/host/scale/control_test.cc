@@ -22,7 +22,9 @@ TEST_F(Control, WhatNobodyCallsIsNotStarted) {
 }
 
 TEST_F(Control, CallsThatComeWhileItStartsShareTheOneStart) {
-  Deploy(Spec());
+  auto spec = Spec();
+  spec.instances_max = 1;
+  Deploy(spec);
   for (uint32_t i = 1; i <= 300; ++i) Demand(i);
   ASSERT_EQ(driver.order.size(), 1u);
   EXPECT_TRUE(Listed().empty());
@@ -31,6 +33,63 @@ TEST_F(Control, CallsThatComeWhileItStartsShareTheOneStart) {
   for (int i = 0; i < 10; ++i) Demand();
   EXPECT_EQ(driver.order.size(), 1u);
   EXPECT_EQ(control->Counters().instances_started, 1u);
+}
+
+TEST_F(Control, SeveralAreStartedForALoadAndTheLeastLoadedAreDrainedWhenItFalls) {
+  Deploy(Spec());
+  const uint64_t first = Up();
+  Load(first, 30, 0);
+  ASSERT_EQ(driver.order.size(), 4u) << "one for each ten, and headroom";
+  std::vector<uint64_t> all = driver.order;
+  for (size_t i = 1; i < all.size(); ++i) Ready(all[i]);
+  EXPECT_EQ(Listed().size(), 4u);
+  EXPECT_EQ(driver.order.size(), 4u);
+  // Load stays on two of them: after the wait the others go.
+  for (int half = 0; half < 240; ++half) {
+    Advance(kNanosPerSecond / 2);
+    for (const uint64_t key : all) Load(key, key == all[1] || key == all[2] ? 5 : 0, 0);
+    if (half == 100) {
+      EXPECT_EQ(Listed().size(), 4u) << "it waits";
+    }
+  }
+  EXPECT_THAT(Listed(), ElementsAre(all[1], all[2]));
+  EXPECT_EQ(peers[all[0]]->reason, "the load needs fewer instances");
+  EXPECT_EQ(peers[all[3]]->reason, "the load needs fewer instances");
+}
+
+TEST_F(Control, OneOfSeveralThatFailsToStartFailsNobodyWhoWaits) {
+  Deploy(Spec());
+  Demand(300);
+  ASSERT_EQ(driver.order.size(), 3u);
+  const std::vector<uint64_t> all = driver.order;
+  Started(all[0]);
+  Exited(all[0], 1);
+  EXPECT_TRUE(failures.empty());
+  Started(all[1]);
+  Exited(all[1], 1);
+  EXPECT_TRUE(failures.empty());
+  Started(all[2]);
+  Exited(all[2], 1);
+  EXPECT_EQ(failures.size(), 1u) << "there is none left";
+  // Together they are one crash in a row: the wait is that of the first.
+  Advance(static_cast<int64_t>(1.3 * policy::kBackoffFirstNs));
+  Demand(1);
+  EXPECT_EQ(driver.order.size(), 4u);
+}
+
+TEST_F(Control, HoldersAreAddedUpAndSayWhenTheyHoldNothingAnyMore) {
+  auto spec = Spec();
+  spec.instances_max = 3;
+  Deploy(spec);
+  int other = 0;
+  Demand(1);
+  ASSERT_EQ(driver.order.size(), 1u);
+  Do([&] { control->Demand(Hello(), &other, 400); });
+  Settle();
+  EXPECT_EQ(driver.order.size(), 3u);
+  Do([&] { control->Demand(Hello(), &other, 0); });
+  Demand(0);
+  EXPECT_TRUE(failures.empty());
 }
 
 TEST_F(Control, ADemandForNothingIsRefused) {
