@@ -59,6 +59,8 @@ struct LogsArguments {
   std::string service;  // empty: all of the environment
   bool follow = false;
   std::optional<uint32_t> tail;
+  std::string since;  // "10m" ago, or a time; empty: whenever
+  std::string grep;   // a regular expression; empty: every line
 };
 
 // Each returns the exit code, and has told of errors.

@@ -87,7 +87,13 @@ void AddCommands(CLI::App& app, CommandLine* line) {
   CLI::App* logs = AddCommand(app, "logs", "shows what services print", line, Command::kLogs);
   logs->add_option("SERVICE", line->logs.service, "this one only");
   logs->add_flag("-f,--follow", line->logs.follow, "goes on with what comes");
-  logs->add_option("--tail", line->logs.tail, "so many of the last lines (default: 100)");
+  logs->add_option("--tail", line->logs.tail,
+                   "so many of the last lines (default: 100, or with --since all)");
+  logs->add_option("--since", line->logs.since,
+                   "lines of the last 30s, 10m, 2h or 1d, or from a time on: 2026-11-24T22:16:45Z; "
+                   "without Z, local time");
+  logs->add_option("--grep", line->logs.grep,
+                   "lines that match this regular expression (RE2; (?i) for any case)");
 
   AddCommand(app, "ps", "lists instances", line, Command::kListInstances)
       ->add_option("SERVICE", line->service, "those of this one only");

@@ -1,4 +1,5 @@
-// lever logs [SERVICE] [-f] [--tail N]
+// lever logs [SERVICE] [-f] [--tail N] [--since WHEN] [--grep EXPRESSION]
+#include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -7,6 +8,7 @@
 #include "daemon/lever/command.h"
 #include "daemon/lever/connection.h"
 #include "daemon/lever/log_stream.h"
+#include "daemon/lever/log_text.h"
 #include "daemon/lever/output.h"
 #include "lever/v1/admin.pb.h"
 
@@ -14,6 +16,11 @@ namespace lever::cli {
 namespace {
 
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
+
+int64_t UnixNowNs() {
+  const auto since = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
+}
 
 // "12:30:05.123", local time.
 std::string TimeOfDay(int64_t unix_ns) {
@@ -36,18 +43,20 @@ std::string ForPeople(const lever::v1::LogLine& line) {
   if (line.version() > 0) text += "v" + std::to_string(line.version()) + " ";
   if (!line.instance().empty()) text += line.instance() + " ";
   text += TimeOfDay(line.time_unix_ns()) + (line.stderr() ? " ! " : " | ");
-  return text + Plain(line.text()) + "\n";
+  const auto fields = StructuredLine(line.text());
+  return text + Plain(fields ? StructuredText(*fields) : line.text()) + "\n";
 }
 
 std::string ForPrograms(const lever::v1::LogLine& line) {
-  const nlohmann::json object = {{"environment", line.environment()},
-                                 {"service", line.service()},
-                                 {"instance", line.instance()},
-                                 {"version", line.version()},
-                                 {"time_unix_ns", line.time_unix_ns()},
-                                 {"stream", line.stderr() ? "stderr" : "stdout"},
-                                 {"text", line.text()},
-                                 {"lost", line.lost()}};
+  nlohmann::json object = {{"environment", line.environment()},
+                           {"service", line.service()},
+                           {"instance", line.instance()},
+                           {"version", line.version()},
+                           {"time_unix_ns", line.time_unix_ns()},
+                           {"stream", line.stderr() ? "stderr" : "stdout"},
+                           {"text", line.text()},
+                           {"lost", line.lost()}};
+  if (auto fields = StructuredLine(line.text())) object["fields"] = std::move(*fields);
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -55,6 +64,11 @@ std::string ForPrograms(const lever::v1::LogLine& line) {
 
 Status ShowLogs(const Globals& globals, const LogsArguments& arguments, int cancel_fd) {
   lever::v1::LogsRequest request;
+  if (!arguments.since.empty()) {
+    LEVER_ASSIGN_OR_RETURN(const int64_t since_unix_ns, ParseSince(arguments.since, UnixNowNs()));
+    request.set_since_unix_ns(since_unix_ns);
+  }
+  request.set_grep(arguments.grep);
   request.set_environment(globals.environment);
   request.set_service(arguments.service);
   request.set_follow(arguments.follow);

@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "liblever/base/loop.h"
+#include "liblever/base/status.h"
 
 namespace lever::admin {
 
@@ -29,25 +31,30 @@ struct LogRecord {
 struct LogQuery {
   std::string environment;
   std::string service;  // empty: every service of the environment
-  size_t tail = 0;      // so many lines of the past, at most
+  size_t tail = 0;      // so many lines of the past, at most; SIZE_MAX: all that are kept
   bool follow = false;  // and those to come
+  int64_t since_unix_ns = 0;
+  std::string pattern;  // a regular expression that the text matches somewhere; empty: any text
 };
 
 class LogFollower {
  public:
   // Ends it: `wake` is not called any more.
   virtual ~LogFollower() = default;
-  // The next lines, at most `lines_max`. Empty: there are none now; if it follows, `wake` is called on
-  // the loop once there are. Who does not take them loses the oldest, and is told how many.
+  // The next lines, at most `lines_max`. Empty: there are none now; unless that is the end, `wake`
+  // is called on the loop once there are. Who does not take them loses the oldest, and is told how
+  // many.
   virtual std::vector<LogRecord> Take(size_t lines_max) = 0;
+  // Set when there will be no more: OK, or why not.
+  virtual std::optional<Status> end() const = 0;
 };
 
 class LogSource {
  public:
   virtual ~LogSource() = default;
-  // `wake` is called on `loop`, never from inside Open() or Take().
-  virtual std::unique_ptr<LogFollower> Open(LogQuery query, Loop* loop,
-                                            std::function<void()> wake) = 0;
+  // `wake` is called on `loop`, never from inside Open() or Take(). INVALID_ARGUMENT: the pattern.
+  virtual StatusOr<std::unique_ptr<LogFollower>> Open(LogQuery query, Loop* loop,
+                                                      std::function<void()> wake) = 0;
 };
 
 }  // namespace lever::admin

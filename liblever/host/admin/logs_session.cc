@@ -39,13 +39,29 @@ void LogsSession::Open(const lever::v1::LogsRequest& request) {
   query.environment = request.environment();
   query.service = request.service();
   query.follow = request.follow();
-  query.tail = request.no_tail() ? 0 : request.tail() == 0 ? kTailDefault : request.tail();
-  follow_ = query.follow;
-  // At once, so that a client that follows knows that it does.
-  call_->SendHeaders();
-  follower_ = source_->Open(std::move(query), loop_, [weak = weak_from_this()] {
+  query.since_unix_ns = request.since_unix_ns();
+  query.pattern = request.grep();
+  if (request.tail() > kTailMax) {
+    Finish(InvalidArgument("logs: a tail is at most " + std::to_string(kTailMax) + " lines"));
+    return;
+  }
+  if (request.no_tail()) {
+    query.tail = 0;
+  } else if (request.tail() > 0) {
+    query.tail = request.tail();
+  } else {
+    query.tail = query.since_unix_ns > 0 ? SIZE_MAX : kTailDefault;
+  }
+  auto opened = source_->Open(std::move(query), loop_, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->Pump();
   });
+  if (!opened.ok()) {
+    Finish(Status(opened.status().code(), "logs: " + opened.status().message()));
+    return;
+  }
+  follower_ = std::move(*opened);
+  // At once, so that a client that follows knows that it does.
+  call_->SendHeaders();
   Pump();
 }
 
@@ -54,7 +70,7 @@ void LogsSession::Pump() {
   while (call_->Writable()) {
     const std::vector<LogRecord> records = follower_->Take(kLinesPerTake);
     if (records.empty()) {
-      if (!follow_) Finish(Status::Ok());
+      if (const std::optional<Status> end = follower_->end()) Finish(*end);
       return;
     }
     for (const LogRecord& record : records) {

@@ -17,6 +17,8 @@ class LogsSession final : public rpc::CallHandler,
                           public std::enable_shared_from_this<LogsSession> {
  public:
   static constexpr uint32_t kTailDefault = 100;
+  // The host remembers a number for each while it looks for where they begin.
+  static constexpr uint32_t kTailMax = 1'000'000;
   static constexpr size_t kLinesPerTake = 64;
 
   static void Accept(Loop* loop, LogSource* source, rpc::Call& call);
@@ -36,7 +38,6 @@ class LogsSession final : public rpc::CallHandler,
   Loop* loop_;
   LogSource* source_;
   rpc::Call* call_;
-  bool follow_ = false;
   std::unique_ptr<LogFollower> follower_;
   std::shared_ptr<LogsSession> self_;
 };

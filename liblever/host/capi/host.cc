@@ -147,7 +147,14 @@ Status Host::OpenDriver() {
 }
 
 Status Host::OpenControl() {
-  logs_ = std::make_unique<InstanceLogs>();
+  const deploy::Execute execute = [pool = pool_.get()](std::function<void()> task) {
+    return pool->Post(std::move(task));
+  };
+  fleet::LogStoreOptions files;
+  files.directory = options_.data_dir + "/logs";
+  files.execute = execute;
+  LEVER_ASSIGN_OR_RETURN(auto log_files, fleet::LogStore::Open(std::move(files)));
+  logs_ = std::make_unique<InstanceLogs>(std::move(log_files), execute);
   scale::ControlOptions control;
   control.loop = control_thread_->loop();
   for (const auto& data : data_loops_) {

@@ -118,6 +118,8 @@ class LogBook::Reader final : public LogReader, private IoSource {
   }
 
   std::vector<LogLine> Take(size_t lines_max) override { return book_->Take(*this, lines_max); }
+  uint64_t open_number() const override { return opened_at; }
+  bool tail_is_whole() const override { return whole; }
 
   bool Selects(const Ring& ring) const {
     return ring.environment == selection.environment &&
@@ -131,6 +133,9 @@ class LogBook::Reader final : public LogReader, private IoSource {
   }
 
   const LogSelection selection;
+  // Set when it is opened.
+  uint64_t opened_at = 0;
+  bool whole = false;
   // All of these with the book's lock.
   std::map<const Ring*, uint64_t> places;  // of the next line; a ring that is not in it: its first
   uint64_t end_number = UINT64_MAX;        // where one that does not follow ends
@@ -153,7 +158,9 @@ class LogBook::Reader final : public LogReader, private IoSource {
   UniqueFd event_;
 };
 
-LogBook::LogBook(const LogBookOptions& options) : options_(options) {}
+LogBook::LogBook(const LogBookOptions& options)
+    : options_(options),
+      next_number_(options.store == nullptr ? 1 : options.store->first_free_number()) {}
 
 LogBook::~LogBook() { assert(readers_.empty() && "a reader outlives the book"); }
 
@@ -261,6 +268,11 @@ void LogBook::Add(const Instance& instance, bool is_stderr, std::string text) {
   line.time_unix_ns = (options_.unix_now_ns != nullptr ? options_.unix_now_ns : SystemUnixNs)();
   line.is_stderr = is_stderr;
   line.text = std::move(text);
+  if (options_.store != nullptr) {
+    options_.store->Append(ring.environment, ring.service,
+                           {line.number, line.time_unix_ns, line.owner->version, line.is_stderr,
+                            line.owner->instance, line.text});
+  }
   if (ring.lines.empty()) by_age_.emplace(line.number, &ring);
   ring.bytes += line.bytes();
   bytes_ += line.bytes();
@@ -349,8 +361,15 @@ void LogBook::Place(Reader& reader) const {
     std::nth_element(numbers.begin(), begin, numbers.end());
     first = *begin;
   }
+  reader.opened_at = next_number_;
+  reader.whole = numbers.size() >= tail;
   for (const auto& [key, ring] : rings_) {
     if (!reader.Selects(*ring)) continue;
+    // What this ring has dropped is older than what it has, and may be younger than the tail's
+    // first.
+    if (ring->first_place > 0 && (ring->lines.empty() || ring->lines.front().number > first)) {
+      reader.whole = false;
+    }
     const auto line = std::lower_bound(
         ring->lines.begin(), ring->lines.end(), first,
         [](const Line& candidate, uint64_t number) { return candidate.number < number; });

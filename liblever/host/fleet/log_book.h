@@ -1,5 +1,5 @@
 // What the services of a host print: kept for a while, followed by whoever asks, and passed on to
-// the host's own log.
+// the host's own log and to the files of a LogStore.
 //
 // An instance's bytes are cut into lines. Each service has a ring of its last lines, and all rings
 // together have a bound as well. A reader has a place in each ring that it reads; who is slower
@@ -34,6 +34,7 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/host/fleet/driver.h"
+#include "liblever/host/fleet/log_store.h"
 
 namespace lever::fleet {
 
@@ -71,6 +72,10 @@ class LogReader {
   // The next lines, at most `lines_max`. Empty: there are none now; if it follows, `wake` is called
   // once there are.
   virtual std::vector<LogLine> Take(size_t lines_max) = 0;
+  // Of the first line that came after it was opened.
+  virtual uint64_t open_number() const = 0;
+  // All of the tail that was asked for is in memory.
+  virtual bool tail_is_whole() const = 0;
 };
 
 struct LogBookOptions {
@@ -82,6 +87,8 @@ struct LogBookOptions {
   // Of each instance, for the error that a caller gets.
   size_t last_words_lines_max = 20;
   size_t last_words_bytes_max = 4 * 1024;
+  // Gets every line, too; numbers are above those that it has. None: nothing is on a disk.
+  std::shared_ptr<LogStore> store;
   // Nanoseconds since 1970; null: the system's clock.
   int64_t (*unix_now_ns)() = nullptr;
 };
@@ -137,7 +144,7 @@ class LogBook {
   std::map<uint64_t, Ring*> by_age_;
   std::unordered_map<uint64_t, std::unique_ptr<Instance>> instances_;
   std::vector<Reader*> readers_;
-  uint64_t next_number_ = 1;  // of lines, over all services
+  uint64_t next_number_;  // of lines, over all services
   size_t bytes_ = 0;
 };
 

@@ -42,13 +42,18 @@ class FakeLogs final : public LogSource {
       }
       return records;
     }
+    std::optional<Status> end() const override {
+      return logs->query.follow ? std::nullopt : std::optional<Status>(Status::Ok());
+    }
     FakeLogs* logs;
   };
-  std::unique_ptr<LogFollower> Open(LogQuery asked, Loop* loop, std::function<void()> on_lines) override {
+  StatusOr<std::unique_ptr<LogFollower>> Open(LogQuery asked, Loop* loop,
+                                              std::function<void()> on_lines) override {
+    if (asked.pattern == "(") return InvalidArgument("not a regular expression");
     query = std::move(asked);
     wake = std::move(on_lines);
     ++open;
-    return std::make_unique<Follower>(this);
+    return std::unique_ptr<LogFollower>(std::make_unique<Follower>(this));
   }
   void Add(const std::string& text) {
     LogRecord record;
