@@ -2,8 +2,9 @@
 //
 //   command_line.cc              flags and arguments
 //   connection.cc, call_stream.cc  the client: calls, streams, Ctrl-C
-//   deploy.cc, invoke.cc, stream.cc, logs.cc, list.cc, init.cc, test.cc  the commands; that of `dev` is
-//                                daemon/lever-dev
+//   ask.cc                       the client of the commands that ask the host one thing
+//   deploy.cc, environments.cc, init.cc, invoke.cc, list.cc, logs.cc, settings.cc, stream.cc,
+//   test.cc, versions.cc                  the commands; that of `dev` is daemon/lever-dev
 //
 // Results go to standard output, everything else to standard error. The exit codes are those of
 // lever/status.h.
@@ -63,6 +64,21 @@ struct LogsArguments {
   std::string grep;   // a regular expression; empty: every line
 };
 
+struct EnvironmentArguments {
+  std::string name;
+  std::string copy_from;  // empty: a new one is empty
+  bool force = false;     // delete: with its services
+};
+
+struct SettingsArguments {
+  std::string service;
+  std::vector<std::string> names;  // config set: KEY=VALUE each
+};
+struct RollbackArguments {
+  std::string service;
+  std::optional<uint64_t> version;  // the one before the current
+};
+
 // Each returns the exit code, and has told of errors.
 int Deploy(const Globals& globals, const DeployArguments& arguments);
 int Dev(const Globals& globals, const DevArguments& arguments);
@@ -73,6 +89,18 @@ int Stream(const Globals& globals, const CallArguments& arguments);
 int Logs(const Globals& globals, const LogsArguments& arguments);
 int ListInstances(const Globals& globals, const std::string& service);
 int ListServices(const Globals& globals);
+int ListVersions(const Globals& globals, const std::string& service);
+int Rollback(const Globals& globals, const RollbackArguments& arguments);
+int SetConfig(const Globals& globals, const SettingsArguments& arguments);
+int GetConfig(const Globals& globals, const SettingsArguments& arguments);
+int ListConfig(const Globals& globals, const SettingsArguments& arguments);
+int UnsetConfig(const Globals& globals, const SettingsArguments& arguments);
+int SetSecret(const Globals& globals, const SettingsArguments& arguments);
+int ListSecrets(const Globals& globals, const SettingsArguments& arguments);
+int UnsetSecret(const Globals& globals, const SettingsArguments& arguments);
+int CreateEnvironment(const Globals& globals, const EnvironmentArguments& arguments);
+int DeleteEnvironment(const Globals& globals, const EnvironmentArguments& arguments);
+int ListEnvironments(const Globals& globals);
 int Remove(const Globals& globals, const std::string& service);
 
 }  // namespace lever::cli

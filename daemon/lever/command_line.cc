@@ -65,6 +65,70 @@ void AddWriterCommands(CLI::App& app, CommandLine* line) {
                   "SERVICE=ENDPOINT: pass gRPC calls of that service on (several times for several)");
 }
 
+void AddVersionCommands(CLI::App& app, CommandLine* line) {
+  AddCommand(app, "versions", "lists the versions of a service that are kept", line,
+             Command::kListVersions)
+      ->add_option("SERVICE", line->service, "its name")
+      ->required();
+  CLI::App* rollback = AddCommand(app, "rollback",
+                                  "goes back to an earlier version, with what it "
+                                  "was set to",
+                                  line, Command::kRollback);
+  rollback->add_option("SERVICE", line->rollback.service, "its name")->required();
+  rollback->add_option("VERSION", line->rollback.version,
+                       "its number (default: the highest below the current one)");
+}
+
+void AddSettingsCommand(CLI::App* parent, const char* name, const char* help, CommandLine* line,
+                        Command command, const char* names, const char* names_help) {
+  CLI::App* added = AddCommand(*parent, name, help, line, command);
+  added->add_option("SERVICE", line->settings.service, "its name")->required();
+  if (names == nullptr) return;
+  auto* option = added->add_option(names, line->settings.names, names_help)->required();
+  if (command == Command::kGetConfig || command == Command::kSetSecret) option->expected(1);
+}
+
+void AddSettingsCommands(CLI::App& app, CommandLine* line) {
+  CLI::App* config = app.add_subcommand("config", "sets and shows a service's configuration");
+  config->fallthrough()->require_subcommand(1);
+  AddSettingsCommand(config, "set", "lays values over `config` of its lever.json", line,
+                     Command::kSetConfig, "SETTING",
+                     "KEY=VALUE each; a value is JSON, or else a text");
+  AddSettingsCommand(config, "get", "prints one value, as JSON", line, Command::kGetConfig, "KEY",
+                     "its name");
+  AddSettingsCommand(config, "list", "shows all of it", line, Command::kListConfig, nullptr,
+                     nullptr);
+  AddSettingsCommand(config, "unset", "takes back what was set", line, Command::kUnsetConfig, "KEY",
+                     "the names");
+
+  CLI::App* secret = app.add_subcommand("secret", "sets a service's secrets");
+  secret->fallthrough()->require_subcommand(1);
+  AddSettingsCommand(
+      secret, "set",
+      "sets one to what comes on standard input, or is typed, without its last line's "
+      "end",
+      line, Command::kSetSecret, "KEY", "its name");
+  AddSettingsCommand(secret, "list", "shows their names", line, Command::kListSecrets, nullptr,
+                     nullptr);
+  AddSettingsCommand(secret, "unset", "removes secrets", line, Command::kUnsetSecret, "KEY",
+                     "the names");
+}
+
+void AddEnvironmentCommands(CLI::App& app, CommandLine* line) {
+  CLI::App* env = app.add_subcommand("env", "makes, lists and removes environments");
+  env->fallthrough()->require_subcommand(1);
+  CLI::App* create =
+      AddCommand(*env, "create", "makes an environment", line, Command::kCreateEnvironment);
+  create->add_option("NAME", line->environment.name, "its name")->required();
+  create->add_option("--copy-from", line->environment.copy_from,
+                     "another environment, whose services are deployed to it as they are");
+  AddCommand(*env, "list", "lists environments", line, Command::kListEnvironments);
+  CLI::App* remove =
+      AddCommand(*env, "delete", "removes an environment", line, Command::kDeleteEnvironment);
+  remove->add_option("NAME", line->environment.name, "its name")->required();
+  remove->add_flag("--force", line->environment.force, "and the services in it");
+}
+
 void AddCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "deploy", "builds, packs and uploads a service's directory", line,
              Command::kDeploy)
@@ -101,6 +165,9 @@ void AddCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "rm", "removes a service", line, Command::kRemove)
       ->add_option("SERVICE", line->service, "its name")
       ->required();
+  AddVersionCommands(app, line);
+  AddSettingsCommands(app, line);
+  AddEnvironmentCommands(app, line);
   AddCommand(app, "version", "prints the version", line, Command::kVersion);
 }
 
@@ -134,8 +201,12 @@ std::string OneLine(const CLI::App& app, const std::string& what) {
 }
 
 Status CheckNames(const CommandLine& line) {
-  LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(line.globals.environment));
-  for (const std::string& service : {line.service, line.logs.service}) {
+  for (const std::string& environment :
+       {line.globals.environment, line.environment.name, line.environment.copy_from}) {
+    if (!environment.empty()) LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(environment));
+  }
+  for (const std::string& service :
+       {line.service, line.logs.service, line.settings.service, line.rollback.service}) {
     if (!service.empty()) LEVER_RETURN_IF_ERROR(policy::CheckService(service));
   }
   return Status::Ok();
@@ -175,10 +246,10 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
     return line;
   }
   if (app.get_subcommands().empty()) {
-    line.text =
-        OneLine(app,
-                "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm or "
-                "version");
+    line.text = OneLine(
+        app,
+        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, versions, "
+        "rollback, config, secret, env or version");
     line.exit_code = usage;
     return line;
   }

@@ -24,6 +24,18 @@ enum class Command : uint8_t {
   kListInstances,
   kListServices,
   kRemove,
+  kListVersions,
+  kRollback,
+  kSetConfig,
+  kGetConfig,
+  kListConfig,
+  kUnsetConfig,
+  kSetSecret,
+  kListSecrets,
+  kUnsetSecret,
+  kCreateEnvironment,
+  kDeleteEnvironment,
+  kListEnvironments,
   kVersion
 };
 
@@ -41,7 +53,10 @@ struct CommandLine {
   TestArguments test;
   CallArguments call;
   LogsArguments logs;
-  std::string service;  // of ps (empty: all) and rm
+  EnvironmentArguments environment;
+  SettingsArguments settings;
+  RollbackArguments rollback;
+  std::string service;  // of ps (empty: all), versions and rm
 };
 
 // `arguments` without the program's own name.

@@ -223,8 +223,9 @@ Outcome Connection::Call(const Request& request) {
 }
 
 Status Connection::CallHost(std::string_view path, const google::protobuf::Message& request,
-                            google::protobuf::Message* reply) {
+                            google::protobuf::Message* reply, int64_t timeout_ns) {
   Request call;
+  call.timeout_ns = timeout_ns;
   call.address = path;
   call.payload = {LEVER_KIND_RAW, request.SerializeAsString()};
   call.flags = LEVER_CALL_GRPC;

@@ -68,7 +68,7 @@ class Connection {
   Outcome Call(const Request& request);
   // A unary method of a gRPC service of the host.
   Status CallHost(std::string_view path, const google::protobuf::Message& request,
-                  google::protobuf::Message* reply);
+                  google::protobuf::Message* reply, int64_t timeout_ns = 0);
 
   // For CallStream: `sink` gets the stream's events from inside RunTurn().
   Status OpenStream(const Request& request, uint64_t read_messages, EventSink* sink,

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/lever/ask.h"
 #include "daemon/lever/command.h"
 #include "daemon/lever/connection.h"
 #include "daemon/lever/output.h"
@@ -27,20 +28,6 @@ std::string HostText(const Globals& globals, const lever::v1::HostDetails& host)
   std::string text = "host " + globals.host + " (lever " + host.version() + ")";
   for (const auto& runtime : host.runtimes()) text += "; " + RuntimeText(runtime);
   return Plain(text);
-}
-
-Status Ask(const Globals& globals, std::string_view path, const google::protobuf::Message& request,
-           google::protobuf::Message* reply) {
-  LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));
-  return connection->CallHost(path, request, reply);
-}
-
-Status PrintJson(const json& value) {
-  return Print(value.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-}
-
-std::string AddressOf(const std::string& environment, const std::string& service) {
-  return "lever://" + environment + "/" + service;
 }
 
 json InstanceJson(const lever::v1::InstanceRow& row) {
@@ -126,7 +113,7 @@ int ListServices(const Globals& globals) {
   lever::v1::ListServicesRequest request;
   request.set_environment(globals.environment);
   lever::v1::ListServicesReply reply;
-  const Status status = Ask(globals, "/lever.v1.Admin/ListServices", request, &reply);
+  const Status status = AskHost(globals, "/lever.v1.Admin/ListServices", request, &reply);
   if (!status.ok()) return Report(globals, status);
   if (globals.format == Format::kJson) {
     json rows = json::array();
@@ -144,7 +131,7 @@ int Remove(const Globals& globals, const std::string& service) {
   request.set_environment(globals.environment);
   request.set_service(service);
   lever::v1::RemoveReply reply;
-  const Status status = Ask(globals, "/lever.v1.Admin/Remove", request, &reply);
+  const Status status = AskHost(globals, "/lever.v1.Admin/Remove", request, &reply);
   if (!status.ok()) return Report(globals, status);
   const std::string address = AddressOf(globals.environment, service);
   if (globals.format == Format::kJson) return Report(globals, PrintJson({{"removed", address}}));

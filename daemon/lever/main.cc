@@ -51,6 +51,30 @@ int Run(const CommandLine& line, char** argv) {
       return ListServices(line.globals);
     case Command::kRemove:
       return Remove(line.globals, line.service);
+    case Command::kListVersions:
+      return ListVersions(line.globals, line.service);
+    case Command::kRollback:
+      return Rollback(line.globals, line.rollback);
+    case Command::kSetConfig:
+      return SetConfig(line.globals, line.settings);
+    case Command::kGetConfig:
+      return GetConfig(line.globals, line.settings);
+    case Command::kListConfig:
+      return ListConfig(line.globals, line.settings);
+    case Command::kUnsetConfig:
+      return UnsetConfig(line.globals, line.settings);
+    case Command::kSetSecret:
+      return SetSecret(line.globals, line.settings);
+    case Command::kListSecrets:
+      return ListSecrets(line.globals, line.settings);
+    case Command::kUnsetSecret:
+      return UnsetSecret(line.globals, line.settings);
+    case Command::kCreateEnvironment:
+      return CreateEnvironment(line.globals, line.environment);
+    case Command::kDeleteEnvironment:
+      return DeleteEnvironment(line.globals, line.environment);
+    case Command::kListEnvironments:
+      return ListEnvironments(line.globals);
     case Command::kVersion:
       break;
   }

@@ -77,6 +77,13 @@ AdminService::AdminService(AdminOptions options)
   Add("/lever.v1.Admin/ListInstances", &AdminService::ListInstances);
   Add("/lever.v1.Admin/Logs", &AdminService::Logs);
   Add("/lever.v1.Admin/GetHost", &AdminService::GetHost);
+  Add("/lever.v1.Admin/ListVersions", &AdminService::ListVersions);
+  Add("/lever.v1.Admin/Rollback", &AdminService::Rollback);
+  Add("/lever.v1.Admin/ChangeSettings", &AdminService::ChangeSettings);
+  Add("/lever.v1.Admin/ListSettings", &AdminService::ListSettings);
+  Add("/lever.v1.Admin/CreateEnvironment", &AdminService::CreateEnvironment);
+  Add("/lever.v1.Admin/DeleteEnvironment", &AdminService::DeleteEnvironment);
+  Add("/lever.v1.Admin/ListEnvironments", &AdminService::ListEnvironments);
   const auto add = [this](std::string path, auto serve) {
     methods_.emplace_back(std::move(path), [serve](rpc::Call& call, const fleet::Caller&) {
       serve(call);

@@ -60,6 +60,13 @@ class AdminService {
   void ListInstances(rpc::Call& call);
   void Logs(rpc::Call& call);
   void GetHost(rpc::Call& call);
+  void ListVersions(rpc::Call& call);
+  void Rollback(rpc::Call& call);
+  void ChangeSettings(rpc::Call& call);
+  void ListSettings(rpc::Call& call);
+  void CreateEnvironment(rpc::Call& call);
+  void DeleteEnvironment(rpc::Call& call);
+  void ListEnvironments(rpc::Call& call);
 
   AdminOptions options_;
   Health health_;

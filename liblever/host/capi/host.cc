@@ -117,6 +117,7 @@ Status Host::OpenStores() {
   LEVER_ASSIGN_OR_RETURN(registry_, registry::SqliteRegistry::Open(registry));
   // Only now is it sure that no other host works in this directory.
   LEVER_ASSIGN_OR_RETURN(store_, deploy::BundleStore::Open(options_.data_dir));
+  LEVER_ASSIGN_OR_RETURN(secrets_, deploy::SecretBox::Load(options_.data_dir + "/secret.key"));
   pool_ = std::make_unique<WorkerPool>(kPoolThreads);
 
   std::optional<UserIdRange> range;
@@ -179,6 +180,7 @@ Status Host::OpenServices() {
   deploying.control = control_.get();
   deploying.registry = registry_.get();
   deploying.store = store_.get();
+  deploying.secrets = secrets_.get();
   deploying.execute = [pool = pool_.get()](std::function<void()> task) {
     return pool->Post(std::move(task));
   };

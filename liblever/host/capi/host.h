@@ -38,6 +38,7 @@
 #include "liblever/host/capi/worker_pool.h"
 #include "liblever/host/deploy/bundle_store.h"
 #include "liblever/host/deploy/deployer.h"
+#include "liblever/host/deploy/secret_box.h"
 #include "liblever/host/registry/loop_executor.h"
 #include "liblever/host/registry/sqlite_registry.h"
 #include "liblever/host/scale/control_loop.h"
@@ -92,6 +93,7 @@ class Host {
   std::unique_ptr<registry::LoopExecutor> registry_executor_;
   std::unique_ptr<registry::SqliteRegistry> registry_;
   std::unique_ptr<deploy::BundleStore> store_;
+  std::unique_ptr<deploy::SecretBox> secrets_;
   std::unique_ptr<InstanceLogs> logs_;
   std::unique_ptr<fleet::Driver> driver_;
   std::unique_ptr<BundlePlanner> planner_;

@@ -71,7 +71,7 @@ void Collector::OnServices(const std::vector<scale::ServiceStatus>& services) {
   for (const scale::ServiceStatus& service : services) {
     if (service.deployed) live_.insert(service.spec.bundle);
   }
-  registry::ScanPrefix(registry_, registry::KindPrefix(registry::KeyKind::kService),
+  registry::ScanPrefix(registry_, registry::KindPrefix(registry::KeyKind::kVersion),
                        [self = shared_from_this()](auto records) { self->OnRecords(records); });
 }
 
@@ -81,13 +81,13 @@ void Collector::OnRecords(const StatusOr<std::vector<registry::Entry>>& records)
     return;
   }
   for (const registry::Entry& entry : *records) {
-    const StatusOr<ServiceRecord> record = ParseServiceRecord(entry.value);
+    StatusOr<std::string> bundle = BundleOfVersion(entry.value);
     // What cannot be read may name any bundle: nothing is removed then.
-    if (!record.ok()) {
-      Finished(record.status());
+    if (!bundle.ok()) {
+      Finished(bundle.status());
       return;
     }
-    live_.insert(record->bundle);
+    live_.insert(std::move(*bundle));
   }
   RunOnPool(
       execute_, &control_->loop(),

@@ -1,8 +1,8 @@
 // Removes the bundles that no version needs any more.
 //
-// A bundle is needed while the registry's record of a service names it, while the control plane
-// serves it, and while an instance of it still runs. One that was just stored is named by nobody yet:
-// whoever stores one keeps the collection away from Enter() to Leave().
+// A bundle is needed while the registry's record of a version names it, while the control plane
+// serves it, and while an instance of it still runs. One that was just stored is named by nobody
+// yet: whoever stores one keeps the collection away from Enter() to Leave().
 //
 // Threads: the control loop, where the registry's completions run too.
 //

@@ -1,4 +1,5 @@
-// The state of one deploy, shared by the files that carry it out (deployer.cc, deployer_steps.cc).
+// The state of one deploy, change of settings or rollback, shared by the files that carry it out
+// (deployer.cc, deployer_steps.cc, deployer_versions.cc).
 //
 // Threads: before Finish() the loop of its upload's, afterwards the control loop. `file` is touched
 // by one pool task at a time.
@@ -16,6 +17,9 @@
 namespace lever::deploy {
 
 struct Deployer::Job {
+  enum class Kind : uint8_t { kUpload, kSettings, kRollback };
+
+  Kind kind = Kind::kUpload;
   Name name;
   Manifest manifest;
   bool start_first = false;
@@ -24,7 +28,13 @@ struct Deployer::Job {
   std::function<void(DeployStep)> progress;
   std::function<void(StatusOr<DeployResult>)> done;
 
-  std::string bundle;
+  int64_t packed_bytes = 0;
+  SettingsChange change;  // kSettings
+  uint64_t wanted = 0;    // kRollback; 0: the one before
+  std::string bundle;     // kUpload: what was uploaded
+  VersionRecord version;  // that is to serve
+  scale::ServiceSpec spec;
+  registry::Revision read_revision = 0;  // of the service's record
   std::optional<ServiceRecord> before;  // nullopt: the service is new
   ServiceRecord now;
   registry::Revision revision = 0;  // of `now` in the registry
@@ -36,6 +46,7 @@ struct Deployer::Job {
     return scale::ServiceName{name.first, name.second}.ToString();
   }
   void Tell(DeployStep step) const {
+    if (!progress) return;
     loop->Post([progress = progress, step] { progress(step); });
   }
 };

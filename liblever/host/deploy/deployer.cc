@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "liblever/host/deploy/deploy_job.h"
+#include "liblever/host/registry/scan.h"
 #include "liblever/host/registry/schema.h"
 #include "liblever/policy/address.h"
 
@@ -21,6 +22,10 @@ std::shared_ptr<Deployer> Deployer::Make(DeployerOptions options) {
 
 Status Deployer::Take(const Name& name) {
   const scale::ServiceName service{name.first, name.second};
+  if (busy_environments_.contains(name.first)) {
+    return Aborted("environment " + name.first + " is being made or removed: try again")
+        .WithExecuted(LEVER_EXECUTED_NO);
+  }
   if (busy_.contains(name)) {
     return Aborted("another deploy or removal of " + service.ToString() + " is under way")
         .WithExecuted(LEVER_EXECUTED_NO);
@@ -134,6 +139,7 @@ void Deployer::Upload::StartFirst() { job_->start_first = true; }
 void Deployer::Upload::Finish(std::function<void(DeployStep)> progress,
                               std::function<void(StatusOr<DeployResult>)> done) {
   finished_ = true;
+  job_->packed_bytes = bytes_;
   job_->progress = std::move(progress);
   job_->done = std::move(done);
   deployer_->Post([deployer = deployer_, job = job_] { deployer->Store(job); });
@@ -175,32 +181,53 @@ void Deployer::RemoveTaken(const Name& name, std::function<void(Status)> done) {
                      : read.status());
       return;
     }
-    // A record that cannot be read is removed as well: that is how one gets rid of it.
-    const StatusOr<ServiceRecord> record = ParseServiceRecord(read->entry->value);
-    registry::Transaction transaction;
-    transaction.If(registry::Compare::ModRevision(key, read->entry->mod_revision))
-        .Then(registry::Operation::Delete(key))
-        .Then(registry::Operation::DeletePrefix(
-            registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second)));
-    self->options_.registry->Commit(
-        std::move(transaction),
-        [self, name, record, done](const StatusOr<registry::TransactionResult>& result) {
-          const scale::ServiceName service{name.first, name.second};
-          if (!result.ok() || !result->succeeded) {
-            done(result.ok() ? Aborted(service.ToString() + " was changed meanwhile: try again")
-                             : result.status());
-            return;
-          }
-          if (record.ok()) {
-            self->collector_->Retire(name.first, name.second, record->version, record->bundle);
-          }
-          self->options_.control->Remove(service, [self, done](Status status) {
-            self->collector_->Collect();
-            // The control plane may not have known it, if its record was damaged.
-            done(status.code() == LEVER_NOT_FOUND ? Status::Ok() : std::move(status));
-          });
-        });
+    registry::ScanPrefix(self->options_.registry,
+                         registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second),
+                         [self, name, entry = *read->entry,
+                          done](const StatusOr<std::vector<registry::Entry>>& versions) {
+                           if (!versions.ok()) {
+                             done(versions.status());
+                           } else {
+                             self->RemoveVersions(name, entry, *versions, done);
+                           }
+                         });
   });
+}
+
+// Records that cannot be read are removed as well: that is how one gets rid of them.
+void Deployer::RemoveVersions(const Name& name, const registry::Entry& record,
+                              const std::vector<registry::Entry>& versions,
+                              std::function<void(Status)> done) {
+  std::vector<std::pair<uint64_t, std::string>> bundles;
+  for (const registry::Entry& entry : versions) {
+    const auto key = registry::ParseKey(entry.key);
+    StatusOr<std::string> bundle = BundleOfVersion(entry.value);
+    if (key && bundle.ok()) bundles.emplace_back(key->number, std::move(*bundle));
+  }
+  registry::Transaction transaction;
+  transaction.If(registry::Compare::ModRevision(record.key, record.mod_revision))
+      .Then(registry::Operation::Delete(record.key))
+      .Then(registry::Operation::DeletePrefix(
+          registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second)));
+  options_.registry->Commit(
+      std::move(transaction), [self = shared_from_this(), name, bundles = std::move(bundles),
+                               done](const StatusOr<registry::TransactionResult>& result) {
+        const scale::ServiceName service{name.first, name.second};
+        if (!result.ok() || !result->succeeded) {
+          done(result.ok() ? Aborted(service.ToString() + " was changed meanwhile: try again")
+                           : result.status());
+          return;
+        }
+        // Instances of any of them may still be draining.
+        for (const auto& [version, bundle] : bundles) {
+          self->collector_->Retire(name.first, name.second, version, bundle);
+        }
+        self->options_.control->Remove(service, [self, done](Status status) {
+          self->collector_->Collect();
+          // The control plane may not have known it, if its record was damaged.
+          done(status.code() == LEVER_NOT_FOUND ? Status::Ok() : std::move(status));
+        });
+      });
 }
 
 }  // namespace lever::deploy

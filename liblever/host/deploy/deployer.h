@@ -1,23 +1,30 @@
-// From a manifest and the bytes of a bundle to a version that serves; and the services that a host
-// starts with.
+// From a manifest and the bytes of a bundle to a version that serves; the environments that
+// services are in; and what a host starts with.
 //
 //   Begin()            manifest and environment are checked, the service is taken for this deploy
 //   Upload::Append()   the bytes, one piece after the other
 //   Upload::Finish()   bundle durable -> version durable -> the control plane starts it
 //
-// Threads. Begin(), Remove() and an Upload's functions may be called from the loop that their answers
-// come back on (any loop of the host); LoadAll() from the control loop. The deciding is done on the
-// control loop, whatever waits on a disk on the host's pool. The registry's completions must run on
-// the control loop. Make() gives a shared pointer because work under way holds it; the loops, the
-// registry, the store and the control plane outlive the last task that runs.
+// Threads. Begin(), Remove(), an Upload's functions and those of environments may be called from
+// the loop that their answers come back on (any loop of the host); LoadAll() from the control loop.
+// The deciding is done on the control loop, whatever waits on a disk on the host's pool. The
+// registry's completions must run on the control loop. Make() gives a shared pointer because work
+// under way holds it; the loops, the registry, the store and the control plane outlive the last
+// task that runs.
 //
 // Invariants
-//  1. One deploy or removal of a service at a time: a second is ABORTED at once, unexecuted.
-//  2. The version is durable before the control plane hears of it. If its first instance never becomes
+//  1. One deploy or removal of a service at a time: a second is ABORTED at once, unexecuted. So is
+//  one
+//     of a service whose environment is being made or removed, and the other way round.
+//  2. The version is durable before the control plane hears of it. If its first instance never
+//  becomes
 //     ready, the registry names the version before it again, and that one goes on.
-//  3. Numbers rise by one a deploy, and a number is not given twice in the life of a service.
+//  3. Numbers rise by one a deploy or a change of settings, and a number is not given twice in the
+//  life
+//     of a service. Going back to a version gives no number.
 //  4. The same content as the version that serves is `unchanged`, and starts nothing.
-//  5. A deploy that fails, or is broken off, leaves no file (see collector.h).
+//  5. Old versions are kept as policy/versions_kept.h says, with their bundles.
+//  6. A deploy that fails, or is broken off, leaves no file (see collector.h).
 #ifndef LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 #define LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 
@@ -46,11 +53,35 @@ struct DeployerOptions {
   scale::Control* control = nullptr;
   registry::Registry* registry = nullptr;
   BundleStore* store = nullptr;
+  const SecretBox* secrets = nullptr;
   Execute execute;
   // Whether this host can run such a version at all, asked before the first byte comes; from any
   // thread. None: it can run all.
   std::function<Status(const scale::ServiceSpec&)> runnable;
 };
+
+struct VersionInfo {
+  uint64_t version = 0;
+  bool current = false;
+  int64_t deployed_unix_ns = 0;
+  std::string bundle;
+  std::string reason;
+};
+
+// What a service is set to; no secret's value.
+struct SettingsInfo {
+  uint64_t version = 0;
+  std::string config_json;  // as the service gets it
+  std::vector<std::string> config_set;
+  std::vector<std::string> secrets;
+};
+
+struct EnvironmentInfo {
+  std::string environment;
+  uint32_t services = 0;  // that are deployed
+};
+
+enum class Force : uint8_t { kNo, kYes };
 
 enum class DeployStep : uint8_t {
   kStored,    // bundle and version are durable
@@ -84,6 +115,28 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   // OK when the registry has forgotten the service and its instances have begun to drain.
   void Remove(std::string environment, std::string service, Loop* loop,
               std::function<void(Status)> done);
+  // A new version of the same bundle that is set otherwise; it takes over as one that was deployed.
+  // `unchanged`: it was set so already. NOT_FOUND: there is no such service.
+  void ChangeSettings(std::string environment, std::string service, SettingsChange change,
+                      Loop* loop, std::function<void(StatusOr<DeployResult>)> done);
+  // Back (or forward) to a version that is kept; 0: the highest one below the current.
+  void Rollback(std::string environment, std::string service, uint64_t version, Loop* loop,
+                std::function<void(StatusOr<DeployResult>)> done);
+  void ListVersions(std::string environment, std::string service, Loop* loop,
+                    std::function<void(StatusOr<std::vector<VersionInfo>>)> done);
+  void ListSettings(std::string environment, std::string service, Loop* loop,
+                    std::function<void(StatusOr<SettingsInfo>)> done);
+
+  // How many services were copied. ALREADY_EXISTS; NOT_FOUND: there is no `copy_from` (empty: a new
+  // environment is empty). The copies serve before `done`.
+  void CreateEnvironment(std::string environment, std::string copy_from, Loop* loop,
+                         std::function<void(StatusOr<uint32_t>)> done);
+  // How many services were removed with it. FAILED_PRECONDITION: services are there, and no force;
+  // or programs are attached; or it is the default one.
+  void DeleteEnvironment(std::string environment, Force force, Loop* loop,
+                         std::function<void(StatusOr<uint32_t>)> done);
+  void ListEnvironments(Loop* loop,
+                        std::function<void(StatusOr<std::vector<EnvironmentInfo>>)> done);
   // Hands what the registry knows, environments and services, to the control plane. A service whose
   // record is damaged is logged and left out.
   void LoadAll(std::function<void(Status)> done);
@@ -92,6 +145,11 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   using Name = std::pair<std::string, std::string>;  // environment, service
   struct Job;
   struct Loading;
+  struct Copy {
+    std::string service;
+    ServiceRecord record;
+    VersionRecord version;
+  };
 
   explicit Deployer(DeployerOptions options);
   void Post(std::function<void()> task) { options_.control->loop().Post(std::move(task)); }
@@ -102,21 +160,48 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   void Store(std::shared_ptr<Job> job);
   void ReadRecord(std::shared_ptr<Job> job);
   void OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetResult>& read);
+  void OnVersion(std::shared_ptr<Job> job, const StatusOr<registry::GetResult>& read);
+  void Unchanged(std::shared_ptr<Job> job);
+  void ChooseVersion(std::shared_ptr<Job> job);
+  void ReadVersion(std::shared_ptr<Job> job, uint64_t number);
+  void Commit(std::shared_ptr<Job> job);
   void OnCommitted(std::shared_ptr<Job> job, const StatusOr<registry::TransactionResult>& result);
   void Start(std::shared_ptr<Job> job);
   void RollBack(std::shared_ptr<Job> job, const Status& why);
   void Finish(std::shared_ptr<Job> job, const Status& status);
 
+  void BeginJob(std::shared_ptr<Job> job, std::string environment, std::string service);
+  void Prune(const Name& name, const ServiceRecord& current);
+  void ReadCurrent(const Name& name,
+                   std::function<void(StatusOr<std::pair<ServiceRecord, VersionRecord>>)> done);
   void RemoveTaken(const Name& name, std::function<void(Status)> done);
+  void RemoveVersions(const Name& name, const registry::Entry& record,
+                      const std::vector<registry::Entry>& versions,
+                      std::function<void(Status)> done);
+
+  Status TakeEnvironment(const std::string& environment);
+  void TellEnvironments(std::function<void(Status)> done);
+  void ReadForCopy(const std::string& environment,
+                   std::function<void(StatusOr<std::vector<Copy>>)> done);
+  void PutEnvironment(const std::string& environment, std::vector<Copy> copies,
+                      std::function<void(StatusOr<uint32_t>)> done);
+  void PutCopies(const std::string& environment, std::shared_ptr<std::vector<Copy>> copies,
+                 size_t next, std::function<void(StatusOr<uint32_t>)> done);
+  void EmptyEnvironment(const std::string& environment, Force force,
+                        const std::vector<scale::ServiceStatus>& running,
+                        std::function<void(StatusOr<uint32_t>)> done);
+  void RemoveAll(const std::string& environment, std::shared_ptr<std::vector<std::string>> services,
+                 size_t next, std::function<void(StatusOr<uint32_t>)> done);
 
   void LoadServices(std::shared_ptr<Loading> loading);
   void LoadVersions(std::shared_ptr<Loading> loading, std::vector<registry::Entry> versions);
   void ServeAtStart(scale::ServiceSpec spec);
-  void DropStaleVersions(std::vector<std::string> keys);
+  void DropVersions(std::vector<std::string> keys, std::vector<registry::Compare> compares);
 
   DeployerOptions options_;
   std::shared_ptr<Collector> collector_;
   std::set<Name> busy_;
+  std::set<std::string> busy_environments_;
 };
 
 // One bundle that is coming in. Neither copied nor moved; destroying it before Finish() gives the

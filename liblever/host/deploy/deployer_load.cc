@@ -7,7 +7,6 @@
 #include "liblever/host/deploy/deployer.h"
 #include "liblever/host/registry/scan.h"
 #include "liblever/host/registry/schema.h"
-#include "liblever/policy/address.h"
 
 namespace lever::deploy {
 
@@ -19,23 +18,13 @@ struct Deployer::Loading {
 void Deployer::LoadAll(std::function<void(Status)> done) {
   auto loading = std::make_shared<Loading>();
   loading->done = std::move(done);
-  registry::ScanPrefix(
-      options_.registry, registry::KindPrefix(registry::KeyKind::kEnvironment),
-      [self = shared_from_this(), loading](const StatusOr<std::vector<registry::Entry>>& entries) {
-        if (!entries.ok()) {
-          loading->done(entries.status());
-          return;
-        }
-        std::vector<std::string> environments{std::string(policy::kDefaultEnvironment)};
-        for (const registry::Entry& entry : *entries) {
-          const auto key = registry::ParseKey(entry.key);
-          if (key && key->env != policy::kDefaultEnvironment) {
-            environments.push_back(key->env);
-          }
-        }
-        self->options_.control->SetEnvironments(std::move(environments));
-        self->LoadServices(loading);
-      });
+  TellEnvironments([self = shared_from_this(), loading](Status told) {
+    if (!told.ok()) {
+      loading->done(std::move(told));
+      return;
+    }
+    self->LoadServices(loading);
+  });
 }
 
 void Deployer::LoadServices(std::shared_ptr<Loading> loading) {
@@ -75,18 +64,22 @@ void Deployer::LoadVersions(std::shared_ptr<Loading> loading,
     const auto key = registry::ParseKey(entry.key);
     if (!key) continue;
     const auto service = loading->services.find(Name(key->env, key->service));
-    if (service == loading->services.end() || service->second.version != key->number) {
-      stale.push_back(entry.key);
-      continue;
-    }
+    if (service == loading->services.end()) stale.push_back(entry.key);
+    if (service == loading->services.end() || service->second.version != key->number) continue;
     const StatusOr<VersionRecord> version = ParseVersionRecord(entry.value);
     if (!version.ok()) {
       Log(LogLevel::kError, entry.key + ": left out: " + version.status().message());
       continue;
     }
-    ServeAtStart(MakeSpec(key->env, key->number, version->bundle, version->manifest));
+    StatusOr<scale::ServiceSpec> spec =
+        MakeSpec(key->env, key->number, *version, *options_.secrets);
+    if (!spec.ok()) {
+      Log(LogLevel::kError, entry.key + ": left out: " + spec.status().message());
+      continue;
+    }
+    ServeAtStart(std::move(*spec));
   }
-  DropStaleVersions(std::move(stale));
+  DropVersions(std::move(stale), {});
   collector_->Collect();
   loading->done(Status::Ok());
 }
@@ -106,16 +99,20 @@ void Deployer::ServeAtStart(scale::ServiceSpec spec) {
   });
 }
 
-void Deployer::DropStaleVersions(std::vector<std::string> keys) {
+void Deployer::DropVersions(std::vector<std::string> keys,
+                            std::vector<registry::Compare> compares) {
   // Half of what a transaction may do: there is no hurry.
   constexpr size_t kBatch = registry::kTransactionOperationsMax / 2;
   for (size_t begin = 0; begin < keys.size(); begin += kBatch) {
     registry::Transaction transaction;
+    transaction.compares = compares;
     for (size_t i = begin; i < std::min(keys.size(), begin + kBatch); ++i) {
       transaction.Then(registry::Operation::Delete(std::move(keys[i])));
     }
     options_.registry->Commit(std::move(transaction),
-                              [](const StatusOr<registry::TransactionResult>& result) {
+                              [self = shared_from_this()](
+                                  const StatusOr<registry::TransactionResult>& result) {
+                                self->collector_->Collect();
                                 if (result.ok()) return;
                                 Log(LogLevel::kWarning, "records of old versions were not removed: " +
                                                             result.status().ToString());

@@ -54,35 +54,120 @@ void Deployer::OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetRe
     Finish(job, read.status());
     return;
   }
-  registry::Revision revision = 0;
-  if (read->entry) {
-    StatusOr<ServiceRecord> record = ParseServiceRecord(read->entry->value);
-    if (!record.ok()) {
-      Finish(job, DataLoss(record.status().message() + "; remove the service and deploy it anew"));
+  if (!read->entry) {
+    if (job->kind != Job::Kind::kUpload) {
+      Finish(job, NotFound("there is no service " + job->ServiceText() + " that was deployed"));
       return;
     }
-    job->before = std::move(record).value();
-    revision = read->entry->mod_revision;
-  }
-  if (job->before && job->before->bundle == job->bundle) {
-    job->result.version = job->before->version;
-    job->result.unchanged = true;
-    Finish(job, Status::Ok());
+    job->version = {job->bundle, UnixNowNs(), job->manifest,
+                    static_cast<uint64_t>(job->packed_bytes)};
+    Commit(std::move(job));
     return;
   }
-  job->now.version = job->now.last_version = (job->before ? job->before->last_version : 0) + 1;
-  job->now.bundle = job->bundle;
+  StatusOr<ServiceRecord> record = ParseServiceRecord(read->entry->value);
+  if (!record.ok()) {
+    Finish(job, DataLoss(record.status().message() + "; remove the service and deploy it anew"));
+    return;
+  }
+  job->before = std::move(record).value();
+  job->read_revision = read->entry->mod_revision;
+  if (job->kind == Job::Kind::kUpload && job->before->bundle == job->bundle) {
+    Unchanged(std::move(job));
+  } else if (job->kind == Job::Kind::kRollback) {
+    ChooseVersion(std::move(job));
+  } else {
+    ReadVersion(job, job->before->version);
+  }
+}
+
+void Deployer::Unchanged(std::shared_ptr<Job> job) {
+  job->result.version = job->before->version;
+  job->result.unchanged = true;
+  Finish(job, Status::Ok());
+}
+
+void Deployer::ReadVersion(std::shared_ptr<Job> job, uint64_t number) {
+  options_.registry->Get(
+      registry::VersionKey(job->name.first, job->name.second, number),
+      [self = shared_from_this(), job](const StatusOr<registry::GetResult>& read) {
+        self->OnVersion(job, read);
+      });
+}
+
+// The version before, whose settings the new one has; or the one to go back to.
+void Deployer::OnVersion(std::shared_ptr<Job> job, const StatusOr<registry::GetResult>& read) {
+  if (!read.ok()) {
+    Finish(job, read.status());
+    return;
+  }
+  const bool back = job->kind == Job::Kind::kRollback;
+  if (!read->entry) {
+    Finish(job, back ? NotFound(job->ServiceText() + " version " + std::to_string(job->wanted) +
+                                " is not kept: `lever versions` lists those that are")
+                     : DataLoss(job->ServiceText() + ": the record of its version is missing; " +
+                                "remove the service and deploy it anew"));
+    return;
+  }
+  StatusOr<VersionRecord> record = ParseVersionRecord(read->entry->value);
+  if (!record.ok()) {
+    Finish(job, DataLoss(record.status().message() + "; remove the service and deploy it anew"));
+    return;
+  }
+  if (job->kind == Job::Kind::kUpload) {
+    job->version = {job->bundle, UnixNowNs(), job->manifest,
+                    static_cast<uint64_t>(job->packed_bytes)};
+    job->version.settings = std::move(record->settings);
+  } else {
+    job->version = std::move(*record);
+  }
+  if (job->kind == Job::Kind::kSettings) {
+    StatusOr<Settings> settings =
+        Changed(job->version.settings, job->change,
+                SecretContext(job->name.first, job->name.second), *options_.secrets);
+    if (!settings.ok()) {
+      Finish(job, Status(settings.status()).WithExecuted(LEVER_EXECUTED_NO));
+      return;
+    }
+    if (*settings == job->version.settings) {
+      Unchanged(std::move(job));
+      return;
+    }
+    const bool config = settings->config != job->version.settings.config;
+    job->version.settings = std::move(*settings);
+    job->version.deployed_unix_ns = UnixNowNs();
+    job->version.reason = config ? kReasonConfig : kReasonSecret;
+  }
+  Commit(std::move(job));
+}
+
+void Deployer::Commit(std::shared_ptr<Job> job) {
+  const bool back = job->kind == Job::Kind::kRollback;
+  const uint64_t last = job->before ? job->before->last_version : 0;
+  job->now.last_version = back ? last : last + 1;
+  job->now.version = back ? job->wanted : job->now.last_version;
+  job->now.bundle = job->version.bundle;
+  StatusOr<scale::ServiceSpec> spec =
+      MakeSpec(job->name.first, job->now.version, job->version, *options_.secrets);
+  if (!spec.ok()) {
+    Finish(job, Status(spec.status()).WithExecuted(LEVER_EXECUTED_NO));
+    return;
+  }
+  job->spec = std::move(*spec);
 
   const std::string key = registry::ServiceKey(job->name.first, job->name.second);
+  const std::string version_key =
+      registry::VersionKey(job->name.first, job->name.second, job->now.version);
   registry::Transaction transaction;
-  transaction.If(registry::Compare::ModRevision(key, revision));
+  transaction.If(registry::Compare::ModRevision(key, job->read_revision));
   if (job->name.first != policy::kDefaultEnvironment) {
     transaction.If(registry::Compare::Exists(registry::EnvironmentKey(job->name.first)));
   }
-  transaction.Then(registry::Operation::Put(key, Encode(job->now)))
-      .Then(registry::Operation::Put(
-          registry::VersionKey(job->name.first, job->name.second, job->now.version),
-          Encode(VersionRecord{job->bundle, UnixNowNs(), job->manifest})));
+  transaction.Then(registry::Operation::Put(key, Encode(job->now)));
+  if (back) {
+    transaction.If(registry::Compare::Exists(version_key));
+  } else {
+    transaction.Then(registry::Operation::Put(version_key, Encode(job->version)));
+  }
   options_.registry->Commit(
       std::move(transaction),
       [self = shared_from_this(), job](const StatusOr<registry::TransactionResult>& result) {
@@ -104,16 +189,14 @@ void Deployer::OnCommitted(std::shared_ptr<Job> job,
   job->revision = result->revision;
   job->result.version = job->now.version;
   // The registry names the bundle now.
-  job->entered = false;
-  collector_->Leave();
+  if (std::exchange(job->entered, false)) collector_->Leave();
   job->Tell(DeployStep::kStored);
   Start(std::move(job));
 }
 
 void Deployer::Start(std::shared_ptr<Job> job) {
   auto answered = std::make_shared<bool>(false);
-  scale::ServiceSpec spec =
-      MakeSpec(job->name.first, job->now.version, job->bundle, job->manifest);
+  scale::ServiceSpec spec = std::move(job->spec);
   spec.start_first = job->start_first;
   options_.control->Deploy(
       std::move(spec), [self = shared_from_this(), job, answered](Status status) {
@@ -122,12 +205,7 @@ void Deployer::Start(std::shared_ptr<Job> job) {
           self->RollBack(job, status);
           return;
         }
-        if (job->before) {
-          self->collector_->Retire(job->name.first, job->name.second, job->before->version,
-                                   job->before->bundle);
-          self->DropStaleVersions({registry::VersionKey(job->name.first, job->name.second,
-                                                        job->before->version)});
-        }
+        self->Prune(job->name, job->now);
         self->Finish(job, Status::Ok());
       });
   if (!*answered) job->Tell(DeployStep::kStarting);
@@ -136,9 +214,11 @@ void Deployer::Start(std::shared_ptr<Job> job) {
 void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
   const std::string key = registry::ServiceKey(job->name.first, job->name.second);
   registry::Transaction transaction;
-  transaction.If(registry::Compare::ModRevision(key, job->revision))
-      .Then(registry::Operation::Delete(
-          registry::VersionKey(job->name.first, job->name.second, job->now.version)));
+  transaction.If(registry::Compare::ModRevision(key, job->revision));
+  if (job->kind != Job::Kind::kRollback) {
+    transaction.Then(registry::Operation::Delete(
+        registry::VersionKey(job->name.first, job->name.second, job->now.version)));
+  }
   std::string message =
       job->ServiceText() + " version " + std::to_string(job->now.version) + " does not start: ";
   if (job->before) {

@@ -12,9 +12,36 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMebibyteBytes = 1024 * 1024;
+constexpr std::string_view kBundleFirst = "{\"bundle\":\"";
 
 bool HasNumber(const json& object, const char* key) {
   return object.contains(key) && object[key].is_number_integer();
+}
+
+// What records of an earlier version of Lever do not have.
+bool ReadRest(const json& object, VersionRecord* record) {
+  const json none;
+  const auto field = [&](const char* name) -> const json& {
+    const auto found = object.find(name);
+    return found == object.end() ? none : *found;
+  };
+  if (const json& bytes = field("packed_bytes"); bytes.is_number_unsigned()) {
+    record->packed_bytes = bytes.get<uint64_t>();
+  }
+  if (const json& reason = field("reason"); reason.is_string()) {
+    record->reason = reason.get<std::string>();
+  }
+  const json& config = field("config");
+  const json& secrets = field("secrets");
+  if ((!config.is_null() && !config.is_object()) || (!secrets.is_null() && !secrets.is_object())) {
+    return false;
+  }
+  for (const auto& [name, value] : config.items()) record->settings.config[name] = value.dump();
+  for (const auto& [name, value] : secrets.items()) {
+    if (!value.is_string()) return false;
+    record->settings.secrets[name] = value.get<std::string>();
+  }
+  return true;
 }
 
 bool HasBundle(const json& object) {
@@ -30,10 +57,18 @@ std::string Encode(const ServiceRecord& record) {
 }
 
 std::string Encode(const VersionRecord& record) {
-  // The manifest is canonical JSON already, and stays so: it is not parsed for this.
-  return "{\"bundle\":\"" + record.bundle +
+  // The manifest is canonical JSON already, and stays so: it is not parsed for this. Neither are
+  // the values of the configuration. The bundle comes first: see BundleOfVersion().
+  std::string config;
+  for (const auto& [name, value] : record.settings.config) {
+    config += (config.empty() ? "" : ",") + json(name).dump() + ":" + value;
+  }
+  return std::string(kBundleFirst) + record.bundle +
          "\",\"deployed_unix_ns\":" + std::to_string(record.deployed_unix_ns) +
-         ",\"manifest\":" + record.manifest.ToJson() + "}";
+         ",\"manifest\":" + record.manifest.ToJson() +
+         ",\"packed_bytes\":" + std::to_string(record.packed_bytes) +
+         ",\"reason\":" + json(record.reason).dump() + ",\"config\":{" + config +
+         "},\"secrets\":" + json(record.settings.secrets).dump() + "}";
 }
 
 StatusOr<ServiceRecord> ParseServiceRecord(std::string_view text) {
@@ -57,8 +92,21 @@ StatusOr<VersionRecord> ParseVersionRecord(std::string_view text) {
     return DataLoss("a version's record in the registry has a broken manifest: " +
                     manifest.status().message());
   }
-  return VersionRecord{object["bundle"].get<std::string>(),
+  VersionRecord record{object["bundle"].get<std::string>(),
                        object["deployed_unix_ns"].get<int64_t>(), std::move(manifest).value()};
+  if (!ReadRest(object, &record)) {
+    return DataLoss("a version's record in the registry has broken settings");
+  }
+  return record;
+}
+
+StatusOr<std::string> BundleOfVersion(std::string_view text) {
+  if (text.starts_with(kBundleFirst)) {
+    text.remove_prefix(kBundleFirst.size());
+    std::string bundle(text.substr(0, text.find('"')));
+    if (IsContentHash(bundle)) return bundle;
+  }
+  return DataLoss("a version's record in the registry cannot be read");
 }
 
 scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
@@ -86,6 +134,21 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.drain_timeout_ns = manifest.drain_timeout_ns;
   spec.config_json = manifest.config_json;
   return spec;
+}
+
+StatusOr<scale::ServiceSpec> MakeSpec(const std::string& environment, uint64_t version,
+                                      const VersionRecord& record, const SecretBox& box) {
+  scale::ServiceSpec spec = MakeSpec(environment, version, record.bundle, record.manifest);
+  LEVER_ASSIGN_OR_RETURN(spec.config_json,
+                         MergedConfig(record.manifest.config_json, record.settings));
+  LEVER_ASSIGN_OR_RETURN(
+      spec.secrets_json,
+      SecretsJson(record.settings, SecretContext(environment, spec.service), box));
+  return spec;
+}
+
+std::string SecretContext(const std::string& environment, const std::string& service) {
+  return environment + '\0' + service;
 }
 
 }  // namespace lever::deploy

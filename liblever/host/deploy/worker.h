@@ -21,6 +21,15 @@ inline Status PoolIsFull() {
       .WithExecuted(LEVER_EXECUTED_NO);
 }
 
+// Hands the answer over to `loop`, whatever thread it is given on.
+template <typename Result>
+std::function<void(Result)> AnswerOn(Loop* loop, std::function<void(Result)> done) {
+  return [loop, done = std::move(done)](Result result) {
+    loop->Post(
+        [done, shared = std::make_shared<Result>(std::move(result))] { done(std::move(*shared)); });
+  };
+}
+
 // Runs `work` on the pool and `then(its result)` on `loop`. The result is a Status or a StatusOr: if
 // the pool is full, `then` gets that, later on the loop like anything else.
 template <typename Work, typename Then>

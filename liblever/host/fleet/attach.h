@@ -53,6 +53,7 @@ struct AttachWelcome {
   uint64_t version = 0;
   std::string instance;
   std::string config_json;
+  std::string secrets_json;
   int64_t drain_timeout_ns = 0;
   std::string introduction_path;  // empty: it has its socket
   std::string nonce;

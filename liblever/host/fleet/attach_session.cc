@@ -97,6 +97,7 @@ void AttachSession::OnWelcome(StatusOr<AttachWelcome> welcome) {
   reply.set_version(welcome->version);
   reply.set_instance(welcome->instance);
   reply.set_config_json(welcome->config_json);
+  reply.set_secrets_json(welcome->secrets_json);
   reply.set_drain_timeout_ns(static_cast<uint64_t>(welcome->drain_timeout_ns));
   reply.set_introduction_path(welcome->introduction_path);
   reply.set_nonce(welcome->nonce);

@@ -50,6 +50,7 @@ struct ServiceSpec {
   int64_t start_timeout_ns = 0;
   int64_t drain_timeout_ns = 0;
   std::string config_json = "null";
+  std::string secrets_json;  // an object of texts; empty: none. Never shown, never logged
 
   ServiceName name() const { return {environment, service}; }
 };

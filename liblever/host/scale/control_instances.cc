@@ -37,6 +37,7 @@ Instance* ControlLoop::Launch(ServiceController* controller, const ServiceSpec& 
   instance->load_max = spec.load_max;
   instance->drain_timeout_ns = spec.drain_timeout_ns;
   instance->config_json = spec.config_json;
+  instance->secrets_json = spec.secrets_json;
   instance->SetDeadline(
       &loop(), DeadlineAfter(loop().now_ns(), spec.start_timeout_ns), [this, instance, spec] {
         Kill(instance, WithLastWords(*instance, "not ready within " +

@@ -189,6 +189,10 @@ StatusOr<Instance*> ControlLoop::AttachProgram(const fleet::AttachHello& hello) 
     return ResourceExhausted("attach: the host has " + std::to_string(kAttachedMax) +
                              " instances already");
   }
+  if (environments_ != nullptr &&
+      !std::binary_search(environments_->begin(), environments_->end(), hello.environment)) {
+    return NotFound("attach: there is no environment " + hello.environment);
+  }
   ServiceController* controller = FindController(name);
   if (controller != nullptr && controller->current() && controller->current()->is_private) {
     return PermissionDenied("attach: " + name.ToString() + " is private and deployed");
@@ -221,6 +225,7 @@ StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& 
   welcome.version = instance->version;
   welcome.instance = instance->id;
   welcome.config_json = instance->config_json;
+  welcome.secrets_json = instance->secrets_json;
   welcome.drain_timeout_ns = instance->drain_timeout_ns;
   welcome.concurrency_max = instance->concurrency_max;
   if (!started) {
@@ -412,6 +417,7 @@ void ControlLoop::Remove(ServiceName name, std::function<void(Status)> done) {
 void ControlLoop::SetEnvironments(std::vector<std::string> environments) {
   std::sort(environments.begin(), environments.end());
   const auto shared = std::make_shared<const std::vector<std::string>>(std::move(environments));
+  environments_ = shared;
   for (const DataLoop& data : options_.data_loops) {
     data.loop->Post([directory = data.directory, shared] { directory->ApplyEnvironments(shared); });
   }

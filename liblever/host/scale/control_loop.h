@@ -152,6 +152,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   boost::unordered_flat_map<uint64_t, std::unique_ptr<Instance>> instances_;
   boost::unordered_flat_map<std::string, uint64_t> instances_by_id_;
   boost::unordered_flat_map<uint64_t, Watcher> watchers_;
+  std::shared_ptr<const std::vector<std::string>> environments_;  // sorted; null: not told yet
   std::function<void()> shutdown_done_;
   int64_t silence_looked_ns_ = 0;
   FunctionTimer silence_timer_{[this] { LookForSilence(); }};

@@ -50,6 +50,7 @@ struct Instance {
   uint32_t load_max = 0;
   int64_t drain_timeout_ns = kDrainTimeoutDefaultNs;
   std::string config_json = "null";
+  std::string secrets_json;
 
   std::shared_ptr<InstanceLoad> load = std::make_shared<InstanceLoad>();
   uint64_t calls_total = 0;

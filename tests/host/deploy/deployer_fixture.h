@@ -41,15 +41,19 @@ class DeployerTest : public ::testing::Test {
     options.executor = executor_.get();
     registry_ = std::move(registry::SqliteRegistry::Open(options)).value();
     store_ = std::move(BundleStore::Open(directory_.path())).value();
-    deployer_ = Deployer::Make({.control = control_.get(),
-                                .registry = registry_.get(),
-                                .store = store_.get(),
-                                .execute = [this](std::function<void()> task) {
-                                  if (pool_full_) return false;
-                                  loop_->Post(std::move(task));
-                                  return true;
-                                },
-                                .runnable = [this](const scale::ServiceSpec&) { return runnable_; }});
+    secrets_ = std::move(SecretBox::Load(directory_ / "secret.key")).value();
+    deployer_ =
+        Deployer::Make({.control = control_.get(),
+                        .registry = registry_.get(),
+                        .store = store_.get(),
+                        .secrets = secrets_.get(),
+                        .execute =
+                            [this](std::function<void()> task) {
+                              if (pool_full_) return false;
+                              loop_->Post(std::move(task));
+                              return true;
+                            },
+                        .runnable = [this](const scale::ServiceSpec&) { return runnable_; }});
   }
   void CloseHost() {
     Quiet();
@@ -137,6 +141,7 @@ class DeployerTest : public ::testing::Test {
   std::unique_ptr<registry::LoopExecutor> executor_;
   std::unique_ptr<registry::SqliteRegistry> registry_;
   std::unique_ptr<BundleStore> store_;
+  std::unique_ptr<SecretBox> secrets_;
   std::shared_ptr<Deployer> deployer_;
   std::vector<DeployStep> steps_;
   Status runnable_;  // what the host says of a version

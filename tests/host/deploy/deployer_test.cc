@@ -187,6 +187,7 @@ TEST_F(DeployerTest, TheBundleOfAVersionThatStillDrainsStays) {
   draining.version = 1;
   control_->instances = {draining};
   ASSERT_TRUE(Deploy("two").ok());
+  ASSERT_TRUE(Remove("hello").ok());
   Quiet();
   EXPECT_TRUE(fs::exists(directory_ / ("trees/" + one)));
   control_->instances.clear();
