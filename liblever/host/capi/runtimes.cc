@@ -27,9 +27,25 @@ struct RuntimeKind {
   const char* program;
   const char* launcher;  // below the runtime folder
   int major_min;
+  // The flag and the program with which it prints two lines: its version, and where it is itself. What
+  // is on PATH may be a script that chooses one of several (pyenv, asdf, volta): a service is started
+  // without it, and a sandbox needs to have the interpreter alone.
+  const char* flag;
+  const char* question;
 };
-constexpr RuntimeKind kNode{"node", "node", "node/node_modules/lever/launcher.js", kNodeMajorMin};
-constexpr RuntimeKind kPython{"python", "python3", "python/lever/launcher.py", kPythonMajorMin};
+constexpr RuntimeKind kNode{"node",
+                            "node",
+                            "node/node_modules/lever/launcher.js",
+                            kNodeMajorMin,
+                            "-e",
+                            "console.log(process.version); console.log(process.execPath)"};
+constexpr RuntimeKind kPython{
+    "python",
+    "python3",
+    "python/lever/launcher.py",
+    kPythonMajorMin,
+    "-Ic",
+    "import sys; print('Python %d.%d.%d' % sys.version_info[:3]); print(sys.executable)"};
 
 // What comes out of `fd` until its end, or until the time is over.
 std::string ReadAnswer(int fd) {
@@ -49,8 +65,8 @@ std::string ReadAnswer(int fd) {
   return answer;
 }
 
-// What `<path> --version` prints.
-StatusOr<std::string> AskVersion(const std::string& path) {
+// What it prints to its question.
+StatusOr<std::string> Ask(const RuntimeKind& kind, const std::string& path) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "pipe");
   const UniqueFd reading(ends[0]);
@@ -60,7 +76,8 @@ StatusOr<std::string> AskVersion(const std::string& path) {
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, writing.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, writing.get(), STDERR_FILENO);
-  char* const argv[] = {const_cast<char*>(path.c_str()), const_cast<char*>("--version"), nullptr};
+  char* const argv[] = {const_cast<char*>(path.c_str()), const_cast<char*>(kind.flag),
+                        const_cast<char*>(kind.question), nullptr};
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, path.c_str(), &actions, nullptr, argv, environ);
   ::posix_spawn_file_actions_destroy(&actions);
@@ -74,28 +91,33 @@ StatusOr<std::string> AskVersion(const std::string& path) {
   return answer;
 }
 
-// "v20.20.2\n", "Python 3.11.2\n" -> "20.20.2", "3.11.2".
-std::string VersionIn(const std::string& answer) {
-  const size_t begin = answer.find_first_of("0123456789");
+// "v20.20.2", "Python 3.11.2" -> "20.20.2", "3.11.2".
+std::string VersionIn(const std::string& line) {
+  const size_t begin = line.find_first_of("0123456789");
   if (begin == std::string::npos) return "";
-  return answer.substr(begin, answer.find_first_not_of("0123456789.", begin) - begin);
+  return line.substr(begin, line.find_first_not_of("0123456789.", begin) - begin);
 }
 
 void Try(const RuntimeKind& kind, ServiceUsers users, Runtime& runtime) {
-  const StatusOr<std::string> answer = AskVersion(runtime.path);
+  const StatusOr<std::string> answer = Ask(kind, runtime.path);
   if (!answer.ok()) {
     runtime.error = answer.status().message();
     return;
   }
-  const std::string version = VersionIn(*answer);
+  std::istringstream lines(*answer);
+  std::string first;
+  std::string itself;
+  std::getline(lines, first);
+  std::getline(lines, itself);
+  const std::string version = VersionIn(first);
   int major = 0;
   std::from_chars(version.data(), version.data() + version.size(), major);
   if (major < kind.major_min) {
-    runtime.error = runtime.path + " --version says '" +
-                    answer->substr(0, answer->find('\n')) + "'; " + kind.name + " " +
+    runtime.error = runtime.path + " says that it is '" + first + "'; " + kind.name + " " +
                     std::to_string(kind.major_min) + " or later is needed";
     return;
   }
+  if (itself.starts_with('/') && ::access(itself.c_str(), X_OK) == 0) runtime.path = itself;
   if (::access(runtime.launcher.c_str(), R_OK) != 0) {
     runtime.error = "this host has no Lever package for " + runtime.name + ": there is no " +
                     runtime.launcher;

@@ -14,7 +14,7 @@
 
 namespace lever::host {
 
-// An interpreter that does not answer to --version within this time is not used.
+// An interpreter that does not say its version within this time is not used.
 inline constexpr int64_t kRuntimeAnswerNs = 10 * kNanosPerSecond;
 // The oldest that the bindings run on.
 inline constexpr int kNodeMajorMin = 20;
@@ -22,7 +22,7 @@ inline constexpr int kPythonMajorMin = 3;
 
 struct Runtime {
   std::string name;      // "node", "python"
-  std::string path;      // absolute
+  std::string path;      // absolute; of the interpreter, not of a script that chooses one
   std::string version;   // "20.20.2"; empty: not usable
   std::string launcher;  // what is run with it, and gets the entry's path; absolute
   std::string error;     // why it is not usable

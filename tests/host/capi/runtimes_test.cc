@@ -17,7 +17,7 @@ using testing::HasSubstr;
 
 class RuntimesTest : public testing::Test {
  protected:
-  // A program that answers so to --version.
+  // A program that answers so when it is asked.
   std::string Program(const std::string& name, const std::string& answer) {
     const std::string path = directory_.path() + "/" + name;
     std::ofstream(path) << "#!/bin/sh\n" << answer << "\n";
@@ -40,6 +40,14 @@ TEST_F(RuntimesTest, AreAskedForTheirVersion) {
   ASSERT_TRUE(runtimes.ok()) << runtimes.status().ToString();
   EXPECT_EQ(runtimes->node.version, "20.11.1");
   EXPECT_EQ(runtimes->node.launcher, RuntimeDir() + "/node/node_modules/lever/launcher.js");
+}
+
+TEST_F(RuntimesTest, ThatAreChosenByAScriptAreStartedWithoutIt) {
+  const std::string real = Program("real", "echo v20.11.1");
+  const std::string shim = Program("shim", "echo v20.11.1; echo " + real);
+  EXPECT_EQ(FindRuntimes(shim, "", RuntimeDir(), ServiceUsers::kSame)->node.path, real);
+  const std::string lost = Program("lost", "echo v20.11.1; echo " + real + "-is-gone");
+  EXPECT_EQ(FindRuntimes(lost, "", RuntimeDir(), ServiceUsers::kSame)->node.path, lost);
 }
 
 TEST_F(RuntimesTest, ThatWereGivenAndDoNotWorkFailTheStart) {
