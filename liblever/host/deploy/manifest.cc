@@ -201,6 +201,16 @@ class FieldReader {
     *out = value_.get<double>();
   }
 
+  // 0 is no limit.
+  void Cpu(int64_t* millis) {
+    const double cores = value_.is_number() ? value_.get<double>() : -1;
+    if (cores != 0 && !(cores * 1000 >= kCpuMillisMin && cores * 1000 <= kCpuMillisMax)) {
+      return Wanted("a number of cores from 0.01 to " + std::to_string(kCpuMillisMax / 1000) +
+                    ", or 0 for no limit");
+    }
+    *millis = std::llround(cores * 1000);
+  }
+
   void Duration(int64_t least_ns, int64_t most_ns, int64_t* out) {
     std::optional<int64_t> duration = AsDuration();
     if (!duration || *duration < least_ns || *duration > most_ns) {
@@ -291,6 +301,15 @@ constexpr Field kFields[] = {
     {"ram", true, [](FieldReader& r, Manifest& m) { r.Integer(1, kRamMibMax, "MiB", &m.ram_mib); }},
     {"ramLimit", false,
      [](FieldReader& r, Manifest& m) { r.Integer(1, kRamLimitMibMax, "MiB", &m.ram_limit_mib); }},
+    {"cpu", false, [](FieldReader& r, Manifest& m) { r.Cpu(&m.cpu_millis); }},
+    {"maxProcesses", false,
+     [](FieldReader& r, Manifest& m) {
+       r.Integer(kProcessesMin, kProcessesMax, "", &m.max_processes);
+     }},
+    {"maxDescriptors", false,
+     [](FieldReader& r, Manifest& m) {
+       r.Integer(kDescriptorsMin, kDescriptorsMax, "", &m.max_descriptors);
+     }},
     {"idleTimeout", false,
      [](FieldReader& r, Manifest& m) {
        r.Duration(kIdleTimeoutNsMin, kIdleTimeoutNsMax, &m.idle_timeout_ns);
@@ -442,6 +461,9 @@ std::string Manifest::ToJson() const {
       {"maxInstances", max_instances},
       {"ram", ram_mib},
       {"ramLimit", ram_limit_mib},
+      {"cpu", static_cast<double>(cpu_millis) / 1000},
+      {"maxProcesses", max_processes},
+      {"maxDescriptors", max_descriptors},
       {"idleTimeout", Milliseconds(idle_timeout_ns)},
       {"startTimeout", Milliseconds(start_timeout_ns)},
       {"drainTimeout", Milliseconds(drain_timeout_ns)},

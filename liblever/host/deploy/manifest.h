@@ -42,6 +42,14 @@ inline constexpr int64_t kInstancesMax = 10 * 1000;
 inline constexpr int64_t kRamMibMax = 1024 * 1024;
 inline constexpr int64_t kRamLimitMibLeast = 256;  // the default limit: max of 4 x ram and this
 inline constexpr int64_t kRamLimitMibMax = 4 * kRamMibMax;
+// Thousandths of a core. The kernel's scheduler takes no quota below 1 ms in 100 ms.
+inline constexpr int64_t kCpuMillisMin = 10;
+inline constexpr int64_t kCpuMillisMax = 1024 * 1000;
+// Threads are counted: an idle Node has 11.
+inline constexpr int64_t kProcessesMin = 16;
+inline constexpr int64_t kProcessesMax = 1000 * 1000;
+inline constexpr int64_t kDescriptorsMin = 64;
+inline constexpr int64_t kDescriptorsMax = 65'536;
 inline constexpr int64_t kIdleTimeoutNsMin = 100 * kNanosPerMilli;
 inline constexpr int64_t kIdleTimeoutNsMax = 30LL * 24 * 3600 * kNanosPerSecond;
 inline constexpr int64_t kStartTimeoutNsMin = 100 * kNanosPerMilli;
@@ -71,6 +79,9 @@ struct Manifest {
   int64_t max_instances = 100;
   int64_t ram_mib = 50;
   int64_t ram_limit_mib = kRamLimitMibLeast;
+  int64_t cpu_millis = 0;  // 0: as much as there is
+  int64_t max_processes = 1024;
+  int64_t max_descriptors = kDescriptorsMax;
 
   int64_t idle_timeout_ns = 300 * kNanosPerSecond;
   int64_t start_timeout_ns = 30 * kNanosPerSecond;

@@ -129,6 +129,9 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.load_max =
       static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));
   spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyteBytes;
+  spec.cpu_millis = static_cast<uint32_t>(manifest.cpu_millis);
+  spec.processes_max = static_cast<uint32_t>(manifest.max_processes);
+  spec.descriptors_max = static_cast<uint32_t>(manifest.max_descriptors);
   spec.idle_timeout_ns = manifest.idle_timeout_ns;
   spec.start_timeout_ns = manifest.start_timeout_ns;
   spec.drain_timeout_ns = manifest.drain_timeout_ns;

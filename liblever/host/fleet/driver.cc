@@ -4,18 +4,27 @@
 
 namespace lever::fleet {
 
-std::string_view RamLimitKindName(RamLimitKind kind) {
+std::string_view LimitKindName(LimitKind kind) {
   switch (kind) {
-    case RamLimitKind::kNone:
+    case LimitKind::kNone:
       return "none";
-    case RamLimitKind::kCgroupV2:
+    case LimitKind::kCgroupV2:
       return "cgroup v2";
-    case RamLimitKind::kCgroupV1:
+    case LimitKind::kCgroupV1:
       return "cgroup v1";
-    case RamLimitKind::kSampling:
+    case LimitKind::kSampling:
       return "sampling";
   }
   return "unknown";
+}
+
+std::string Describe(const LimitKinds& kinds) {
+  auto by = [](const char* what, LimitKind kind) {
+    if (kind == LimitKind::kNone) return std::string(what) + " not limited";
+    return std::string(what) + " by " + std::string(LimitKindName(kind));
+  };
+  return by("RAM limit", kinds.ram) + ", " + by("processes", kinds.processes) + ", " +
+         by("CPU", kinds.cpu);
 }
 
 std::string Exited::ToString() const {
@@ -29,6 +38,7 @@ std::string Exited::ToString() const {
     if (name != nullptr) text += std::string(" (SIG") + name + ")";
   }
   if (ram_limit) text += ": over its RAM limit";
+  if (process_limit) text += ": over its limit of processes";
   return text;
 }
 

@@ -58,6 +58,12 @@ struct InstanceSpec {
   uint32_t gid = kSameUser;
   // What kills the instance (and all that it started) when its memory is above; 0: nothing.
   uint64_t ram_limit_bytes = 0;
+  // Thousandths of a core that it gets at most; 0: as much as there is.
+  uint32_t cpu_millis = 0;
+  // Processes and their threads, all that it started included; 0: no limit.
+  uint32_t processes_max = 0;
+  // Open descriptors of each process; 0: the driver's own limit.
+  uint32_t descriptors_max = 0;
 
   // The instance's ends of the two socketpairs that the host made for it: both or neither.
   UniqueFd attach;
@@ -77,6 +83,7 @@ struct Started {
   std::string handle;  // the driver's own name for it, for people: a container's id
   EndpointKind endpoint = EndpointKind::kDescriptor;
   std::string address;  // with kAddress
+  std::string confined;  // what runs it and how it is limited, if Driver::Describe() is not all
 };
 
 enum class OutputStream : uint32_t { kStdout = 1, kStderr = 2 };
@@ -85,6 +92,7 @@ struct Exited {
   int32_t code = 0;        // what it returned, if signal is 0
   int32_t signal = 0;      // what ended it, 0 if it returned
   bool ram_limit = false;  // it was ended because it went over ram_limit_bytes
+  bool process_limit = false;  // or over processes_max
   bool unknown = false;    // it is surely gone, but nobody saw how
   int64_t user_cpu_ns = 0;
   int64_t system_cpu_ns = 0;
@@ -113,9 +121,17 @@ enum class StopKind : uint32_t {
   kKill = 1,      // ended now, with everything that it started
 };
 
-// How a driver holds an instance to its RAM limit.
-enum class RamLimitKind : uint32_t { kNone = 0, kCgroupV2 = 1, kCgroupV1 = 2, kSampling = 3 };
-std::string_view RamLimitKindName(RamLimitKind kind);
+// How a driver holds an instance to a limit.
+enum class LimitKind : uint32_t { kNone = 0, kCgroupV2 = 1, kCgroupV1 = 2, kSampling = 3 };
+std::string_view LimitKindName(LimitKind kind);
+struct LimitKinds {
+  LimitKind ram = LimitKind::kNone;
+  LimitKind processes = LimitKind::kNone;
+  LimitKind cpu = LimitKind::kNone;
+  bool operator==(const LimitKinds&) const = default;
+};
+// "RAM limit by cgroup v1, processes by sampling, CPU not limited"
+std::string Describe(const LimitKinds& kinds);
 
 class Driver {
  public:
@@ -123,7 +139,7 @@ class Driver {
   virtual void Start(uint64_t id, InstanceSpec spec, DriverEvents* events) = 0;
   virtual void Stop(uint64_t id, StopKind kind) = 0;
   virtual void Remove(uint64_t id) = 0;
-  // For logs and `lever ps`: "process (ram limit by cgroup v1)".
+  // For logs and `lever ps`: "process (RAM limit by cgroup v1, ...)".
   virtual std::string Describe() const = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <optional>
@@ -79,6 +80,7 @@ Exited FromMessage(const ExitedMessage& message) {
   exited.code = message.code;
   exited.signal = message.signal;
   exited.ram_limit = message.ram_limit != 0;
+  exited.process_limit = message.process_limit != 0;
   exited.user_cpu_ns = message.user_cpu_ns;
   exited.system_cpu_ns = message.system_cpu_ns;
   exited.rss_max_bytes = message.rss_max_bytes;
@@ -159,8 +161,7 @@ Status ProcessDriver::EnsureSpawner() {
 }
 
 std::string ProcessDriver::Describe() const {
-  const auto kind = static_cast<RamLimitKind>(welcome_.ram_limit);
-  return "process (RAM limit by " + std::string(RamLimitKindName(kind)) +
+  return "process (" + lever::fleet::Describe(welcome_.limits) +
          (welcome_.tracked != 0 ? ")" : ", no cgroups)");
 }
 
@@ -213,8 +214,11 @@ StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec
   message.uid = spec.uid != kSameUser ? spec.uid : ::geteuid();
   message.gid = spec.gid != kSameUser ? spec.gid : message.uid;
   message.nofile = options_.nofile;
+  if (spec.descriptors_max != 0) message.nofile = std::min(message.nofile, spec.descriptors_max);
   message.oom_score_adj = options_.oom_score_adj;
   message.ram_limit_bytes = spec.ram_limit_bytes;
+  message.cpu_millis = spec.cpu_millis;
+  message.processes_max = spec.processes_max;
   message.marker = spec.instance;
   message.directory = spec.directory;
   message.argv = spec.argv;

@@ -167,7 +167,7 @@ void Spawner::OnHello(std::string_view packet) {
   if (hello.use_cgroups != 0) cgroups_.Open(hello.cgroup_root);
   WelcomeMessage welcome;
   welcome.pid = getpid();
-  welcome.ram_limit = static_cast<uint32_t>(cgroups_.ram_limit());
+  welcome.limits = cgroups_.kinds();
   welcome.tracked = cgroups_.tracks() ? 1 : 0;
   Send(Encode(welcome));
 }

@@ -42,7 +42,7 @@ namespace lever::fleet {
 
 class Spawner {
  public:
-  // How often memory is looked at where no cgroup limits it, or less often, so that looking takes
+  // How often memory and processes are looked at where no cgroup limits them, or less often, so that looking takes
   // no more than a twentieth of a core. What a process takes in between is what it may be over its
   // limit by.
   static constexpr int64_t kSampleIntervalNs = 200 * kNanosPerMilli;
@@ -77,10 +77,11 @@ class Spawner {
     UniqueFd pidfd;       // until kStarted takes it along
     UniqueFd error_pipe;  // while kExecuting
     Cgroup group;
-    uint64_t ram_limit_bytes = 0;
+    GroupLimits limits;
     bool reaped = false;      // its first process has ended
     bool kill = false;        // everything of it is to end
-    bool over_limit = false;  // it is killed for its memory
+    bool over_ram = false;    // it is killed for its memory
+    bool over_processes = false;
     int64_t sweep_pause_ns = kSweepFirstNs;
   };
   using Instances = std::map<uint64_t, Instance>;
@@ -113,6 +114,8 @@ class Spawner {
   void Sweep();
   void Sample();
   bool NeedsSampling(const Instance& instance) const;
+  bool SamplesTree() const;
+  void SampleOne(const std::vector<ProcessEntry>& processes, Instance* instance) const;
   std::map<uint64_t, std::vector<ProcessEntry>> ProcessesByInstance() const;
   Owners OwnersNow() const;
   void EndEverything();

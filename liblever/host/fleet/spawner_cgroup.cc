@@ -20,6 +20,34 @@ namespace {
 
 constexpr std::string_view kGroupPrefix = "lever-";
 
+// The kernel's own default: a group with half a core runs for 50 ms out of every 100.
+constexpr uint64_t kCpuPeriodUs = 100'000;
+constexpr uint64_t kMillisPerCore = 1000;
+
+struct ControllerFacts {
+  const char* name;
+  const char* v1_limit_file;  // in a group if the kernel can limit with the controller
+};
+constexpr std::array<ControllerFacts, kControllers> kFacts = {{
+    {"memory", "memory.limit_in_bytes"},
+    {"pids", "pids.max"},
+    {"cpu", "cpu.cfs_quota_us"},
+}};
+
+uint64_t CpuQuotaUs(uint32_t cpu_millis) { return cpu_millis * kCpuPeriodUs / kMillisPerCore; }
+
+uint64_t LimitOf(const GroupLimits& limits, Controller controller) {
+  switch (controller) {
+    case Controller::kMemory:
+      return limits.ram_bytes;
+    case Controller::kPids:
+      return limits.processes;
+    case Controller::kCpu:
+      return limits.cpu_millis;
+  }
+  return 0;
+}
+
 int WriteFile(const std::string& path, std::string_view text) {
   UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (fd.get() < 0) return errno;
@@ -144,13 +172,18 @@ void CgroupRoot::Open(const std::string& root) {
     struct statfs info {};
     if (statfs(root.c_str(), &info) != 0) return;
     if (info.f_type == CGROUP2_SUPER_MAGIC) UseV2(root);
-    if (info.f_type == CGROUP_SUPER_MAGIC) UseV1(root);
+    if (info.f_type != CGROUP_SUPER_MAGIC) return;
+    // One hierarchy of v1 may have several controllers.
+    for (size_t i = 0; i < kControllers; ++i) UseV1(static_cast<Controller>(i), root);
     return;
   }
-  std::string cgroups = ReadProcFile("/proc/self/cgroup");
-  std::string mounts = ReadProcFile("/proc/self/mountinfo");
+  const std::string cgroups = ReadProcFile("/proc/self/cgroup");
+  const std::string mounts = ReadProcFile("/proc/self/mountinfo");
   UseV2(OwnCgroupDirectory(cgroups, mounts, ""));
-  if (!v2_memory_) UseV1(OwnCgroupDirectory(cgroups, mounts, "memory"));
+  for (size_t i = 0; i < kControllers; ++i) {
+    if (v2_limits_[i]) continue;
+    UseV1(static_cast<Controller>(i), OwnCgroupDirectory(cgroups, mounts, kFacts[i].name));
+  }
 }
 
 void CgroupRoot::UseV2(const std::string& directory) {
@@ -160,80 +193,128 @@ void CgroupRoot::UseV2(const std::string& directory) {
   v2_root_ = directory;
   std::string controllers = ReadProcFile(directory + "/cgroup.controllers");
   while (!controllers.empty() && controllers.back() == '\n') controllers.pop_back();
-  if (!Contains(controllers, ' ', "memory")) return;
-  v2_memory_ = WriteFile(directory + "/cgroup.subtree_control", "+memory") == 0;
+  for (size_t i = 0; i < kControllers; ++i) {
+    if (!Contains(controllers, ' ', kFacts[i].name)) continue;
+    v2_limits_[i] =
+        WriteFile(directory + "/cgroup.subtree_control", std::string("+") + kFacts[i].name) == 0;
+  }
 }
 
-void CgroupRoot::UseV1(const std::string& directory) {
-  if (directory.empty() || access((directory + "/memory.limit_in_bytes").c_str(), F_OK) != 0)
-    return;
+void CgroupRoot::UseV1(Controller controller, const std::string& directory) {
+  if (directory.empty()) return;
   RemoveLeftOvers(directory);
-  if (CanMakeGroups(directory)) v1_root_ = directory;
+  const std::string probe = directory + "/" + GroupName(0);
+  if (!CanMakeGroups(directory) || mkdir(probe.c_str(), 0755) != 0) return;
+  const auto at = static_cast<size_t>(controller);
+  const bool limits = access((probe + "/" + kFacts[at].v1_limit_file).c_str(), W_OK) == 0;
+  rmdir(probe.c_str());
+  if (limits) v1_roots_[at] = directory;
 }
 
-RamLimitKind CgroupRoot::ram_limit() const {
-  if (v2_memory_) return RamLimitKind::kCgroupV2;
-  return v1_root_.empty() ? RamLimitKind::kSampling : RamLimitKind::kCgroupV1;
+LimitKind CgroupRoot::KindOf(Controller controller) const {
+  const auto at = static_cast<size_t>(controller);
+  if (v2_limits_[at]) return LimitKind::kCgroupV2;
+  if (!v1_roots_[at].empty()) return LimitKind::kCgroupV1;
+  return controller == Controller::kCpu ? LimitKind::kNone : LimitKind::kSampling;
 }
 
-int CgroupRoot::Make(uint64_t id, uint64_t ram_limit_bytes, Cgroup* group) const {
-  std::string name = GroupName(id);
-  int error = MakeV2(name, ram_limit_bytes, group);
-  if (error == 0) error = MakeV1(name, ram_limit_bytes, group);
+LimitKinds CgroupRoot::kinds() const {
+  return {KindOf(Controller::kMemory), KindOf(Controller::kPids), KindOf(Controller::kCpu)};
+}
+
+size_t CgroupRoot::TrackingV1() const {
+  size_t at = 0;
+  while (at < kControllers && v1_roots_[at].empty()) ++at;
+  return at;
+}
+
+int CgroupRoot::Make(uint64_t id, const GroupLimits& limits, Cgroup* group) const {
+  const std::string name = GroupName(id);
+  int error = MakeV2(name, limits, group);
+  for (size_t i = 0; i < kControllers && error == 0; ++i) {
+    error = MakeV1(name, static_cast<Controller>(i), limits, group);
+  }
   if (error != 0) group->Remove();
   return error;
 }
 
-int CgroupRoot::MakeV2(const std::string& name, uint64_t ram_limit_bytes, Cgroup* group) const {
+int CgroupRoot::MakeV2(const std::string& name, const GroupLimits& limits, Cgroup* group) const {
   if (v2_root_.empty()) return 0;
-  std::string path = v2_root_ + "/" + name;
+  const std::string path = v2_root_ + "/" + name;
   if (mkdir(path.c_str(), 0755) != 0) return errno;
   group->v2_path_ = path;
   group->v2_directory_.reset(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (group->v2_directory_.get() < 0) return errno;
   group->v2_procs_.reset(open((path + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   if (group->v2_procs_.get() < 0) return errno;
-  if (!v2_memory_ || ram_limit_bytes == 0) return 0;
-  group->limits_ = true;
-  // Absent where the kernel was built without swap accounting: then there is nothing to limit.
-  WriteFile(path + "/memory.swap.max", "0");
-  WriteFile(path + "/memory.oom.group", "1");
-  return WriteFile(path + "/memory.max", std::to_string(ram_limit_bytes));
+  auto limits_by = [&](Controller controller) {
+    return v2_limits_[static_cast<size_t>(controller)] && LimitOf(limits, controller) != 0;
+  };
+  int error = 0;
+  if (limits_by(Controller::kMemory)) {
+    group->oom_path_ = path + "/memory.events";
+    // Absent where the kernel was built without swap accounting: then there is nothing to limit.
+    WriteFile(path + "/memory.swap.max", "0");
+    WriteFile(path + "/memory.oom.group", "1");
+    error = WriteFile(path + "/memory.max", std::to_string(limits.ram_bytes));
+  }
+  if (error == 0 && limits_by(Controller::kPids)) {
+    error = WriteFile(path + "/pids.max", std::to_string(limits.processes));
+  }
+  if (error == 0 && limits_by(Controller::kCpu)) {
+    error = WriteFile(path + "/cpu.max", std::to_string(CpuQuotaUs(limits.cpu_millis)) + " " +
+                                             std::to_string(kCpuPeriodUs));
+  }
+  return error;
 }
 
-int CgroupRoot::MakeV1(const std::string& name, uint64_t ram_limit_bytes, Cgroup* group) const {
-  bool wanted = v2_root_.empty() || (ram_limit_bytes != 0 && !v2_memory_);
-  if (v1_root_.empty() || !wanted) return 0;
-  std::string path = v1_root_ + "/" + name;
-  if (mkdir(path.c_str(), 0755) != 0) return errno;
-  group->v1_path_ = path;
+int CgroupRoot::MakeV1(const std::string& name, Controller controller, const GroupLimits& limits,
+                       Cgroup* group) const {
+  const auto at = static_cast<size_t>(controller);
+  const uint64_t limit = LimitOf(limits, controller);
+  const bool tracks = v2_root_.empty() && TrackingV1() == at;
+  if (v1_roots_[at].empty() || (limit == 0 && !tracks)) return 0;
+  // One hierarchy may have several controllers: then the group is there already.
+  const std::string path = v1_roots_[at] + "/" + name;
+  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return errno;
+  group->v1_[at].path = path;
   // A process of one thread moves itself by `tasks` in 40 us; by cgroup.procs it would wait for every
   // core first, 8 to 16 ms, since a process of several threads may be what moves.
-  group->v1_tasks_.reset(open((path + "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
-  if (group->v1_tasks_.get() < 0) return errno;
-  if (ram_limit_bytes == 0) return 0;
-  group->limits_ = true;
-  std::string limit = std::to_string(ram_limit_bytes);
-  int error = WriteFile(path + "/memory.limit_in_bytes", limit);
+  group->v1_[at].tasks.reset(open((path + "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
+  if (group->v1_[at].tasks.get() < 0) return errno;
+  if (limit == 0) return 0;
+  if (controller == Controller::kPids) {
+    return WriteFile(path + "/pids.max", std::to_string(limit));
+  }
+  if (controller == Controller::kCpu) {
+    const int error = WriteFile(path + "/cpu.cfs_period_us", std::to_string(kCpuPeriodUs));
+    if (error != 0) return error;
+    return WriteFile(path + "/cpu.cfs_quota_us", std::to_string(CpuQuotaUs(limits.cpu_millis)));
+  }
+  group->oom_path_ = path + "/memory.oom_control";
+  const int error = WriteFile(path + "/memory.limit_in_bytes", std::to_string(limit));
   // With swap: absent where swap is not accounted, and never to be below the other.
-  if (error == 0) WriteFile(path + "/memory.memsw.limit_in_bytes", limit);
+  if (error == 0) WriteFile(path + "/memory.memsw.limit_in_bytes", std::to_string(limit));
   return error;
+}
+
+const std::string* Cgroup::V1Procs() const {
+  for (const V1Group& group : v1_) {
+    if (!group.path.empty()) return &group.path;
+  }
+  return nullptr;
 }
 
 void Cgroup::Kill() const {
   if (!v2_path_.empty()) {
     // Since Linux 5.14; before, one by one.
     if (WriteFile(v2_path_ + "/cgroup.kill", "1") != 0) KillListed(v2_path_ + "/cgroup.procs");
-  } else if (!v1_path_.empty()) {
-    KillListed(v1_path_ + "/cgroup.procs");
+  } else if (const std::string* path = V1Procs(); path != nullptr) {
+    KillListed(*path + "/cgroup.procs");
   }
 }
 
-bool Cgroup::OomKilled() const {
-  if (!limits_) return false;
-  if (!v1_path_.empty()) return HasOomKill(v1_path_ + "/memory.oom_control");
-  return HasOomKill(v2_path_ + "/memory.events");
-}
+bool Cgroup::OomKilled() const { return !oom_path_.empty() && HasOomKill(oom_path_); }
 
 bool Cgroup::Remove() {
   auto remove = [](std::string* path) {
@@ -242,10 +323,12 @@ bool Cgroup::Remove() {
   };
   v2_directory_.reset();
   v2_procs_.reset();
-  v1_tasks_.reset();
-  bool v2_gone = remove(&v2_path_);
-  bool v1_gone = remove(&v1_path_);
-  return v2_gone && v1_gone;
+  bool gone = remove(&v2_path_);
+  for (V1Group& group : v1_) {
+    group.tasks.reset();
+    gone &= remove(&group.path);
+  }
+  return gone;
 }
 
 }  // namespace lever::fleet

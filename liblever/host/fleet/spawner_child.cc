@@ -182,7 +182,7 @@ pid_t CloneChild(ChildPlan plan, int cgroup_v2_fd, int cgroup_v2_procs_fd, int* 
   }
   // Older kernels, and sandboxes that know no clone3.
   if (errno != ENOSYS && errno != EPERM && errno != EINVAL) return -1;
-  plan.cgroup_entry_fds[1] = cgroup_v2_procs_fd;
+  plan.cgroup_entry_fds[kControllers] = cgroup_v2_procs_fd;
   pid = fork();
   if (pid == 0) RunChild(plan);
   if (pid > 0) {

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 
+#include "liblever/host/fleet/spawner_cgroup.h"
 #include "liblever/host/fleet/spawner_protocol.h"
 
 namespace lever::fleet {
@@ -31,8 +32,8 @@ struct ChildPlan {
   int attach_fd = -1;
   int introduction_fd = -1;
   int error_fd = -1;
-  // Where the child writes itself into its groups: `tasks` of v1, cgroup.procs of v2; -1: none.
-  int cgroup_entry_fds[2] = {-1, -1};
+  // Where the child writes itself into its groups: `tasks` of v1's, cgroup.procs of v2; -1: none.
+  int cgroup_entry_fds[kControllers + 1] = {-1, -1, -1, -1};
   pid_t parent = 0;
   uint32_t uid = 0;
   uint32_t gid = 0;

@@ -54,7 +54,8 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
                     Instance* instance, SpawnStage* stage) {
   *stage = SpawnStage::kCgroup;
   // A number of its own: the group of an instance that could not be removed may still be there.
-  int error = cgroups_.Make(++groups_made_, message.ram_limit_bytes, &instance->group);
+  instance->limits = {message.ram_limit_bytes, message.processes_max, message.cpu_millis};
+  int error = cgroups_.Make(++groups_made_, instance->limits, &instance->group);
   if (error != 0) return error;
   *stage = SpawnStage::kDescriptors;
   int error_pipe[2];
@@ -79,7 +80,9 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
     plan.introduction_fd = fds[3].get();
   }
   plan.error_fd = error_writer.get();
-  plan.cgroup_entry_fds[0] = instance->group.v1_tasks_fd();
+  for (size_t i = 0; i < kControllers; ++i) {
+    plan.cgroup_entry_fds[i] = instance->group.v1_tasks_fd(static_cast<Controller>(i));
+  }
   plan.parent = getpid();
   plan.uid = message.uid;
   plan.gid = message.gid;
@@ -95,7 +98,6 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
   instance->pid = pid;
   instance->pidfd.reset(pidfd);
   instance->marker = message.marker;
-  instance->ram_limit_bytes = message.ram_limit_bytes;
   return 0;
 }
 
@@ -148,7 +150,8 @@ void Spawner::OnReaped(uint64_t id, Instance* instance, int status, const rusage
   } else {
     exited.code = WEXITSTATUS(status);
   }
-  exited.ram_limit = instance->over_limit || instance->group.OomKilled() ? 1 : 0;
+  exited.ram_limit = instance->over_ram || instance->group.OomKilled() ? 1 : 0;
+  exited.process_limit = instance->over_processes ? 1 : 0;
   exited.user_cpu_ns = ToNs(usage.ru_utime);
   exited.system_cpu_ns = ToNs(usage.ru_stime);
   exited.rss_max_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
@@ -211,36 +214,53 @@ void Spawner::Sweep() {
 }
 
 bool Spawner::NeedsSampling(const Instance& instance) const {
-  return instance.ram_limit_bytes != 0 && !instance.kill &&
-         cgroups_.ram_limit() != RamLimitKind::kCgroupV2;
+  const LimitKinds kinds = cgroups_.kinds();
+  if (instance.kill) return false;
+  return (instance.limits.ram_bytes != 0 && kinds.ram != LimitKind::kCgroupV2) ||
+         (instance.limits.processes != 0 && kinds.processes == LimitKind::kSampling);
+}
+
+bool Spawner::SamplesTree() const {
+  const LimitKinds kinds = cgroups_.kinds();
+  return kinds.ram == LimitKind::kSampling || kinds.processes == LimitKind::kSampling;
+}
+
+void Spawner::SampleOne(const std::vector<ProcessEntry>& processes, Instance* instance) const {
+  const LimitKinds kinds = cgroups_.kinds();
+  const GroupLimits& limits = instance->limits;
+  if (limits.ram_bytes != 0 && kinds.ram == LimitKind::kSampling) {
+    std::vector<pid_t> pids;
+    for (const ProcessEntry& process : processes) pids.push_back(process.pid);
+    instance->over_ram = MemoryOfProcesses(pids, limits.ram_bytes) > limits.ram_bytes;
+  } else {
+    instance->over_ram = instance->group.OomKilled();
+  }
+  if (limits.processes != 0 && kinds.processes == LimitKind::kSampling) {
+    uint64_t threads = 0;
+    for (const ProcessEntry& process : processes) threads += process.threads;
+    instance->over_processes = threads > limits.processes;
+  }
 }
 
 // Looks who is over a limit that the kernel does not hold (no cgroup), or holds by ending one
-// process of several (v1).
+// process of several (memory by v1).
 void Spawner::Sample() {
   const int64_t begun_ns = NowNs();
-  const bool by_tree = cgroups_.ram_limit() == RamLimitKind::kSampling;
   std::map<uint64_t, std::vector<ProcessEntry>> processes;
-  if (by_tree) processes = ProcessesByInstance();
+  if (SamplesTree()) processes = ProcessesByInstance();
   bool over = false;
   bool any = false;
   for (auto& [id, instance] : instances_) {
     if (!NeedsSampling(instance)) continue;
     any = true;
-    if (by_tree) {
-      std::vector<pid_t> pids;
-      for (const ProcessEntry& process : processes[id]) pids.push_back(process.pid);
-      instance.over_limit =
-          MemoryOfProcesses(pids, instance.ram_limit_bytes) > instance.ram_limit_bytes;
-    } else {
-      instance.over_limit = instance.group.OomKilled();
-    }
-    instance.kill = instance.over_limit;
-    over |= instance.over_limit;
+    SampleOne(processes[id], &instance);
+    instance.kill = instance.over_ram || instance.over_processes;
+    over |= instance.kill;
   }
   const int64_t now_ns = NowNs();
-  const int64_t pause_ns =
-      by_tree ? std::max(kSampleIntervalNs, kSampleShare * (now_ns - begun_ns)) : kOomIntervalNs;
+  const int64_t pause_ns = SamplesTree()
+                               ? std::max(kSampleIntervalNs, kSampleShare * (now_ns - begun_ns))
+                               : kOomIntervalNs;
   sample_ns_ = any ? now_ns + pause_ns : kNever;
   if (over) Sweep();
 }

@@ -122,7 +122,7 @@ bool Decode(std::string_view packet, HelloMessage* message) {
 std::string Encode(const WelcomeMessage& message) {
   Encoder out(SpawnerOp::kWelcome, 0);
   out.Number(message.pid);
-  out.Number(message.ram_limit);
+  out.Number(message.limits);
   out.Number(message.tracked);
   return out.Take();
 }
@@ -130,7 +130,7 @@ std::string Encode(const WelcomeMessage& message) {
 bool Decode(std::string_view packet, WelcomeMessage* message) {
   Decoder in(packet);
   in.Number(&message->pid);
-  in.Number(&message->ram_limit);
+  in.Number(&message->limits);
   in.Number(&message->tracked);
   return in.Done();
 }
@@ -143,6 +143,8 @@ std::string Encode(uint64_t id, const StartMessage& message) {
   out.Number(message.nofile);
   out.Number(message.oom_score_adj);
   out.Number(message.ram_limit_bytes);
+  out.Number(message.cpu_millis);
+  out.Number(message.processes_max);
   out.String(message.marker);
   out.String(message.directory);
   out.Strings(message.argv);
@@ -158,6 +160,8 @@ bool Decode(std::string_view packet, StartMessage* message) {
   in.Number(&message->nofile);
   in.Number(&message->oom_score_adj);
   in.Number(&message->ram_limit_bytes);
+  in.Number(&message->cpu_millis);
+  in.Number(&message->processes_max);
   in.String(&message->marker);
   in.String(&message->directory);
   in.Strings(&message->argv);
@@ -170,6 +174,7 @@ std::string Encode(uint64_t id, const ExitedMessage& message) {
   out.Number(message.code);
   out.Number(message.signal);
   out.Number(message.ram_limit);
+  out.Number(message.process_limit);
   out.Number(message.user_cpu_ns);
   out.Number(message.system_cpu_ns);
   out.Number(message.rss_max_bytes);
@@ -181,6 +186,7 @@ bool Decode(std::string_view packet, ExitedMessage* message) {
   in.Number(&message->code);
   in.Number(&message->signal);
   in.Number(&message->ram_limit);
+  in.Number(&message->process_limit);
   in.Number(&message->user_cpu_ns);
   in.Number(&message->system_cpu_ns);
   in.Number(&message->rss_max_bytes);

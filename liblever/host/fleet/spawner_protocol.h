@@ -38,10 +38,11 @@
 #include <vector>
 
 #include "liblever/base/fd.h"
+#include "liblever/host/fleet/driver.h"
 
 namespace lever::fleet {
 
-inline constexpr uint32_t kSpawnerVersion = 1;
+inline constexpr uint32_t kSpawnerVersion = 2;
 // argv, environment and paths of one instance. Linux's default socket buffer (208 KiB) takes two.
 inline constexpr size_t kSpawnerMessageMax = 64 * 1024;
 inline constexpr size_t kSpawnerStringsMax = 1024;  // of argv, and of the environment
@@ -88,7 +89,7 @@ struct HelloMessage {
 
 struct WelcomeMessage {
   int64_t pid = 0;
-  uint32_t ram_limit = 0;  // RamLimitKind
+  LimitKinds limits;
   uint32_t tracked = 0;    // 1: what belongs to an instance is told by cgroups, 0: by /proc
 };
 
@@ -99,6 +100,8 @@ struct StartMessage {
   uint32_t nofile = 0;
   int32_t oom_score_adj = 0;
   uint64_t ram_limit_bytes = 0;
+  uint32_t cpu_millis = 0;     // 0: no limit, as of the others
+  uint32_t processes_max = 0;
   std::string marker;  // the value of LEVER_INSTANCE_ID
   std::string directory;
   std::vector<std::string> argv;
@@ -109,6 +112,7 @@ struct ExitedMessage {
   int32_t code = 0;
   int32_t signal = 0;
   uint32_t ram_limit = 0;
+  uint32_t process_limit = 0;
   int64_t user_cpu_ns = 0;
   int64_t system_cpu_ns = 0;
   uint64_t rss_max_bytes = 0;

@@ -18,7 +18,8 @@ namespace {
 // An environment is 64 KiB at most when an instance starts; what it gives to others may be larger.
 constexpr size_t kEnvironmentBytesMax = 256 * 1024;
 constexpr size_t kStatBytesMax = 4096;
-// Field 22 of /proc/<pid>/stat, counted from field 3, the first one after the name.
+// Fields 20 and 22 of /proc/<pid>/stat, counted from field 3, the first one after the name.
+constexpr int kThreadsAfterName = 20 - 3;
 constexpr int kStartTimeAfterName = 22 - 3;
 
 // The owner of a process that is no descendant of the spawner.
@@ -119,6 +120,7 @@ bool ParseProcessStat(std::string_view text, ProcessEntry* entry) {
     size_t end = rest.find(' ');
     std::string_view value = rest.substr(0, end);
     if (field == 1 && !ParseNumber(value, &entry->parent)) return false;
+    if (field == kThreadsAfterName && !ParseNumber(value, &entry->threads)) return false;
     if (field == kStartTimeAfterName && !ParseNumber(value, &entry->start_ticks)) return false;
     rest = end == std::string_view::npos ? std::string_view() : rest.substr(end);
   }

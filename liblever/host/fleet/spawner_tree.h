@@ -26,6 +26,7 @@ struct ProcessEntry {
   pid_t pid = 0;
   pid_t parent = 0;
   uint64_t start_ticks = 0;  // with the pid, names a process for good
+  uint64_t threads = 0;
 };
 
 // All processes that /proc shows.

@@ -46,6 +46,10 @@ struct ServiceSpec {
   double load_target = 10;   // the same, for scaling
   double stream_load = 0.1;  // what a stream counts for there
   uint64_t ram_limit_bytes = 0;
+  // As fleet::InstanceSpec has them.
+  uint32_t cpu_millis = 0;
+  uint32_t processes_max = 0;
+  uint32_t descriptors_max = 0;
   int64_t idle_timeout_ns = 0;
   int64_t start_timeout_ns = 0;
   int64_t drain_timeout_ns = 0;

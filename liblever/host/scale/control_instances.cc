@@ -83,6 +83,9 @@ Status ControlLoop::StartPlanned(Instance* instance, const ServiceSpec& spec,
   start.uid = plan.uid;
   start.gid = plan.gid;
   start.ram_limit_bytes = spec.ram_limit_bytes;
+  start.cpu_millis = spec.cpu_millis;
+  start.processes_max = spec.processes_max;
+  start.descriptors_max = spec.descriptors_max;
   start.attach = std::move(attach.second);
   start.introduction = std::move(introduction.second);
   instance->started = true;

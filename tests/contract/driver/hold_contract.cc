@@ -1,4 +1,5 @@
 // What a driver promises that holds an instance to its limits and finds all that it leaves behind.
+#include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 
@@ -90,6 +91,34 @@ TEST_P(HoldContract, TheRamLimitCountsWhatTheInstanceHasStarted) {
   Start(1, std::move(spec));
   ASSERT_TRUE(AwaitExited(1));
   EXPECT_TRUE(Of(1).exited->ram_limit);
+}
+
+TEST_P(HoldContract, NoInstanceForksBeyondItsLimit) {
+  InstanceSpec small = Spec({"fork", "200", "wait"});
+  small.processes_max = 40;
+  InstanceSpec large = Spec({"fork", "60", "wait"});
+  large.processes_max = 100;
+  Start(1, std::move(large));
+  Start(2, std::move(small));
+  ASSERT_TRUE(AwaitOut(1, "forked 60"));
+  // By cgroup a fork fails from there on; where it is sampled, the instance is ended.
+  ASSERT_TRUE(RunUntil([&] {
+    return Of(2).exited || Of(2).out.find("forked 39\n") != std::string::npos;
+  })) << Of(2).out;
+  if (Of(2).exited) {
+    EXPECT_TRUE(Of(2).exited->process_limit);
+    EXPECT_THAT(Of(2).exited->ToString(), testing::HasSubstr("over its limit of processes"));
+    EXPECT_FALSE(Of(2).exited->ram_limit);
+  }
+  EXPECT_FALSE(Of(1).exited);
+}
+
+TEST_P(HoldContract, DescriptorsAreLimitedForEachProcess) {
+  InstanceSpec spec = Spec({"nofile"});
+  spec.descriptors_max = 77;
+  Start(1, std::move(spec));
+  ASSERT_TRUE(AwaitExited(1));
+  EXPECT_EQ(Of(1).out, "nofile 77 of 77\n");
 }
 
 TEST_P(HoldContract, IsReadyOnceItListensOnItsTcpAddress) {

@@ -52,5 +52,32 @@ INSTANTIATE_TEST_SUITE_P(Process, ProcessContract, testing::ValuesIn(kImplementa
 INSTANTIATE_TEST_SUITE_P(Process, HoldContract, testing::ValuesIn(kImplementations),
                          ImplementationName);
 
+class CpuLimit : public DriverFixture {};
+
+TEST_P(CpuLimit, AnInstanceGetsItsShareAndNoMore) {
+  ASSERT_EQ(holder_->driver()->Describe().find("CPU not limited"), std::string::npos);
+  InstanceSpec spec = Spec({"spin", "1000"});
+  spec.cpu_millis = 200;
+  Start(1, std::move(spec));
+  ASSERT_TRUE(AwaitExited(1));
+  const size_t at = Of(1).out.find("spun ");
+  ASSERT_NE(at, std::string::npos);
+  // 200 ms, and what of one period of 100 ms is in the window beside.
+  EXPECT_LE(std::stol(Of(1).out.substr(at + 5)), 330);
+}
+
+// Where the cores cannot be limited, it says so; the other kinds are named beside.
+INSTANTIATE_TEST_SUITE_P(Process, CpuLimit, testing::Values(kImplementations[0]),
+                         ImplementationName);
+
+TEST(ProcessDriver, SaysHowItLimits) {
+  auto loop = Loop::Open({});
+  ASSERT_TRUE(loop.ok());
+  auto without = OpenProcessDriver(loop->get(), Cgroups::kNone);
+  ASSERT_NE(without, nullptr);
+  EXPECT_EQ(without->driver()->Describe(),
+            "process (RAM limit by sampling, processes by sampling, CPU not limited, no cgroups)");
+}
+
 }  // namespace
 }  // namespace lever::fleet

@@ -11,6 +11,9 @@
  *   attach TEXT, introduction TEXT   writes to the inherited socket
  *   listen                  takes connections at $LEVER_LISTEN
  *   await FILE              until the file is there
+ *   fork N                  has N children that wait, as far as it may, and prints "forked N"
+ *   spin MS                 computes for so long, and prints "spun MS", the time that it got for it
+ *   nofile                  prints "nofile N", its limit of descriptors
  *   daemon                  leaves a process behind that has forked twice and called setsid, and
  * prints "daemon PID" itself hog MIB                 takes that much memory hog-child MIB has a
  * child that takes it, and waits for the child env, fds, state         prints what it was given
@@ -109,6 +112,39 @@ static void hog(size_t mib) {
   if (memory[size / 2] == 1 && memory[size / 3] == 2) puts("odd");
 }
 
+static void fork_many(int wanted) {
+  int made = 0;
+  for (; made < wanted; ++made) {
+    const pid_t child = fork();
+    if (child < 0) break;
+    if (child == 0) {
+      for (;;) pause();
+    }
+  }
+  printf("forked %d\n", made);
+}
+
+static long elapsed_ms(clockid_t clock, const struct timespec* since) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000;
+}
+
+static void spin(long ms) {
+  struct timespec began, used;
+  clock_gettime(CLOCK_MONOTONIC, &began);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  while (elapsed_ms(CLOCK_MONOTONIC, &began) < ms) {
+  }
+  printf("spun %ld\n", elapsed_ms(CLOCK_PROCESS_CPUTIME_ID, &used));
+}
+
+static void print_descriptor_limit(void) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  printf("nofile %ld of %ld\n", (long)limit.rlim_cur, (long)limit.rlim_max);
+}
+
 static void print_descriptors(void) {
   DIR* const directory = opendir("/proc/self/fd");
   struct dirent* entry;
@@ -154,6 +190,8 @@ static int step(char** argv, int at) {
     leave_daemon();
   } else if (strcmp(command, "fds") == 0) {
     print_descriptors();
+  } else if (strcmp(command, "nofile") == 0) {
+    print_descriptor_limit();
   } else if (strcmp(command, "state") == 0) {
     print_state();
   } else if (strcmp(command, "env") == 0) {
@@ -181,6 +219,10 @@ static int step(char** argv, int at) {
       write_to(4, argument);
     } else if (strcmp(command, "await") == 0) {
       while (access(argument, F_OK) != 0) nap();
+    } else if (strcmp(command, "fork") == 0) {
+      fork_many(atoi(argument));
+    } else if (strcmp(command, "spin") == 0) {
+      spin(atol(argument));
     } else if (strcmp(command, "hog") == 0) {
       hog((size_t)atol(argument));
     } else if (strcmp(command, "hog-child") == 0) {

@@ -42,6 +42,9 @@ constexpr std::string_view kFull = R"({
   "streamLoad": 0.5,
   "ram": 100,
   "ramLimit": 300,
+  "cpu": 0.25,
+  "maxProcesses": 64,
+  "maxDescriptors": 1000,
   "idleTimeout": "5m",
   "startTimeout": 1.5,
   "drainTimeout": "250ms",
@@ -65,6 +68,9 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_EQ(m.max_instances, 100);
   EXPECT_EQ(m.ram_mib, 50);
   EXPECT_EQ(m.ram_limit_mib, 256);
+  EXPECT_EQ(m.cpu_millis, 0);
+  EXPECT_EQ(m.max_processes, 1024);
+  EXPECT_EQ(m.max_descriptors, 65536);
   EXPECT_EQ(m.idle_timeout_ns, 300 * kNanosPerSecond);
   EXPECT_EQ(m.start_timeout_ns, 30 * kNanosPerSecond);
   EXPECT_EQ(m.drain_timeout_ns, 30 * kNanosPerSecond);
@@ -88,6 +94,9 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.stream_load, 0.5);
   EXPECT_EQ(m.ram_mib, 100);
   EXPECT_EQ(m.ram_limit_mib, 300);
+  EXPECT_EQ(m.cpu_millis, 250);
+  EXPECT_EQ(m.max_processes, 64);
+  EXPECT_EQ(m.max_descriptors, 1000);
   EXPECT_EQ(m.idle_timeout_ns, 300 * kNanosPerSecond);
   EXPECT_EQ(m.start_timeout_ns, 1500 * kNanosPerMilli);
   EXPECT_EQ(m.drain_timeout_ns, 250 * kNanosPerMilli);
@@ -215,6 +224,11 @@ TEST(Manifest, MistypedAndOutOfRangeValuesAreNamedWithWhatWasWanted) {
       {R"("maxInstances": 0)", "from 1 to 10000"},
       {R"("ram": 18446744073709551615)", "MiB"},
       {R"("ramLimit": true)", "MiB"},
+      {R"("cpu": 0.009)", "a number of cores from 0.01 to 1024, or 0"},
+      {R"("cpu": 1025)", "a number of cores from 0.01 to 1024, or 0"},
+      {R"("cpu": "1")", "a number of cores"},
+      {R"("maxProcesses": 15)", "from 16 to 1000000"},
+      {R"("maxDescriptors": 63)", "from 64 to 65536"},
       {R"("idleTimeout": 0)", "from 100ms to 2592000s"},
       {R"("idleTimeout": "5 m")", "\"5m\""},
       {R"("startTimeout": "11m")", "from 100ms to 600s"},

@@ -21,6 +21,8 @@ StartMessage SampleStart() {
   message.nofile = 1024;
   message.oom_score_adj = -5;
   message.ram_limit_bytes = 1ull << 40;
+  message.cpu_millis = 1500;
+  message.processes_max = 1024;
   message.marker = "i-0123456789ab";
   message.directory = "/srv/tree with spaces";
   message.argv = {"./serve", "", "--flag=\xff\n"};
@@ -55,7 +57,7 @@ bool DecodesAs(std::string_view packet) {
 std::vector<Sample> Samples() {
   return {
       {"hello", Encode(HelloMessage{1, "/sys/fs/cgroup/lever"}), DecodesAs<HelloMessage>},
-      {"welcome", Encode(WelcomeMessage{4711, 2, 1}), DecodesAs<WelcomeMessage>},
+      {"welcome", Encode(WelcomeMessage{4711, {LimitKind::kCgroupV1, LimitKind::kSampling}, 1}), DecodesAs<WelcomeMessage>},
       {"start", Encode(42, SampleStart()), DecodesAs<StartMessage>},
       {"exited", Encode(42, SampleExited()), DecodesAs<ExitedMessage>},
       {"failed", Encode(42, FailedMessage{SpawnStage::kExec, ENOENT}), DecodesAs<FailedMessage>},
@@ -84,6 +86,8 @@ TEST(SpawnerProtocol, AStartComesBackAsItWas) {
   EXPECT_EQ(got.nofile, sent.nofile);
   EXPECT_EQ(got.oom_score_adj, sent.oom_score_adj);
   EXPECT_EQ(got.ram_limit_bytes, sent.ram_limit_bytes);
+  EXPECT_EQ(got.cpu_millis, sent.cpu_millis);
+  EXPECT_EQ(got.processes_max, sent.processes_max);
   EXPECT_EQ(got.marker, sent.marker);
   EXPECT_EQ(got.directory, sent.directory);
   EXPECT_EQ(got.argv, sent.argv);
@@ -108,9 +112,9 @@ TEST(SpawnerProtocol, TheOthersComeBackAsTheyWere) {
   EXPECT_EQ(hello.use_cgroups, 0u);
   EXPECT_EQ(hello.cgroup_root, "/root");
   WelcomeMessage welcome;
-  ASSERT_TRUE(Decode(Encode(WelcomeMessage{4711, 2, 1}), &welcome));
+  ASSERT_TRUE(Decode(Encode(WelcomeMessage{4711, {LimitKind::kCgroupV1, LimitKind::kSampling}, 1}), &welcome));
   EXPECT_EQ(welcome.pid, 4711);
-  EXPECT_EQ(welcome.ram_limit, 2u);
+  EXPECT_EQ(welcome.limits, (LimitKinds{LimitKind::kCgroupV1, LimitKind::kSampling}));
   EXPECT_EQ(welcome.tracked, 1u);
   FailedMessage failed;
   ASSERT_TRUE(Decode(Encode(7, FailedMessage{SpawnStage::kUser, EPERM}), &failed));

@@ -29,6 +29,7 @@ TEST(ParseProcessStat, TakesPidParentAndStartTime) {
   EXPECT_EQ(entry.pid, 4711);
   EXPECT_EQ(entry.parent, 17);
   EXPECT_EQ(entry.start_ticks, 987'654u);
+  EXPECT_EQ(entry.threads, 1u);
 }
 
 TEST(ParseProcessStat, ANameMayLookLikeFields) {
