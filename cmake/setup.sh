@@ -41,7 +41,7 @@ done
 build_packages=(
   ca-certificates gcc g++ cmake ninja-build make pkg-config ccache
   libnghttp2-dev zlib1g-dev libssl-dev libboost1.81-dev libprotozero-dev libxxhash-dev
-  libre2-dev libsodium-dev libsqlite3-dev libarchive-dev nlohmann-json3-dev libcli11-dev
+  libre2-dev libsodium-dev libseccomp-dev libsqlite3-dev libarchive-dev nlohmann-json3-dev libcli11-dev
   libprotobuf-dev protobuf-compiler
 )
 test_packages=(

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "liblever/base/fd.h"
+#include "liblever/host/fleet/sandbox_inside.h"
 #include "liblever/host/fleet/spawner.h"
 
 namespace {
@@ -28,7 +30,10 @@ bool FillStandardDescriptors() {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 2 && std::strcmp(argv[1], lever::fleet::kInsideWord) == 0) {
+    lever::fleet::RunInside(argv + 2);
+  }
   using lever::fleet::kSpawnerSocketFd;
   if (!IsHostSocket(kSpawnerSocketFd)) {
     std::fprintf(stderr,

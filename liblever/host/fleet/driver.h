@@ -38,6 +38,13 @@ namespace lever::fleet {
 // Runs as the user of the host itself.
 inline constexpr uint32_t kSameUser = UINT32_MAX;
 
+// What a service says about its sandbox. What its host says is a driver's option.
+enum class SandboxWish : uint8_t {
+  kHost = 0,   // as the host does by itself
+  kBwrap = 1,  // in one, or not at all
+  kNone = 2,
+};
+
 struct InstanceSpec {
   std::string environment;  // "dev.lever"
   std::string service;
@@ -64,6 +71,12 @@ struct InstanceSpec {
   uint32_t processes_max = 0;
   // Open descriptors of each process; 0: the driver's own limit.
   uint32_t descriptors_max = 0;
+
+  SandboxWish sandbox = SandboxWish::kHost;
+  // Of a sandboxed instance: whether it has the machine's network, and what it reads beside `directory`
+  // and the system's own files.
+  bool network = false;
+  std::vector<std::string> readable;
 
   // The instance's ends of the two socketpairs that the host made for it: both or neither.
   UniqueFd attach;
@@ -94,6 +107,7 @@ struct Exited {
   bool ram_limit = false;  // it was ended because it went over ram_limit_bytes
   bool process_limit = false;  // or over processes_max
   bool unknown = false;    // it is surely gone, but nobody saw how
+  // Of a sandboxed instance these are of its first process only, which is the sandbox's.
   int64_t user_cpu_ns = 0;
   int64_t system_cpu_ns = 0;
   uint64_t rss_max_bytes = 0;

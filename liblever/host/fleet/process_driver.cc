@@ -48,7 +48,7 @@ bool Names(std::string_view variable, std::string_view name) {
          variable.starts_with(name);
 }
 
-std::vector<std::string> VariablesOf(const InstanceSpec& spec) {
+std::vector<std::string> VariablesOf(const InstanceSpec& spec, bool sandboxed) {
   std::vector<std::string> variables;
   for (const std::string& variable : spec.variables) {
     if (Names(variable, kFdsVariable) || Names(variable, kListenVariable) ||
@@ -62,6 +62,10 @@ std::vector<std::string> VariablesOf(const InstanceSpec& spec) {
                         std::to_string(kIntroductionFd));
   } else {
     variables.push_back(std::string(kListenVariable) + "=" + spec.listen);
+  }
+  if (sandboxed) {
+    variables.push_back("LEVER_SANDBOX=bwrap");
+    variables.push_back("TMPDIR=/tmp");
   }
   return variables;
 }
@@ -122,6 +126,7 @@ struct ProcessDriver::Instance {
   bool remove = false;
   std::string program;
   std::string address;  // where it listens, if it does
+  std::string confined;
   // Until it is started; then `out` and `err` have them.
   UniqueFd out_reader;
   UniqueFd err_reader;
@@ -146,6 +151,9 @@ StatusOr<std::unique_ptr<ProcessDriver>> ProcessDriver::Open(Loop* loop,
   LEVER_RETURN_IF_ERROR(driver->EnsureSpawner());
   LEVER_RETURN_IF_ERROR(driver->link_->AwaitWelcome(kWelcomeTimeoutNs));
   driver->welcome_ = driver->link_->welcome();
+  // That a service's wish can be granted is looked at when it is started.
+  LEVER_RETURN_IF_ERROR(
+      DecideSandbox(driver->options_.sandbox, SandboxWish::kHost, driver->sandbox_error()).status());
   return driver;
 }
 
@@ -156,13 +164,24 @@ Status ProcessDriver::EnsureSpawner() {
   HelloMessage hello;
   hello.use_cgroups = options_.use_cgroups ? 1 : 0;
   hello.cgroup_root = options_.cgroup_root;
+  hello.try_sandbox = options_.sandbox == SandboxMode::kNone ? 0 : 1;
+  hello.probe_uid = options_.sandbox_probe_uid;
+  hello.probe_directory = options_.sandbox_probe_directory;
   LEVER_ASSIGN_OR_RETURN(link_, SpawnerLink::Open(loop_, options_.spawner_path, hello, this));
   return Status::Ok();
 }
 
-std::string ProcessDriver::Describe() const {
+std::string ProcessDriver::Describe() const { return DescribeWith(SandboxName()); }
+
+std::string ProcessDriver::DescribeWith(const std::string& sandbox) const {
   return "process (" + lever::fleet::Describe(welcome_.limits) +
-         (welcome_.tracked != 0 ? ")" : ", no cgroups)");
+         (welcome_.tracked != 0 ? "; " : ", no cgroups; ") + sandbox + ")";
+}
+
+std::string ProcessDriver::SandboxName() const {
+  if (options_.sandbox == SandboxMode::kNone) return "no sandbox";
+  if (welcome_.sandbox == 0) return "no sandbox: " + welcome_.sandbox_error;
+  return welcome_.landlock_abi != 0 ? "sandbox bwrap with Landlock" : "sandbox bwrap";
 }
 
 int64_t ProcessDriver::spawner_pid() const { return link_ == nullptr ? 0 : link_->pid(); }
@@ -194,7 +213,14 @@ Status ProcessDriver::SendStart(uint64_t id, InstanceSpec& spec, Instance* insta
     instance->address = spec.listen;
   }
   instance->program = spec.argv.front();
-  LEVER_ASSIGN_OR_RETURN(std::string packet, EncodeStart(id, spec));
+  LEVER_ASSIGN_OR_RETURN(const bool sandboxed,
+                         DecideSandbox(options_.sandbox, spec.sandbox, sandbox_error()));
+  if (sandboxed && !spec.attach.valid()) {
+    return FailedPrecondition("an instance that listens by itself cannot be sandboxed");
+  }
+  const bool chosen = options_.sandbox != SandboxMode::kNone && spec.sandbox == SandboxWish::kNone;
+  instance->confined = DescribeWith(chosen ? "no sandbox, by lever.json" : SandboxName());
+  LEVER_ASSIGN_OR_RETURN(std::string packet, EncodeStart(id, spec, sandboxed));
   std::vector<UniqueFd> fds(2);
   LEVER_RETURN_IF_ERROR(OpenPipe(&instance->out_reader, &fds[0]));
   LEVER_RETURN_IF_ERROR(OpenPipe(&instance->err_reader, &fds[1]));
@@ -207,7 +233,8 @@ Status ProcessDriver::SendStart(uint64_t id, InstanceSpec& spec, Instance* insta
   return Status::Ok();
 }
 
-StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec& spec) const {
+StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec& spec,
+                                                 bool sandboxed) const {
   StartMessage message;
   message.switch_user = spec.uid != kSameUser || spec.gid != kSameUser ? 1 : 0;
   // Who says only one of them means a user with a group of the same number, as service users are.
@@ -219,13 +246,17 @@ StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec
   message.ram_limit_bytes = spec.ram_limit_bytes;
   message.cpu_millis = spec.cpu_millis;
   message.processes_max = spec.processes_max;
+  message.sandbox = sandboxed ? 1 : 0;
+  message.network = spec.network ? 1 : 0;
+  message.readable = spec.readable;
   message.marker = spec.instance;
   message.directory = spec.directory;
   message.argv = spec.argv;
-  message.variables = VariablesOf(spec);
+  message.variables = VariablesOf(spec, sandboxed);
   std::string packet = Encode(id, message);
   if (packet.size() > kSpawnerMessageMax || message.argv.size() > kSpawnerStringsMax ||
-      message.variables.size() > kSpawnerStringsMax) {
+      message.variables.size() > kSpawnerStringsMax ||
+      message.readable.size() > kSpawnerStringsMax) {
     return ResourceExhausted("arguments and environment of " + spec.argv.front() +
                              " are too large: " + std::to_string(packet.size()) +
                              " bytes, at most " + std::to_string(kSpawnerMessageMax) + ", and " +
@@ -300,6 +331,7 @@ void ProcessDriver::OnStarted(uint64_t id, int64_t pid, std::vector<UniqueFd> fd
   if (!fds.empty()) instance->pidfd = std::move(fds.front());
   Started started;
   started.pid = pid;
+  started.confined = instance->confined;
   if (!instance->address.empty()) {
     started.endpoint = EndpointKind::kAddress;
     started.address = instance->address;

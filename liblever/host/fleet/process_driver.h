@@ -31,6 +31,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
 #include "liblever/host/fleet/driver.h"
+#include "liblever/host/fleet/sandbox_rules.h"
 #include "liblever/host/fleet/spawner_link.h"
 #include "liblever/host/fleet/spawner_protocol.h"
 
@@ -47,14 +48,20 @@ struct ProcessDriverOptions {
   uint32_t nofile = 65'536;
   // Above the host's, so that a machine that is out of memory takes services first.
   int32_t oom_score_adj = 300;
+  // Whether instances are sandboxed (sandbox.h). It is tried at start, by a user that has to be able
+  // to reach the directory, as those of instances.
+  SandboxMode sandbox = SandboxMode::kNone;
+  uint32_t sandbox_probe_uid = kSameUser;
+  std::string sandbox_probe_directory = "/usr";
 };
 
 class ProcessDriver final : public Driver, private SpawnerLink::Handler {
  public:
-  // How long Open() waits for the spawner's first word.
-  static constexpr int64_t kWelcomeTimeoutNs = 5 * kNanosPerSecond;
+  // How long Open() waits for the spawner's first word, before which that tries the sandbox.
+  static constexpr int64_t kWelcomeTimeoutNs = 15 * kNanosPerSecond;
 
-  // UNAVAILABLE: the spawner cannot be started, or is of another build.
+  // UNAVAILABLE: the spawner cannot be started, or is of another build. FAILED_PRECONDITION: a sandbox
+  // is required, and does not work.
   static StatusOr<std::unique_ptr<ProcessDriver>> Open(Loop* loop, ProcessDriverOptions options);
   // Ends the spawner and all instances.
   ~ProcessDriver() override;
@@ -62,8 +69,10 @@ class ProcessDriver final : public Driver, private SpawnerLink::Handler {
   void Start(uint64_t id, InstanceSpec spec, DriverEvents* events) override;
   void Stop(uint64_t id, StopKind kind) override;
   void Remove(uint64_t id) override;
-  // "process (RAM limit by cgroup v1)"
+  // "process (RAM limit by cgroup v1, processes by cgroup v1, CPU by cgroup v1; sandbox bwrap)"
   std::string Describe() const override;
+  // Why instances cannot be sandboxed; empty if they can, or if that was not tried.
+  const std::string& sandbox_error() const { return welcome_.sandbox_error; }
 
   // The spawner's process, 0 while there is none; for tests and for people.
   int64_t spawner_pid() const;
@@ -74,7 +83,9 @@ class ProcessDriver final : public Driver, private SpawnerLink::Handler {
   ProcessDriver(Loop* loop, ProcessDriverOptions options);
   Status EnsureSpawner();
   Status SendStart(uint64_t id, InstanceSpec& spec, Instance* instance);
-  StatusOr<std::string> EncodeStart(uint64_t id, const InstanceSpec& spec) const;
+  StatusOr<std::string> EncodeStart(uint64_t id, const InstanceSpec& spec, bool sandboxed) const;
+  std::string DescribeWith(const std::string& sandbox) const;
+  std::string SandboxName() const;
 
   // SpawnerLink::Handler
   void OnSpawnerPacket(const SpawnerHeader& header, std::string_view packet,

@@ -16,6 +16,8 @@
 #include <span>
 #include <utility>
 
+#include "liblever/host/fleet/sandbox_inside.h"
+
 namespace lever::fleet {
 namespace {
 
@@ -165,10 +167,14 @@ void Spawner::OnHello(std::string_view packet) {
   }
   welcomed_ = true;
   if (hello.use_cgroups != 0) cgroups_.Open(hello.cgroup_root);
+  if (hello.try_sandbox != 0) sandbox_.Open(hello);
   WelcomeMessage welcome;
   welcome.pid = getpid();
   welcome.limits = cgroups_.kinds();
   welcome.tracked = cgroups_.tracks() ? 1 : 0;
+  welcome.sandbox = sandbox_.works() ? 1 : 0;
+  welcome.sandbox_error = sandbox_.error();
+  welcome.landlock_abi = static_cast<uint32_t>(LandlockAbi());
   Send(Encode(welcome));
 }
 
@@ -202,6 +208,13 @@ void Spawner::OnSignal(uint64_t id, std::string_view packet) {
   if (found == instances_.end() || !DecodeNumber(packet, &signal)) return;
   const Instance& instance = found->second;
   if (instance.reaped) return;
+  if (instance.program != 0) {
+    // Its number is nobody else's while its pidfd can still be signalled.
+    if (syscall(SYS_pidfd_send_signal, instance.program_pidfd.get(), 0, nullptr, 0) == 0) {
+      kill(-instance.program, static_cast<int>(signal));
+    }
+    return;
+  }
   // Before the child has made its session there is no group of its number.
   if (kill(-instance.pid, static_cast<int>(signal)) != 0) {
     kill(instance.pid, static_cast<int>(signal));

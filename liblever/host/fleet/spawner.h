@@ -13,11 +13,13 @@
 // Invariants
 //  1. When the socketpair or the host's process ends, everything that descends from the spawner is
 //     killed, then it ends: within a second, but for processes that the kernel cannot end.
-//  2. When an instance's first process has ended, the rest of the instance is killed. kGone says
+//  2. A sandboxed instance's first process is bwrap, and its program runs in there (sandbox.h): that
+//     is the process of which kStarted tells and which kSignal reaches.
+//  3. When an instance's first process has ended, the rest of the instance is killed. kGone says
 //     that none of it is left.
-//  3. A process that is not reaped yet keeps its pid, so that no signal meets a stranger.
-//  4. The host's silence holds up nothing: messages to it queue here, a few for each instance.
-//  5. Termination signals do nothing to it: it ends with its host, whose instances may be draining.
+//  4. A process that is not reaped yet keeps its pid, so that no signal meets a stranger.
+//  5. The host's silence holds up nothing: messages to it queue here, a few for each instance.
+//  6. Termination signals do nothing to it: it ends with its host, whose instances may be draining.
 #ifndef LIBLEVER_HOST_FLEET_SPAWNER_H_
 #define LIBLEVER_HOST_FLEET_SPAWNER_H_
 
@@ -34,6 +36,7 @@
 
 #include "liblever/base/clock.h"
 #include "liblever/base/fd.h"
+#include "liblever/host/fleet/sandbox.h"
 #include "liblever/host/fleet/spawner_cgroup.h"
 #include "liblever/host/fleet/spawner_protocol.h"
 #include "liblever/host/fleet/spawner_tree.h"
@@ -42,9 +45,9 @@ namespace lever::fleet {
 
 class Spawner {
  public:
-  // How often memory and processes are looked at where no cgroup limits them, or less often, so that looking takes
-  // no more than a twentieth of a core. What a process takes in between is what it may be over its
-  // limit by.
+  // How often memory and processes are looked at where no cgroup limits them, or less often, so that
+  // looking takes no more than a twentieth of a core. What a process takes in between is what it may
+  // be over its limit by.
   static constexpr int64_t kSampleIntervalNs = 200 * kNanosPerMilli;
   static constexpr int64_t kSampleShare = 20;
   // How often a group of cgroup v1, in which the kernel ends one process, is looked at to end the
@@ -75,7 +78,11 @@ class Spawner {
     std::string marker;
     pid_t pid = 0;
     UniqueFd pidfd;       // until kStarted takes it along
-    UniqueFd error_pipe;  // while kExecuting
+    UniqueFd error_pipe;  // while kExecuting; of a sandboxed one a socket
+    bool sandboxed = false;
+    // Inside a sandbox, whose first process `pid` is: the service's own, which is no child of ours.
+    pid_t program = 0;
+    UniqueFd program_pidfd;
     Cgroup group;
     GroupLimits limits;
     bool reaped = false;      // its first process has ended
@@ -108,7 +115,9 @@ class Spawner {
   // Instances.
   int Launch(const StartMessage& message, const std::vector<UniqueFd>& fds, Instance* instance,
              SpawnStage* stage);
+  int OpenReports(bool sandboxed, Instance* instance, UniqueFd* writer);
   void Settle(uint64_t id, Instance* instance);
+  void TellStarted(uint64_t id, Instance* instance);
   void Reap();
   void OnReaped(uint64_t id, Instance* instance, int status, const rusage& usage);
   void Sweep();
@@ -126,6 +135,7 @@ class Spawner {
   UniqueFd null_;
   std::vector<char> buffer_;
   CgroupRoot cgroups_;
+  Sandbox sandbox_;
   uint64_t groups_made_ = 0;
   Instances instances_;
   std::deque<Outgoing> outbox_;

@@ -15,6 +15,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+
+#include "liblever/host/fleet/sandbox_inside.h"
 
 namespace lever::fleet {
 namespace {
@@ -23,15 +26,6 @@ namespace {
 constexpr int kParkedFd = 16;
 // The exit code of a child that never became a program; the host hears ChildError instead.
 constexpr int kNotExecuted = 127;
-
-[[noreturn]] void Fail(int error_fd, SpawnStage stage, int error) {
-  ChildError report{stage, error};
-  ssize_t written;
-  do {
-    written = write(error_fd, &report, sizeof report);
-  } while (written < 0 && errno == EINTR);
-  _exit(kNotExecuted);
-}
 
 void ResetSignals() {
   struct sigaction standard {};
@@ -85,10 +79,17 @@ bool SwitchUser(const ChildPlan& plan) {
 
 // Puts the descriptors where the program expects them. Returns where error_fd went, or -1.
 int PlaceDescriptors(const ChildPlan& plan) {
-  const int sources[] = {plan.null_fd, plan.stdout_fd, plan.stderr_fd, plan.attach_fd,
-                         plan.introduction_fd};
+  const int sources[] = {plan.null_fd,
+                         plan.stdout_fd,
+                         plan.stderr_fd,
+                         plan.attach_fd,
+                         plan.introduction_fd,
+                         plan.sandboxed ? plan.error_fd : -1,
+                         plan.seccomp_fd,
+                         plan.self_fd};
   static_assert(kAttachFd == 3 && kIntroductionFd == 4);
-  constexpr int kCount = 5;
+  static_assert(kReportFd == 5 && kSeccompFd == 6 && kSelfFd == 7);
+  constexpr int kCount = std::size(sources);
   int error_fd = fcntl(plan.error_fd, F_DUPFD_CLOEXEC, kParkedFd);
   if (error_fd < 0) return -1;
   int parked[kCount];
@@ -96,12 +97,12 @@ int PlaceDescriptors(const ChildPlan& plan) {
     parked[i] = -1;
     if (sources[i] < 0) continue;
     parked[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, kParkedFd);
-    if (parked[i] < 0) Fail(error_fd, SpawnStage::kDescriptors, errno);
+    if (parked[i] < 0) FailChild(error_fd, SpawnStage::kDescriptors, errno);
   }
   int used = 0;
   for (int i = 0; i < kCount; ++i) {
     if (parked[i] < 0) continue;
-    if (dup2(parked[i], i) < 0) Fail(error_fd, SpawnStage::kDescriptors, errno);
+    if (dup2(parked[i], i) < 0) FailChild(error_fd, SpawnStage::kDescriptors, errno);
     used = i + 1;
   }
   // All others are close-on-exec by construction; this catches what a mistake would leave.
@@ -110,11 +111,47 @@ int PlaceDescriptors(const ChildPlan& plan) {
   return error_fd;
 }
 
-// Tries argv[0] in each folder of the PATH. Returns the errno that says most.
-int ExecInPath(const ChildPlan& plan) {
-  const char* name = plan.argv[0];
-  auto* argv = const_cast<char* const*>(plan.argv);
-  auto* variables = const_cast<char* const*>(plan.variables);
+[[noreturn]] void RunChild(const ChildPlan& plan) {
+  if (setsid() < 0) FailChild(plan.error_fd, SpawnStage::kSession, errno);
+  ResetSignals();
+  for (int fd : plan.cgroup_entry_fds) {
+    if (fd >= 0 && !WriteText(fd, "0", 1)) FailChild(plan.error_fd, SpawnStage::kCgroup, errno);
+  }
+  SetOomScore(plan.oom_score_adj);
+  if (!SetLimits(plan.nofile)) FailChild(plan.error_fd, SpawnStage::kLimits, errno);
+  umask(077);
+  if (!SwitchUser(plan)) FailChild(plan.error_fd, SpawnStage::kUser, errno);
+  // After the change of user, which clears the death signal. The spawner may have died before it.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    FailChild(plan.error_fd, SpawnStage::kPrivileges, errno);
+  }
+  if (getppid() != plan.parent) _exit(kNotExecuted);
+  int error_fd = PlaceDescriptors(plan);
+  if (error_fd < 0) FailChild(plan.error_fd, SpawnStage::kDescriptors, errno);
+  // As the instance's user, so that a directory which it cannot enter shows here.
+  if (chdir(plan.directory) != 0) FailChild(error_fd, SpawnStage::kDirectory, errno);
+  FailChild(error_fd, SpawnStage::kExec,
+            ExecInPath(const_cast<char* const*>(plan.argv),
+                       const_cast<char* const*>(plan.variables), plan.path));
+}
+
+}  // namespace
+
+void ReportChild(int error_fd, SpawnStage stage, int error) {
+  ChildError report{stage, error};
+  ssize_t written;
+  do {
+    written = write(error_fd, &report, sizeof report);
+  } while (written < 0 && errno == EINTR);
+}
+
+void FailChild(int error_fd, SpawnStage stage, int error) {
+  ReportChild(error_fd, stage, error);
+  _exit(kNotExecuted);
+}
+
+int ExecInPath(char* const* argv, char* const* variables, const char* path) {
+  const char* name = argv[0];
   if (std::strchr(name, '/') != nullptr) {
     execve(name, argv, variables);
     return errno;
@@ -122,7 +159,7 @@ int ExecInPath(const ChildPlan& plan) {
   size_t name_size = std::strlen(name);
   int error = ENOENT;
   char candidate[PATH_MAX];
-  for (const char* folder = plan.path; folder != nullptr && *folder != '\0';) {
+  for (const char* folder = path; folder != nullptr && *folder != '\0';) {
     const char* end = std::strchr(folder, ':');
     size_t size = end == nullptr ? std::strlen(folder) : static_cast<size_t>(end - folder);
     if (size > 0 && size + name_size + 2 <= sizeof candidate) {
@@ -137,30 +174,6 @@ int ExecInPath(const ChildPlan& plan) {
   }
   return error;
 }
-
-[[noreturn]] void RunChild(const ChildPlan& plan) {
-  if (setsid() < 0) Fail(plan.error_fd, SpawnStage::kSession, errno);
-  ResetSignals();
-  for (int fd : plan.cgroup_entry_fds) {
-    if (fd >= 0 && !WriteText(fd, "0", 1)) Fail(plan.error_fd, SpawnStage::kCgroup, errno);
-  }
-  SetOomScore(plan.oom_score_adj);
-  if (!SetLimits(plan.nofile)) Fail(plan.error_fd, SpawnStage::kLimits, errno);
-  umask(077);
-  if (!SwitchUser(plan)) Fail(plan.error_fd, SpawnStage::kUser, errno);
-  // After the change of user, which clears the death signal. The spawner may have died before it.
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-    Fail(plan.error_fd, SpawnStage::kPrivileges, errno);
-  }
-  if (getppid() != plan.parent) _exit(kNotExecuted);
-  int error_fd = PlaceDescriptors(plan);
-  if (error_fd < 0) Fail(plan.error_fd, SpawnStage::kDescriptors, errno);
-  // As the instance's user, so that a directory which it cannot enter shows here.
-  if (chdir(plan.directory) != 0) Fail(error_fd, SpawnStage::kDirectory, errno);
-  Fail(error_fd, SpawnStage::kExec, ExecInPath(plan));
-}
-
-}  // namespace
 
 pid_t CloneChild(ChildPlan plan, int cgroup_v2_fd, int cgroup_v2_procs_fd, int* pidfd) {
   *pidfd = -1;

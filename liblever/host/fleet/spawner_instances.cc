@@ -2,12 +2,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -19,6 +22,9 @@ namespace {
 
 // Where programs are looked for if an instance's environment has no PATH.
 constexpr const char* kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
+
+// A program in a sandbox that signal N ended has the exit code kSignalCode + N.
+constexpr int kSignalCode = 128;
 
 int64_t NowNs() { return Clock::System().NowNs(); }
 
@@ -48,6 +54,26 @@ void DrainSignals(int fd) {
   }
 }
 
+// As read(), with the process that has written it.
+ssize_t ReceiveReport(int fd, ChildError* report, pid_t* sender) {
+  iovec piece{report, sizeof *report};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (size > 0 && header != nullptr && header->cmsg_level == SOL_SOCKET &&
+      header->cmsg_type == SCM_CREDENTIALS) {
+    ucred credentials{};
+    std::memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+    *sender = credentials.pid;
+  }
+  return size;
+}
+
 }  // namespace
 
 int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fds,
@@ -58,14 +84,24 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
   int error = cgroups_.Make(++groups_made_, instance->limits, &instance->group);
   if (error != 0) return error;
   *stage = SpawnStage::kDescriptors;
-  int error_pipe[2];
-  if (pipe2(error_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
-  instance->error_pipe.reset(error_pipe[0]);
-  const UniqueFd error_writer(error_pipe[1]);
+  const bool sandboxed = message.sandbox != 0;
+  UniqueFd error_writer;
+  error = OpenReports(sandboxed, instance, &error_writer);
+  if (error != 0) return error;
+  UniqueFd seccomp;
+  UniqueFd self;
+  if (sandboxed) {
+    *stage = SpawnStage::kSandbox;
+    if (!sandbox_.works()) return EPERM;
+    error = sandbox_.OpenFiles(&seccomp, &self);
+    if (error != 0) return error;
+  }
 
   std::vector<std::string> variables = message.variables;
   variables.push_back(std::string(kInstanceMarker) + "=" + message.marker);
-  const std::vector<const char*> argv = Terminated(message.argv);
+  const std::vector<std::string> arguments =
+      sandboxed ? sandbox_.ArgumentsFor(message) : message.argv;
+  const std::vector<const char*> argv = Terminated(arguments);
   const std::vector<const char*> environment = Terminated(variables);
   ChildPlan plan;
   plan.argv = argv.data();
@@ -80,6 +116,9 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
     plan.introduction_fd = fds[3].get();
   }
   plan.error_fd = error_writer.get();
+  plan.seccomp_fd = seccomp.get();
+  plan.self_fd = self.get();
+  plan.sandboxed = sandboxed;
   for (size_t i = 0; i < kControllers; ++i) {
     plan.cgroup_entry_fds[i] = instance->group.v1_tasks_fd(static_cast<Controller>(i));
   }
@@ -98,25 +137,58 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
   instance->pid = pid;
   instance->pidfd.reset(pidfd);
   instance->marker = message.marker;
+  instance->sandboxed = sandboxed;
   return 0;
+}
+
+// What the child reports through. Of a sandboxed one the kernel adds who wrote it.
+int Spawner::OpenReports(bool sandboxed, Instance* instance, UniqueFd* writer) {
+  int ends[2];
+  const int made = sandboxed ? socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)
+                             : pipe2(ends, O_CLOEXEC);
+  if (made != 0) return errno;
+  instance->error_pipe.reset(ends[0]);
+  writer->reset(ends[1]);
+  const int yes = 1;
+  if (sandboxed && setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) != 0) return errno;
+  return SetNonBlocking(ends[0]).ok() ? 0 : EINVAL;
 }
 
 // Looks whether the child has become the program, or has said why not.
 void Spawner::Settle(uint64_t id, Instance* instance) {
   ChildError report{};
   ssize_t size;
-  do {
-    size = read(instance->error_pipe.get(), &report, sizeof report);
-  } while (size < 0 && errno == EINTR);
-  if (size < 0 && errno == EAGAIN) return;
-  instance->error_pipe.reset();
+  for (;;) {
+    pid_t sender = 0;
+    size = instance->sandboxed ? ReceiveReport(instance->error_pipe.get(), &report, &sender)
+                               : read(instance->error_pipe.get(), &report, sizeof report);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) return;
+    if (size != sizeof report || report.stage != SpawnStage::kInside) break;
+    instance->program_pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, sender, 0)));
+    if (!instance->program_pidfd.valid()) continue;
+    fcntl(instance->program_pidfd.get(), F_SETFD, FD_CLOEXEC);
+    instance->program = sender;
+  }
   if (size == sizeof report) {
+    instance->error_pipe.reset();
     instance->phase = Phase::kFailed;
     instance->kill = true;
     Send(Encode(id, FailedMessage{report.stage, report.error}));
-  } else {
-    instance->phase = Phase::kRunning;
+    return;
+  }
+  TellStarted(id, instance);
+}
+
+void Spawner::TellStarted(uint64_t id, Instance* instance) {
+  instance->error_pipe.reset();
+  instance->phase = Phase::kRunning;
+  if (instance->program == 0) {
+    // Also where bwrap has failed: what it says is in the instance's output, and its end follows.
     Send(EncodeNumber(SpawnerOp::kStarted, id, instance->pid), std::move(instance->pidfd));
+  } else {
+    UniqueFd pidfd(fcntl(instance->program_pidfd.get(), F_DUPFD_CLOEXEC, 0));
+    Send(EncodeNumber(SpawnerOp::kStarted, id, instance->program), std::move(pidfd));
   }
 }
 
@@ -141,6 +213,8 @@ void Spawner::Reap() {
 void Spawner::OnReaped(uint64_t id, Instance* instance, int status, const rusage& usage) {
   // Its end of the pipe is closed by now.
   if (instance->phase == Phase::kExecuting) Settle(id, instance);
+  // Not so where bwrap was killed on its way: what it has started holds it until that has ended, too.
+  if (instance->phase == Phase::kExecuting) TellStarted(id, instance);
   instance->reaped = true;
   instance->kill = true;
   if (instance->phase != Phase::kRunning) return;
@@ -149,6 +223,11 @@ void Spawner::OnReaped(uint64_t id, Instance* instance, int status, const rusage
     exited.signal = WTERMSIG(status);
   } else {
     exited.code = WEXITSTATUS(status);
+  }
+  // bwrap returns so what a signal has ended.
+  if (instance->sandboxed && exited.code > kSignalCode && exited.code < kSignalCode + NSIG) {
+    exited.signal = exited.code - kSignalCode;
+    exited.code = 0;
   }
   exited.ram_limit = instance->over_ram || instance->group.OomKilled() ? 1 : 0;
   exited.process_limit = instance->over_processes ? 1 : 0;

@@ -101,6 +101,10 @@ std::string_view SpawnStageName(SpawnStage stage) {
       return "entering its directory";
     case SpawnStage::kExec:
       return "exec";
+    case SpawnStage::kSandbox:
+      return "making its sandbox";
+    case SpawnStage::kInside:
+      return "running inside its sandbox";
   }
   return "an unknown stage";
 }
@@ -109,6 +113,9 @@ std::string Encode(const HelloMessage& message) {
   Encoder out(SpawnerOp::kHello, 0);
   out.Number(message.use_cgroups);
   out.String(message.cgroup_root);
+  out.Number(message.try_sandbox);
+  out.Number(message.probe_uid);
+  out.String(message.probe_directory);
   return out.Take();
 }
 
@@ -116,6 +123,9 @@ bool Decode(std::string_view packet, HelloMessage* message) {
   Decoder in(packet);
   in.Number(&message->use_cgroups);
   in.String(&message->cgroup_root);
+  in.Number(&message->try_sandbox);
+  in.Number(&message->probe_uid);
+  in.String(&message->probe_directory);
   return in.Done();
 }
 
@@ -123,7 +133,10 @@ std::string Encode(const WelcomeMessage& message) {
   Encoder out(SpawnerOp::kWelcome, 0);
   out.Number(message.pid);
   out.Number(message.limits);
+  out.Number(message.sandbox);
+  out.Number(message.landlock_abi);
   out.Number(message.tracked);
+  out.String(message.sandbox_error);
   return out.Take();
 }
 
@@ -131,7 +144,10 @@ bool Decode(std::string_view packet, WelcomeMessage* message) {
   Decoder in(packet);
   in.Number(&message->pid);
   in.Number(&message->limits);
+  in.Number(&message->sandbox);
+  in.Number(&message->landlock_abi);
   in.Number(&message->tracked);
+  in.String(&message->sandbox_error);
   return in.Done();
 }
 
@@ -145,6 +161,9 @@ std::string Encode(uint64_t id, const StartMessage& message) {
   out.Number(message.ram_limit_bytes);
   out.Number(message.cpu_millis);
   out.Number(message.processes_max);
+  out.Number(message.sandbox);
+  out.Number(message.network);
+  out.Strings(message.readable);
   out.String(message.marker);
   out.String(message.directory);
   out.Strings(message.argv);
@@ -162,6 +181,9 @@ bool Decode(std::string_view packet, StartMessage* message) {
   in.Number(&message->ram_limit_bytes);
   in.Number(&message->cpu_millis);
   in.Number(&message->processes_max);
+  in.Number(&message->sandbox);
+  in.Number(&message->network);
+  in.Strings(&message->readable);
   in.String(&message->marker);
   in.String(&message->directory);
   in.Strings(&message->argv);

@@ -12,7 +12,7 @@
 // Descriptors travel beside it (SCM_RIGHTS), at most kSpawnerFdsMax.
 //
 //   host -> spawner
-//     kHello    once, first. u32 use_cgroups, string cgroup_root
+//     kHello    once, first. HelloMessage
 //     kStart    StartMessage. Descriptors: stdout, stderr[, attach, introduction]
 //     kSignal   u32 signal: to the instance's process group
 //     kKill     SIGKILL to everything that belongs to the instance
@@ -78,6 +78,8 @@ enum class SpawnStage : uint32_t {
   kPrivileges = 7,
   kDirectory = 8,
   kExec = 9,
+  kSandbox = 10,
+  kInside = 11,  // no failure: the program's process is there, inside its sandbox
 };
 std::string_view SpawnStageName(SpawnStage stage);
 
@@ -85,12 +87,20 @@ struct HelloMessage {
   uint32_t use_cgroups = 1;
   // The directory of a cgroup whose children the spawner may make; empty: the spawner's own.
   std::string cgroup_root;
+  // 1: a sandbox is tried, as instances get it: by this user (kSameUser: the spawner's own), who can
+  // reach this directory.
+  uint32_t try_sandbox = 0;
+  uint32_t probe_uid = kSameUser;
+  std::string probe_directory;
 };
 
 struct WelcomeMessage {
   int64_t pid = 0;
   LimitKinds limits;
-  uint32_t tracked = 0;    // 1: what belongs to an instance is told by cgroups, 0: by /proc
+  uint32_t sandbox = 0;       // 1: the probe worked
+  uint32_t landlock_abi = 0;  // 0: the kernel has none
+  uint32_t tracked = 0;       // 1: what belongs to an instance is told by cgroups, 0: by /proc
+  std::string sandbox_error;  // why the probe did not work
 };
 
 struct StartMessage {
@@ -102,6 +112,10 @@ struct StartMessage {
   uint64_t ram_limit_bytes = 0;
   uint32_t cpu_millis = 0;     // 0: no limit, as of the others
   uint32_t processes_max = 0;
+  uint32_t sandbox = 0;  // 1: inside bwrap
+  uint32_t network = 0;  // 1: with the machine's network
+  // Files and folders beside the system's and `directory` that a sandboxed instance reads.
+  std::vector<std::string> readable;
   std::string marker;  // the value of LEVER_INSTANCE_ID
   std::string directory;
   std::vector<std::string> argv;

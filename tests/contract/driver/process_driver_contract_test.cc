@@ -18,6 +18,22 @@ class ProcessHolder final : public DriverHolder {
   std::unique_ptr<ProcessDriver> driver_;
 };
 
+std::string NamespaceOf(int64_t pid) {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/pid", error).string();
+}
+
+int ProcessesIn(const std::string& space) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const int64_t pid = std::stoll(name);
+    count += Alive(pid) && NamespaceOf(pid) == space;
+  }
+  return count;
+}
+
 enum class Cgroups { kNone, kOwn, kRoot };
 
 // v1's group where that has the memory controller, so that it is used alone.
@@ -52,6 +68,77 @@ INSTANTIATE_TEST_SUITE_P(Process, ProcessContract, testing::ValuesIn(kImplementa
 INSTANTIATE_TEST_SUITE_P(Process, HoldContract, testing::ValuesIn(kImplementations),
                          ImplementationName);
 
+// All instances in the sandbox, which gets the folder of the program that they run.
+class SandboxHolder final : public DriverHolder, private Driver {
+ public:
+  explicit SandboxHolder(std::unique_ptr<ProcessDriver> driver) : driver_(std::move(driver)) {}
+  Driver* driver() override { return this; }
+  void End() override { driver_.reset(); }
+
+ private:
+  void Start(uint64_t id, InstanceSpec spec, DriverEvents* events) override {
+    spec.sandbox = SandboxWish::kBwrap;
+    spec.readable = {std::filesystem::path(LEVER_TEST_PROGRAM).parent_path().string()};
+    driver_->Start(id, std::move(spec), events);
+  }
+  void Stop(uint64_t id, StopKind kind) override { driver_->Stop(id, kind); }
+  void Remove(uint64_t id) override { driver_->Remove(id); }
+  std::string Describe() const override { return driver_->Describe(); }
+
+  std::unique_ptr<ProcessDriver> driver_;
+};
+
+std::unique_ptr<DriverHolder> OpenSandboxed(Loop* loop, bool use_cgroups) {
+  ProcessDriverOptions options;
+  options.spawner_path = LEVER_SPAWNER;
+  options.use_cgroups = use_cgroups;
+  options.sandbox = SandboxMode::kRequired;
+  auto driver = ProcessDriver::Open(loop, options);
+  EXPECT_TRUE(driver.ok()) << driver.status().ToString();
+  if (!driver.ok()) return nullptr;
+  return std::make_unique<SandboxHolder>(std::move(driver).value());
+}
+
+constexpr DriverImplementation kSandboxed[] = {
+    {"WithCgroups", [](Loop* loop) { return OpenSandboxed(loop, true); }},
+    {"WithoutCgroups", [](Loop* loop) { return OpenSandboxed(loop, false); }},
+};
+INSTANTIATE_TEST_SUITE_P(Sandboxed, DriverContract, testing::ValuesIn(kSandboxed),
+                         ImplementationName);
+INSTANTIATE_TEST_SUITE_P(Sandboxed, ProcessContract, testing::ValuesIn(kSandboxed),
+                         ImplementationName);
+
+class SandboxedProcess : public DriverFixture {};
+
+TEST_P(SandboxedProcess, LeavesNothingBehindWhateverItForks) {
+  Run(1, {"daemon", "daemon", "wait"});
+  ASSERT_TRUE(AwaitOut(1, "daemon "));
+  ASSERT_TRUE(AwaitStarted(1));
+  const std::string space = NamespaceOf(Of(1).started->pid);
+  ASSERT_NE(space, NamespaceOf(::getpid()));
+  EXPECT_GE(ProcessesIn(space), 3);
+  Stop(1, StopKind::kKill);
+  ASSERT_TRUE(AwaitExited(1));
+  EXPECT_EQ(ProcessesIn(space), 0) << "OnExited() says that nothing is left";
+}
+
+TEST_P(SandboxedProcess, TheRamLimitCountsWhatItHasStarted) {
+  InstanceSpec spec = Spec({"hog-child", "200", "wait"});
+  spec.ram_limit_bytes = 64 << 20;
+  Start(1, std::move(spec));
+  ASSERT_TRUE(AwaitExited(1));
+  EXPECT_TRUE(Of(1).exited->ram_limit);
+}
+
+TEST_P(SandboxedProcess, CannotListenByItself) {
+  Start(1, ListeningSpec("unix:" + folder_ + "/socket", {"listen", "wait"}));
+  ASSERT_TRUE(RunUntil([&] { return Of(1).failed.has_value(); }));
+  EXPECT_EQ(Of(1).failed->code(), LEVER_FAILED_PRECONDITION);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sandboxed, SandboxedProcess, testing::ValuesIn(kSandboxed),
+                         ImplementationName);
+
 class CpuLimit : public DriverFixture {};
 
 TEST_P(CpuLimit, AnInstanceGetsItsShareAndNoMore) {
@@ -76,7 +163,8 @@ TEST(ProcessDriver, SaysHowItLimits) {
   auto without = OpenProcessDriver(loop->get(), Cgroups::kNone);
   ASSERT_NE(without, nullptr);
   EXPECT_EQ(without->driver()->Describe(),
-            "process (RAM limit by sampling, processes by sampling, CPU not limited, no cgroups)");
+            "process (RAM limit by sampling, processes by sampling, CPU not limited, no cgroups; "
+            "no sandbox)");
 }
 
 }  // namespace

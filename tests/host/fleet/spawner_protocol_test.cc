@@ -23,6 +23,9 @@ StartMessage SampleStart() {
   message.ram_limit_bytes = 1ull << 40;
   message.cpu_millis = 1500;
   message.processes_max = 1024;
+  message.sandbox = 1;
+  message.network = 1;
+  message.readable = {"/opt/node/bin", "/opt/node/lib"};
   message.marker = "i-0123456789ab";
   message.directory = "/srv/tree with spaces";
   message.argv = {"./serve", "", "--flag=\xff\n"};
@@ -54,10 +57,17 @@ bool DecodesAs(std::string_view packet) {
   return DecodeHeader(packet).has_value() && Decode(packet, &message);
 }
 
+HelloMessage SampleHello() { return {1, "/sys/fs/cgroup/lever", 1, 61'184, "/srv/trees"}; }
+
+WelcomeMessage SampleWelcome() {
+  const LimitKinds limits{LimitKind::kCgroupV2, LimitKind::kCgroupV1, LimitKind::kSampling};
+  return {4711, limits, 1, 7, 1, "no bwrap"};
+}
+
 std::vector<Sample> Samples() {
   return {
-      {"hello", Encode(HelloMessage{1, "/sys/fs/cgroup/lever"}), DecodesAs<HelloMessage>},
-      {"welcome", Encode(WelcomeMessage{4711, {LimitKind::kCgroupV1, LimitKind::kSampling}, 1}), DecodesAs<WelcomeMessage>},
+      {"hello", Encode(SampleHello()), DecodesAs<HelloMessage>},
+      {"welcome", Encode(SampleWelcome()), DecodesAs<WelcomeMessage>},
       {"start", Encode(42, SampleStart()), DecodesAs<StartMessage>},
       {"exited", Encode(42, SampleExited()), DecodesAs<ExitedMessage>},
       {"failed", Encode(42, FailedMessage{SpawnStage::kExec, ENOENT}), DecodesAs<FailedMessage>},
@@ -88,6 +98,9 @@ TEST(SpawnerProtocol, AStartComesBackAsItWas) {
   EXPECT_EQ(got.ram_limit_bytes, sent.ram_limit_bytes);
   EXPECT_EQ(got.cpu_millis, sent.cpu_millis);
   EXPECT_EQ(got.processes_max, sent.processes_max);
+  EXPECT_EQ(got.sandbox, sent.sandbox);
+  EXPECT_EQ(got.network, sent.network);
+  EXPECT_EQ(got.readable, sent.readable);
   EXPECT_EQ(got.marker, sent.marker);
   EXPECT_EQ(got.directory, sent.directory);
   EXPECT_EQ(got.argv, sent.argv);
@@ -108,13 +121,19 @@ TEST(SpawnerProtocol, AnExitComesBackAsItWas) {
 
 TEST(SpawnerProtocol, TheOthersComeBackAsTheyWere) {
   HelloMessage hello;
-  ASSERT_TRUE(Decode(Encode(HelloMessage{0, "/root"}), &hello));
-  EXPECT_EQ(hello.use_cgroups, 0u);
-  EXPECT_EQ(hello.cgroup_root, "/root");
+  ASSERT_TRUE(Decode(Encode(SampleHello()), &hello));
+  EXPECT_EQ(hello.use_cgroups, 1u);
+  EXPECT_EQ(hello.cgroup_root, "/sys/fs/cgroup/lever");
+  EXPECT_EQ(hello.try_sandbox, 1u);
+  EXPECT_EQ(hello.probe_uid, 61'184u);
+  EXPECT_EQ(hello.probe_directory, "/srv/trees");
   WelcomeMessage welcome;
-  ASSERT_TRUE(Decode(Encode(WelcomeMessage{4711, {LimitKind::kCgroupV1, LimitKind::kSampling}, 1}), &welcome));
+  ASSERT_TRUE(Decode(Encode(SampleWelcome()), &welcome));
   EXPECT_EQ(welcome.pid, 4711);
-  EXPECT_EQ(welcome.limits, (LimitKinds{LimitKind::kCgroupV1, LimitKind::kSampling}));
+  EXPECT_EQ(welcome.limits, SampleWelcome().limits);
+  EXPECT_EQ(welcome.sandbox, 1u);
+  EXPECT_EQ(welcome.landlock_abi, 7u);
+  EXPECT_EQ(welcome.sandbox_error, "no bwrap");
   EXPECT_EQ(welcome.tracked, 1u);
   FailedMessage failed;
   ASSERT_TRUE(Decode(Encode(7, FailedMessage{SpawnStage::kUser, EPERM}), &failed));
