@@ -96,6 +96,7 @@ struct Flags {
   std::string python;
   std::string runtime_dir;
   std::string spawner;
+  std::string sandbox = "auto";
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
@@ -137,6 +138,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--python", flags.python, "the python3 to run pyEntry with (default: on PATH)");
   app.add_option("--runtime-dir", flags.runtime_dir, "where services find the runtimes' packages");
   app.add_option("--spawner", flags.spawner, "the lever-spawner to use");
+  app.add_option("--sandbox", flags.sandbox,
+                 "sandbox services: auto (where it works), required or none")
+      ->check(CLI::IsMember({"auto", "required", "none"}))
+      ->capture_default_str();
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
   app.add_option("--http-hosts", flags.http_hosts,
@@ -181,6 +186,7 @@ int Run(const Flags& flags) {
   options.python_path = OrNull(flags.python);
   options.runtime_dir = OrNull(flags.runtime_dir);
   options.spawner_path = OrNull(flags.spawner);
+  options.sandbox = flags.sandbox.c_str();
   options.cors_origins = cors.data();
   options.cors_origin_count = cors.size();
   options.http_hosts = hosts.data();

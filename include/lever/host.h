@@ -118,6 +118,10 @@ typedef struct lever_host_options {
   const char* tls_key_file;
   /* Not NULL: only clients whose certificate one of these has signed are served there (mutual TLS). */
   const char* tls_client_roots_file;
+  /* Whether instances that lever-spawner starts are sandboxed: "auto" (the default: where it works,
+   * unless their lever.json says "none"), "required" (the host does not start where it does not work,
+   * and runs nothing else) or "none". docs/sandbox.md */
+  const char* sandbox;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

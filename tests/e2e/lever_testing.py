@@ -246,6 +246,12 @@ class Host:
         """Rows of `lever ps`."""
         return self.cli("--json", "ps", *([service] if service else [])).json()
 
+    def instance_pid(self, service):
+        """The process of the service's one instance, as this machine numbers it: in a sandbox it has
+        another number."""
+        (row,) = [row for row in self.instances(service) if row["phase"] == "ready"]
+        return row["pid"]
+
     def counters(self):
         """Of the host, by the admin API."""
         import admin_api  # which needs grpcio, as the rest does not

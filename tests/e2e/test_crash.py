@@ -15,7 +15,6 @@ exports.daemonize = async () => new Promise((done) => {
                       {detached: true, stdio: 'ignore'});
   child.on('spawn', () => done(child.pid));
 });
-exports.pid = async () => process.pid;
 """
 
 # Answers with its version, if all of its files are of that version.
@@ -41,7 +40,7 @@ def test_killing_the_host_ends_every_descendant_within_a_second(tmp_path):
         host.invoke("/d/daemonize")
         below = wait_until(lambda: (lambda found: found if len(found) >= 9 else None)(
             descendants(host.pid)), what="the daemons")
-        assert host.invoke("/d/pid") in below
+        assert host.instance_pid("d") in below
         host.kill()
         began = time.monotonic()
         wait_until(lambda: not [pid for pid in below if process_exists(pid)], timeout_s=1,

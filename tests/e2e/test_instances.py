@@ -13,7 +13,8 @@ from lever_testing import LEVERD, Host, kill_and_wait, open_directory, process_e
 from raw_calls import CallError, Caller
 
 ECHO = """
-exports.pid = async () => process.pid;
+const id = Math.random();
+exports.which = async () => id;
 exports.echo = async (value) => value;
 exports.slow = async (ms) => { await new Promise((done) => setTimeout(done, ms)); return ms; };
 exports.openChan = async (stream) => { await stream.write('open'); for await (const m of stream) ; };
@@ -74,7 +75,8 @@ def test_a_service_that_never_gets_ready_fails_within_start_timeout(host, tmp_pa
 def test_killing_an_instance_fails_only_what_it_had_in_flight(host, tmp_path):
     deploy_echo(host, tmp_path / "echo")
     with Caller(host.address) as caller:
-        pid = caller.invoke("/echo/pid")
+        which = caller.invoke("/echo/which")
+        pid = host.instance_pid("echo")
         attempts = []
         stop = threading.Event()
 
@@ -106,23 +108,24 @@ def test_killing_an_instance_fails_only_what_it_had_in_flight(host, tmp_path):
             assert error.code == "UNAVAILABLE" and error.executed == "unknown", error
             assert attempt.ended_s >= killed_s
             assert attempt.sent_s <= gone_s, "sent after its sockets had closed"
-        assert caller.invoke("/echo/pid") != pid
+        assert caller.invoke("/echo/which") != which
 
 
 def test_an_idle_instance_stops_and_the_next_call_starts_it_again(host, tmp_path):
     deploy_echo(host, tmp_path / "echo", idleTimeout="1s")
     with Caller(host.address) as caller:
-        first = caller.invoke("/echo/pid")
-        wait_until(lambda: not process_exists(first), what="idle stop")
-        second = caller.invoke("/echo/pid")
-        assert second != first
-        assert process_exists(second)
+        first = caller.invoke("/echo/which")
+        pid = host.instance_pid("echo")
+        wait_until(lambda: not process_exists(pid), what="idle stop")
+        assert caller.invoke("/echo/which") != first
+        assert process_exists(host.instance_pid("echo"))
 
 
 def test_a_silent_open_stream_keeps_its_instance(host, tmp_path):
     deploy_echo(host, tmp_path / "echo", idleTimeout="1s")
     with Caller(host.address) as caller:
-        pid = caller.invoke("/echo/pid")
+        caller.invoke("/echo/which")
+        pid = host.instance_pid("echo")
         hold = threading.Event()
 
         def silent():
@@ -142,15 +145,15 @@ def test_a_silent_open_stream_keeps_its_instance(host, tmp_path):
 
 
 def test_services_run_under_users_of_their_own(tmp_path):
+    """Also where nothing else keeps them apart."""
     source = """
     const fs = require('fs');
     exports.who = async () => ({uid: process.getuid(), gid: process.getgid(), groups: process.getgroups()});
     exports.read = async (path) => { try { return fs.readFileSync(path).length; } catch (e) { return e.code; } };
     exports.kill = async (pid) => { try { process.kill(pid, 0); return 'could'; } catch (e) { return e.code; } };
-    exports.pid = async () => process.pid;
     exports.descriptors = async () => fs.readdirSync('/proc/self/fd').length;
     """
-    with Host() as host:
+    with Host("--sandbox", "none") as host:
         for name in ("one", "two"):
             host.deploy(write_service(tmp_path / name, {"s.js": source}, name=name, jsEntry="s.js"))
         one, two = host.invoke("/one/who"), host.invoke("/two/who")
@@ -159,7 +162,7 @@ def test_services_run_under_users_of_their_own(tmp_path):
             return
         assert 61184 <= one["uid"] <= 65519 and 61184 <= two["uid"] <= 65519
         assert one["uid"] != two["uid"]
-        other = host.invoke("/two/pid")
+        other = host.instance_pid("two")
         assert host.invoke("/one/kill", other) == "EPERM"
         assert host.invoke("/one/read", f"/proc/{other}/environ") == "EACCES"
         assert host.invoke("/one/read", host.data_dir + "/registry/registry.db") == "EACCES"

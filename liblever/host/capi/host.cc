@@ -140,8 +140,19 @@ Status Host::OpenDriver() {
   } else {
     fleet::ProcessDriverOptions process;
     process.spawner_path = options_.spawner_path;
-    LEVER_ASSIGN_OR_RETURN(driver_,
-                           fleet::ProcessDriver::Open(control_thread_->loop(), std::move(process)));
+    process.sandbox = options_.sandbox;
+    process.sandbox_probe_directory = options_.data_dir + "/trees";
+    if (users_ == ServiceUsers::kSeparate) {
+      LEVER_ASSIGN_OR_RETURN(const auto range, ParseUserIdRange(options_.service_uids));
+      process.sandbox_probe_uid = range.first;
+    }
+    LEVER_ASSIGN_OR_RETURN(auto opened, fleet::ProcessDriver::Open(control_thread_->loop(),
+                                                                   std::move(process)));
+    sandbox_error_ = opened->sandbox_error();
+    driver_ = std::move(opened);
+    if (!sandbox_error_.empty()) {
+      Log(LogLevel::kWarning, "services run without a sandbox: " + sandbox_error_);
+    }
   }
   driver_description_ = driver_->Describe();
   return Status::Ok();
@@ -185,7 +196,9 @@ Status Host::OpenServices() {
     return pool->Post(std::move(task));
   };
   deploying.runnable = [this](const scale::ServiceSpec& spec) {
-    return ArgvOf(spec, runtimes_).status();
+    LEVER_RETURN_IF_ERROR(ArgvOf(spec, runtimes_).status());
+    if (options_.driver) return Status::Ok();
+    return fleet::DecideSandbox(options_.sandbox, spec.sandbox, sandbox_error_).status();
   };
   deployer_ = deploy::Deployer::Make(std::move(deploying));
   const gateway::HttpOptions http{options_.cors_origins, options_.http_hosts};

@@ -86,6 +86,7 @@ class Host {
   const ServiceUsers users_;
   Runtimes runtimes_;
   std::string driver_description_;
+  std::string sandbox_error_;  // why instances cannot be sandboxed; fixed once the driver is open
 
   std::unique_ptr<LoopThread> control_thread_;
   std::vector<std::unique_ptr<DataLoop>> data_loops_;

@@ -1,5 +1,6 @@
 #include "liblever/host/capi/launch_planner.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -19,6 +20,29 @@ void PrependFolderOf(const Runtime& runtime, std::string& path) {
   path = std::filesystem::path(runtime.path).parent_path().string() + ":" + path;
 }
 
+// An installation below PREFIX, whose program is PREFIX/bin/NAME: not PREFIX itself, which may be
+// somebody's home.
+void AppendInstallation(const std::filesystem::path& program, std::vector<std::string>& paths) {
+  const std::filesystem::path folder = program.parent_path();
+  if (folder.parent_path() == "/") return;  // the system's own, which is there
+  if (folder.filename() != "bin") {
+    paths.push_back(program.string());
+    return;
+  }
+  for (const char* name : {"bin", "lib", "lib64", "share", "pyvenv.cfg"}) {
+    paths.push_back((folder.parent_path() / name).string());
+  }
+}
+
+void AppendRuntime(const Runtime& runtime, std::vector<std::string>& paths) {
+  if (runtime.version.empty()) return;
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(runtime.path, error);
+  AppendInstallation(runtime.path, paths);
+  if (!error && real != runtime.path) AppendInstallation(real, paths);
+  paths.push_back(std::filesystem::path(runtime.launcher).parent_path().parent_path().string());
+}
+
 }  // namespace
 
 StatusOr<std::vector<std::string>> ArgvOf(const scale::ServiceSpec& spec,
@@ -36,6 +60,18 @@ std::vector<std::string> VariablesOf(const scale::ServiceSpec& spec, const Runti
   PrependFolderOf(runtimes.node, path);
   return {"PATH=" + path, "HOME=" + directory, "LANG=C.UTF-8",
           "LEVER_ENV=" + spec.environment, "LEVER_SERVICE=" + spec.service};
+}
+
+std::vector<std::string> ReadableOf(const scale::ServiceSpec& spec, const Runtimes& runtimes) {
+  std::vector<std::string> paths;
+  // A program of the bundle may be a script for either.
+  if (spec.py_entry.empty()) AppendRuntime(runtimes.node, paths);
+  if (spec.js_entry.empty()) AppendRuntime(runtimes.python, paths);
+  // Those below /usr are there, and mounting them again would hide nothing and cost time.
+  std::erase_if(paths, [](const std::string& path) { return path.starts_with("/usr/"); });
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+  return paths;
 }
 
 BundlePlanner::BundlePlanner(Loop* control_loop, deploy::BundleStore* store,
@@ -71,6 +107,7 @@ void BundlePlanner::Plan(const scale::ServiceSpec& spec,
           return;
         }
         plan.directory = *directory;
+        plan.readable = ReadableOf(spec, *runtimes_);
         plan.variables = VariablesOf(spec, *runtimes_, plan.directory);
         done(std::move(plan));
       });

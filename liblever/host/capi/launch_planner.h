@@ -43,6 +43,10 @@ StatusOr<std::vector<std::string>> ArgvOf(const scale::ServiceSpec& spec, const 
 std::vector<std::string> VariablesOf(const scale::ServiceSpec& spec, const Runtimes& runtimes,
                                      const std::string& directory);
 
+// What it reads beside its bundle and the system's own files: its interpreter, with the folders beside
+// that which an installation has, and its runtime's packages.
+std::vector<std::string> ReadableOf(const scale::ServiceSpec& spec, const Runtimes& runtimes);
+
 }  // namespace lever::host
 
 #endif  // LIBLEVER_HOST_CAPI_LAUNCH_PLANNER_H_

@@ -140,6 +140,9 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
   options.log_context = raw.log_context;
   options.log_least = raw.log_least;
   LEVER_ASSIGN_OR_RETURN(options.upstreams, Upstreams(raw));
+  if (raw.sandbox != nullptr) {
+    LEVER_ASSIGN_OR_RETURN(options.sandbox, fleet::ParseSandboxMode(raw.sandbox));
+  }
   LEVER_RETURN_IF_ERROR(FillDefaults(options));
   LEVER_RETURN_IF_ERROR(CheckUpstreams(options));
   return options;

@@ -9,6 +9,7 @@
 
 #include "lever/host.h"
 #include "liblever/base/status.h"
+#include "liblever/host/fleet/sandbox_rules.h"
 #include "liblever/host/gateway/upstream.h"
 #include "liblever/rpc/tls.h"
 
@@ -33,6 +34,7 @@ struct HostOptions {
   void* log_context = nullptr;
   lever_log_level log_least = LEVER_LOG_DEBUG;
   std::vector<gateway::UpstreamOptions> upstreams;
+  fleet::SandboxMode sandbox = fleet::SandboxMode::kAuto;
 };
 
 // INVALID_ARGUMENT names what is wrong. Defaults are filled in: the listening address, the number of

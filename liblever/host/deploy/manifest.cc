@@ -201,6 +201,14 @@ class FieldReader {
     *out = value_.get<double>();
   }
 
+  void Sandbox(std::string* out) {
+    const auto* text = value_.get_ptr<const std::string*>();
+    if (text == nullptr || (*text != "bwrap" && *text != "none")) {
+      return Wanted("\"bwrap\" or \"none\"");
+    }
+    *out = *text;
+  }
+
   // 0 is no limit.
   void Cpu(int64_t* millis) {
     const double cores = value_.is_number() ? value_.get<double>() : -1;
@@ -310,6 +318,8 @@ constexpr Field kFields[] = {
      [](FieldReader& r, Manifest& m) {
        r.Integer(kDescriptorsMin, kDescriptorsMax, "", &m.max_descriptors);
      }},
+    {"sandbox", false, [](FieldReader& r, Manifest& m) { r.Sandbox(&m.sandbox); }},
+    {"network", false, [](FieldReader& r, Manifest& m) { r.Bool(&m.network); }},
     {"idleTimeout", false,
      [](FieldReader& r, Manifest& m) {
        r.Duration(kIdleTimeoutNsMin, kIdleTimeoutNsMax, &m.idle_timeout_ns);
@@ -464,6 +474,7 @@ std::string Manifest::ToJson() const {
       {"cpu", static_cast<double>(cpu_millis) / 1000},
       {"maxProcesses", max_processes},
       {"maxDescriptors", max_descriptors},
+      {"network", network},
       {"idleTimeout", Milliseconds(idle_timeout_ns)},
       {"startTimeout", Milliseconds(start_timeout_ns)},
       {"drainTimeout", Milliseconds(drain_timeout_ns)},
@@ -473,6 +484,7 @@ std::string Manifest::ToJson() const {
   if (!py_entry.empty()) out["pyEntry"] = py_entry;
   if (!entry.empty()) out["entry"] = entry;
   if (!build.empty()) out["build"] = build;
+  if (!sandbox.empty()) out["sandbox"] = sandbox;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

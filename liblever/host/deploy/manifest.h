@@ -83,6 +83,9 @@ struct Manifest {
   int64_t max_processes = 1024;
   int64_t max_descriptors = kDescriptorsMax;
 
+  std::string sandbox;  // "bwrap", "none"; empty: as the host does by itself
+  bool network = false;  // a sandboxed instance has the machine's network
+
   int64_t idle_timeout_ns = 300 * kNanosPerSecond;
   int64_t start_timeout_ns = 30 * kNanosPerSecond;
   int64_t drain_timeout_ns = 30 * kNanosPerSecond;

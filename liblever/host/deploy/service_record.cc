@@ -132,6 +132,9 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.cpu_millis = static_cast<uint32_t>(manifest.cpu_millis);
   spec.processes_max = static_cast<uint32_t>(manifest.max_processes);
   spec.descriptors_max = static_cast<uint32_t>(manifest.max_descriptors);
+  if (manifest.sandbox == "bwrap") spec.sandbox = fleet::SandboxWish::kBwrap;
+  if (manifest.sandbox == "none") spec.sandbox = fleet::SandboxWish::kNone;
+  spec.network = manifest.network;
   spec.idle_timeout_ns = manifest.idle_timeout_ns;
   spec.start_timeout_ns = manifest.start_timeout_ns;
   spec.drain_timeout_ns = manifest.drain_timeout_ns;

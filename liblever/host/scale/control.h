@@ -23,6 +23,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
 #include "liblever/host/fleet/attach.h"
+#include "liblever/host/fleet/driver.h"
 #include "liblever/host/scale/directory.h"
 
 namespace lever::scale {
@@ -50,6 +51,8 @@ struct ServiceSpec {
   uint32_t cpu_millis = 0;
   uint32_t processes_max = 0;
   uint32_t descriptors_max = 0;
+  fleet::SandboxWish sandbox = fleet::SandboxWish::kHost;
+  bool network = false;
   int64_t idle_timeout_ns = 0;
   int64_t start_timeout_ns = 0;
   int64_t drain_timeout_ns = 0;

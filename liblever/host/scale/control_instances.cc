@@ -86,6 +86,9 @@ Status ControlLoop::StartPlanned(Instance* instance, const ServiceSpec& spec,
   start.cpu_millis = spec.cpu_millis;
   start.processes_max = spec.processes_max;
   start.descriptors_max = spec.descriptors_max;
+  start.sandbox = spec.sandbox;
+  start.network = spec.network;
+  start.readable = plan.readable;
   start.attach = std::move(attach.second);
   start.introduction = std::move(introduction.second);
   instance->started = true;
@@ -238,6 +241,7 @@ void ControlLoop::OnStarted(uint64_t id, const fleet::Started& started) {
   Instance* instance = FindInstance(id);
   if (instance == nullptr) return;
   instance->pid = started.pid;
+  instance->confined = started.confined;
   if (started.endpoint == fleet::EndpointKind::kAddress) instance->address = started.address;
   if (!instance->ended_because.ok()) {
     options_.driver->Stop(id, fleet::StopKind::kKill);

@@ -370,7 +370,10 @@ void ControlLoop::ListInstances(Loop* loop,
         row.streams = instance->load->streams.load(std::memory_order_relaxed);
         row.calls_total = instance->calls_total;
         row.age_ns = this->loop().now_ns() - instance->created_ns;
-        row.driver = instance->attached ? "" : options_.driver->Describe();
+        if (!instance->attached) {
+          row.driver =
+              instance->confined.empty() ? options_.driver->Describe() : instance->confined;
+        }
       }
     }
     Answer(loop, std::move(done), std::move(rows));

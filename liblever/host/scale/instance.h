@@ -46,6 +46,7 @@ struct Instance {
   int64_t pid = 0;
   std::string runtime;
   std::string address;
+  std::string confined;  // what runs it, and how it is limited and sandboxed
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
   int64_t drain_timeout_ns = kDrainTimeoutDefaultNs;

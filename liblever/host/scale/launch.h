@@ -23,6 +23,7 @@ struct LaunchPlan {
   std::vector<std::string> variables;
   uint32_t uid = fleet::kSameUser;
   uint32_t gid = fleet::kSameUser;
+  std::vector<std::string> readable;  // as fleet::InstanceSpec has it
 };
 
 // Turns a version into something that a driver can start: has its bundle unpacked, finds its runtime.

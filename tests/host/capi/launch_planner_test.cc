@@ -55,5 +55,24 @@ TEST(LaunchPlanner, GivesTheServiceNothingOfTheHostsOwnEnvironment) {
   EXPECT_THAT(variables, Contains(StartsWith("PATH=/opt/node/bin:/usr/local/sbin:")));
 }
 
+TEST(LaunchPlanner, AServiceReadsItsInterpretersInstallationAndNotWhatLiesAround) {
+  Runtimes runtimes = TwoRuntimes();
+  runtimes.node.path = "/home/ann/bin/node";
+  runtimes.node.launcher = "/opt/lever/runtime/node/node_modules/lever/launcher.js";
+  runtimes.python.version = "3.11.2";
+  runtimes.python.launcher = "/usr/lib/lever/runtime/python/lever/launcher.py";
+  scale::ServiceSpec spec;
+  spec.js_entry = "service.js";
+  EXPECT_THAT(ReadableOf(spec, runtimes),
+              ElementsAre("/home/ann/bin", "/home/ann/lib", "/home/ann/lib64",
+                          "/home/ann/pyvenv.cfg", "/home/ann/share",
+                          "/opt/lever/runtime/node/node_modules"));
+  spec.js_entry.clear();
+  spec.py_entry = "service.py";
+  EXPECT_THAT(ReadableOf(spec, runtimes), testing::IsEmpty()) << "all of it is below /usr";
+  runtimes.python.path = "/bin/python3";
+  EXPECT_THAT(ReadableOf(spec, runtimes), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace lever::host

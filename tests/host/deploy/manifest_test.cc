@@ -45,6 +45,8 @@ constexpr std::string_view kFull = R"({
   "cpu": 0.25,
   "maxProcesses": 64,
   "maxDescriptors": 1000,
+  "sandbox": "bwrap",
+  "network": true,
   "idleTimeout": "5m",
   "startTimeout": 1.5,
   "drainTimeout": "250ms",
@@ -71,6 +73,8 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_EQ(m.cpu_millis, 0);
   EXPECT_EQ(m.max_processes, 1024);
   EXPECT_EQ(m.max_descriptors, 65536);
+  EXPECT_EQ(m.sandbox, "");
+  EXPECT_FALSE(m.network);
   EXPECT_EQ(m.idle_timeout_ns, 300 * kNanosPerSecond);
   EXPECT_EQ(m.start_timeout_ns, 30 * kNanosPerSecond);
   EXPECT_EQ(m.drain_timeout_ns, 30 * kNanosPerSecond);
@@ -97,6 +101,8 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.cpu_millis, 250);
   EXPECT_EQ(m.max_processes, 64);
   EXPECT_EQ(m.max_descriptors, 1000);
+  EXPECT_EQ(m.sandbox, "bwrap");
+  EXPECT_TRUE(m.network);
   EXPECT_EQ(m.idle_timeout_ns, 300 * kNanosPerSecond);
   EXPECT_EQ(m.start_timeout_ns, 1500 * kNanosPerMilli);
   EXPECT_EQ(m.drain_timeout_ns, 250 * kNanosPerMilli);
@@ -227,6 +233,9 @@ TEST(Manifest, MistypedAndOutOfRangeValuesAreNamedWithWhatWasWanted) {
       {R"("cpu": 0.009)", "a number of cores from 0.01 to 1024, or 0"},
       {R"("cpu": 1025)", "a number of cores from 0.01 to 1024, or 0"},
       {R"("cpu": "1")", "a number of cores"},
+      {R"("sandbox": "docker")", "\"bwrap\" or \"none\""},
+      {R"("sandbox": null)", "\"bwrap\" or \"none\""},
+      {R"("network": "yes")", "true or false"},
       {R"("maxProcesses": 15)", "from 16 to 1000000"},
       {R"("maxDescriptors": 63)", "from 64 to 65536"},
       {R"("idleTimeout": 0)", "from 100ms to 2592000s"},
