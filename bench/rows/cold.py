@@ -2,10 +2,14 @@
 
 The caller is connected to the host before; the service has just been stopped for lack of calls, so that its
 files are in the page cache, as they are for what is started beside it.
+
+Names of sides that end in `.sandbox` are in one: of the host's own, or of bwrap with the flags that the host
+gives it, read from the running service's own, but for the filter of system calls.
 """
 
 import json
 import os
+import pathlib
 import shutil
 import statistics
 import time
@@ -25,6 +29,14 @@ ROWS = [
     compare("cold.python.p50", "ms", LOWER, 1.3, "python3 -c 'import asyncio'", "ms", "python", "python-c"),
     compare("cold.go.p50", "ms", LOWER, 5, "fork+exec to main of the same binary", "ms", "go", "exec-go",
             kind=DELTA),
+    compare("cold.cpp.sandbox.p50", "ms", LOWER, 4, "fork+exec to main of the same binary, same bwrap flags", "ms",
+            "cpp.sandbox", "exec.sandbox", kind=DELTA),
+    compare("cold.node.sandbox.p50", "ms", LOWER, 1.25, "node -e 0, same bwrap flags", "ms", "node.sandbox",
+            "node-e.sandbox"),
+    compare("cold.python.sandbox.p50", "ms", LOWER, 1.3, "python3 -c 'import asyncio', same bwrap flags", "ms",
+            "python.sandbox", "python-c.sandbox"),
+    compare("cold.go.sandbox.p50", "ms", LOWER, 5, "fork+exec to main of the same binary, same bwrap flags", "ms",
+            "go.sandbox", "exec-go.sandbox", kind=DELTA),
     compare("deploy.p50", "ms", LOWER, 3, "tar, one sync -f, exec of the same", "ms", "deploy", "tar"),
 ]
 FILES = 100  # of the deployed directory, those of the service itself included
@@ -91,9 +103,10 @@ def python():
     return sides.lever_testing.reachable_python()
 
 
-def host(bench):
+def host(bench, sandbox="none"):
     # The interpreter itself: what else is called python3 on PATH may start it by way of a script.
-    return bench.once("host", lambda: sides.host(bench, "--python", python()))
+    return bench.once(f"host {sandbox}",
+                      lambda: sides.host(bench, "--python", python(), "--sandbox", sandbox))
 
 
 def fill(directory):
@@ -111,7 +124,7 @@ def deployable(bench):
     return bench.once("deployable", make)
 
 
-def deploy_other(bench, language):
+def deploy_other(bench, to, language):
     """The service of another language than C++, as a bundle, deployed."""
     directory = bench.folder("bundles") / f"echo-{language}"
     files, entry = {}, {"entry": ["./service"]}
@@ -122,25 +135,57 @@ def deploy_other(bench, language):
     sides.lever_testing.write_service(directory, files, name=f"echo-{language}", idleTimeout=IDLE, **entry)
     if language == "go":
         shutil.copy(bench.programs / "lever-go" / "service", directory)
-    host(bench).deploy(directory)
+    to.deploy(directory)
+
+
+def open_cold(bench, language, sandbox, starts):
+    to = host(bench, sandbox)
+    if language == "cpp":
+        sides.deploy_cpp(bench, to, "echo-cpp", idleTimeout=IDLE)
+    else:
+        deploy_other(bench, to, language)
+    return Start(bench, to, f"echo-{language}", starts)
+
+
+def parent_of(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def bwrap_of(bench, language):
+    """The start of bwrap's command line for the service in that language."""
+    cold = bench.once(f"flags {language}", lambda: open_cold(bench, language, "required", 1))
+    cold.call()
+    pid, command = cold.host.instance_pid(cold.service), []
+    while "--new-session" not in command:
+        pid = parent_of(pid)
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    command = command[:command.index("--")]
+    filter_at = command.index("--seccomp")
+    return [*command[:filter_at], *command[filter_at + 2:], "--"]
+
+
+# What is started beside a service in which language: by itself, or in a sandbox such as that has.
+PEERS = {"exec": "cpp", "exec-go": "go", "node-e": "node", "python-c": "python"}
+
+
+def open_peer(bench, name, sandbox, starts):
+    command = {
+        "exec": [bench.programs / "echo-cpp" / "serve"] if sandbox == "none" else ["./serve"],
+        "exec-go": [bench.programs / "lever-go" / "service"] if sandbox == "none" else ["./service"],
+        "node-e": [sides.which("node"), "-e", "0"],
+        "python-c": [python(), "-c", "import asyncio"],
+    }[name]
+    return Exec(bench, starts, *([] if sandbox == "none" else bwrap_of(bench, PEERS[name])), *command)
 
 
 def open_side(bench, name):
     starts = STARTS_QUICK if bench.quick else STARTS
-    if name == "cpp":
-        sides.deploy_cpp(bench, host(bench), "echo-cold", idleTimeout=IDLE)
-        return Start(bench, host(bench), "echo-cold", starts)
-    if name == "exec":
-        return Exec(bench, starts, bench.programs / "echo-cpp" / "serve")
-    if name == "exec-go":
-        return Exec(bench, starts, bench.programs / "lever-go" / "service")
-    if name == "node-e":
-        return Exec(bench, starts, sides.which("node"), "-e", "0")
-    if name == "python-c":
-        return Exec(bench, starts, python(), "-c", "import asyncio")
-    if name in ("node", "python", "go"):
-        deploy_other(bench, name)
-        return Start(bench, host(bench), f"echo-{name}", starts)
+    name, _, boxed = name.partition(".")
+    sandbox = "required" if boxed else "none"
+    if name in PEERS:
+        return open_peer(bench, name, sandbox, starts)
+    if name in PEERS.values():
+        return open_cold(bench, name, sandbox, starts)
     if name == "deploy":
         return Deploy(bench, host(bench), deployable(bench), "echo-deployed", starts)
     directory, archive = deployable(bench), bench.scratch / "bundle.tar"
