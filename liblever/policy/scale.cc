@@ -13,12 +13,16 @@ bool Busy(const ScaleLoad& load) {
   return load.calls > 0 || load.streams > 0 || load.held_calls > 0;
 }
 
+// What an instance is meant for.
+double LoadOfEach(const ScaleLimits& limits) {
+  if (limits.concurrency_max == 0) return limits.load_max;
+  return std::min<double>(limits.load_max, limits.concurrency_max);
+}
+
 // How many instances are meant for so much.
 uint32_t InstancesFor(double concurrency, const ScaleLimits& limits) {
-  double each = limits.load_max;
-  if (limits.concurrency_max != 0) each = std::min<double>(each, limits.concurrency_max);
   // Sums of fractions are a little more than what was meant.
-  const double wanted = std::ceil(concurrency / each - 1e-9);
+  const double wanted = std::ceil(concurrency / LoadOfEach(limits) - 1e-9);
   return static_cast<uint32_t>(std::clamp<double>(wanted, 0, limits.instances_max));
 }
 
@@ -44,15 +48,33 @@ void NoteQueue(const ScaleLoad& load, int64_t now_ns, ScaleMemory* memory) {
   memory->queue_seen = load.held_calls;
 }
 
+int64_t LatencyNs(const ScaleLoad& load) {
+  return load.latency_ns > 0 ? load.latency_ns : kLatencyUnknownNs;
+}
+
+// What calls that wait are to be drained within, from now on.
+int64_t PatienceNs(const ScaleLoad& load) { return StartNs(load) + kDrainGoalNs; }
+
+// Whether the queue should have drained, and nothing is on its way that will do it. What came since an
+// instance became ready last had no chance to be drained by it.
+bool Overdue(const ScaleLoad& load, int64_t now_ns, const ScaleMemory& memory) {
+  const int64_t since_ns = std::max(memory.queue_since_ns, load.last_ready_ns);
+  return load.instances_starting == 0 && now_ns - since_ns > PatienceNs(load);
+}
+
+// Whether the instances that are there drain the queue before anybody minds.
+bool Bearable(const ScaleLimits& limits, const ScaleLoad& load) {
+  const double slots = LoadOfEach(limits) * load.instances_ready;
+  return load.held_calls * Seconds(LatencyNs(load)) <= slots * Seconds(kQueueBearableNs);
+}
+
 // The concurrency that calls which queue ask for, beside what is in flight.
 double QueueLoad(const ScaleLoad& load, int64_t now_ns, const ScaleMemory& memory) {
   if (load.held_calls == 0) return 0;
-  const int64_t latency_ns = load.latency_ns > 0 ? load.latency_ns : kLatencyUnknownNs;
-  const int64_t patience_ns = StartNs(load) + kDrainGoalNs;
-  // What came since an instance became ready last had no chance to be drained by it.
-  const int64_t since_ns = std::max(memory.queue_since_ns, load.last_ready_ns);
-  const bool overdue = load.instances_starting == 0 && now_ns - since_ns > patience_ns;
-  const double part = overdue ? 1 : std::min(1.0, Seconds(latency_ns) / Seconds(patience_ns));
+  const int64_t latency_ns = LatencyNs(load);
+  const double part = Overdue(load, now_ns, memory)
+                          ? 1
+                          : std::min(1.0, Seconds(latency_ns) / Seconds(PatienceNs(load)));
   return part * load.held_calls + std::max(0.0, memory.queue_growth) * Seconds(latency_ns);
 }
 
@@ -63,7 +85,7 @@ uint32_t Need(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
   const int64_t ahead_ns = std::min(StartNs(load) + kScaleTickNs, kForecastMostNs);
   const double expected = memory.window.Forecast(ahead_ns);
   uint32_t need = std::max(1u, InstancesFor(expected + kHeadroom * std::sqrt(expected), limits));
-  if (load.held_calls > 0) {
+  if (load.held_calls > 0 && (Overdue(load, now_ns, memory) || !Bearable(limits, load))) {
     need = std::max(need, InstancesFor(in_flight + QueueLoad(load, now_ns, memory), limits));
   }
   const uint32_t present = load.instances_starting + load.instances_ready;

@@ -4,6 +4,7 @@
 // and `instances_max` the service gets
 //  1. at once what calls that queue need, counting of a queue what will still be there when an instance
 //     that is started now is ready (Little's law), and all of a queue that should have drained by then;
+//     nothing if it came just now and the instances that are there will have drained it in no time;
 //  2. at once what the load needs where it is kPanicFactor times what there is room for;
 //  3. what the mean of the panic window needs, followed along its trend until an instance that is started
 //     now is ready, with a headroom that grows with the square root of the load (square-root staffing:
@@ -41,6 +42,9 @@ inline constexpr double kPanicFactor = 2.0;
 inline constexpr double kHeadroom = 1.0;
 // What a queue is to be drained within, once there are the instances for it.
 inline constexpr int64_t kDrainGoalNs = 200 * kNanosPerMilli;
+// A queue that the ready instances drain within this time asks for no other one: it is what independent
+// calls do by chance, and an instance for it would be kept for the whole scale-down wait.
+inline constexpr int64_t kQueueBearableNs = kDrainGoalNs / 4;
 // Over at least this time it is measured how fast a queue grows: five times what the host's loops take to
 // tell that it does.
 inline constexpr int64_t kQueueLookNs = 100 * kNanosPerMilli;

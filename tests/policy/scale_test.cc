@@ -87,6 +87,28 @@ TEST_F(DecideScaleTest, AQueueThatShouldHaveDrainedIsCountedInFull) {
   EXPECT_EQ(Decide().wanted, 11u);
 }
 
+TEST_F(DecideScaleTest, AQueueThatDrainsInNoTimeAsksForNothing) {
+  load.calls = 5;
+  load.instances_ready = 1;
+  load.held_calls = 5;  // 5 x 100 ms over 10 at a time: 50 ms
+  EXPECT_EQ(Decide().start, 0u);
+  load.held_calls = 60;
+  EXPECT_GE(Decide().start, 1u);
+}
+
+TEST_F(DecideScaleTest, OneThatStaysAlthoughItShouldHaveDrainedDoesAsk) {
+  load.calls = 5;
+  load.instances_ready = 1;
+  load.held_calls = 5;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(Decide().start, 0u);
+    now_ns += 110 * kMs;
+  }
+  load.held_calls = 6;
+  now_ns += 20 * kMs;
+  EXPECT_EQ(Decide().start, 1u) << "for longer than a start and kDrainGoalNs";
+}
+
 TEST_F(DecideScaleTest, TwiceTheRoomIsAnsweredAtOnce) {
   load.instances_ready = 1;
   load.calls = 10;
