@@ -27,9 +27,7 @@ struct RuntimeKind {
   const char* program;
   const char* launcher;  // below the runtime folder
   int major_min;
-  // The flag and the program with which it prints two lines: its version, and where it is itself. What
-  // is on PATH may be a script that chooses one of several (pyenv, asdf, volta): a service is started
-  // without it, and a sandbox needs to have the interpreter alone.
+  // The flag and the program with which it prints two lines: its version, and where it is itself.
   const char* flag;
   const char* question;
 };
@@ -65,7 +63,17 @@ std::string ReadAnswer(int fd) {
   return answer;
 }
 
-// What it prints to its question.
+// What is on PATH may be a script that chooses one of several interpreters (pyenv, asdf): a service is
+// started without it, and a sandbox needs to have the interpreter alone.
+bool IsScript(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char begin[2];
+  return file.valid() && ::read(file.get(), begin, sizeof begin) == 2 && begin[0] == '#' &&
+         begin[1] == '!';
+}
+
+// What a script prints to its question; what a program says that is asked for its version, which is much
+// sooner.
 StatusOr<std::string> Ask(const RuntimeKind& kind, const std::string& path) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "pipe");
@@ -76,8 +84,10 @@ StatusOr<std::string> Ask(const RuntimeKind& kind, const std::string& path) {
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, writing.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, writing.get(), STDERR_FILENO);
-  char* const argv[] = {const_cast<char*>(path.c_str()), const_cast<char*>(kind.flag),
-                        const_cast<char*>(kind.question), nullptr};
+  const bool script = IsScript(path);
+  char* const argv[] = {const_cast<char*>(path.c_str()),
+                        const_cast<char*>(script ? kind.flag : "--version"),
+                        script ? const_cast<char*>(kind.question) : nullptr, nullptr};
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, path.c_str(), &actions, nullptr, argv, environ);
   ::posix_spawn_file_actions_destroy(&actions);
