@@ -182,8 +182,33 @@ typedef enum lever_event_type {
   /* A service's state has changed: `service_state`, and on DETACHED `status` says why. */
   LEVER_EVENT_SERVICE_STATE = 9,
   /* The last event of a client or service that was closed. */
-  LEVER_EVENT_CLOSED = 10
+  LEVER_EVENT_CLOSED = 10,
+  /* A resource of a service is to be opened before its first call here: `resource` is the id of this
+   * opening, `resource_name` its name, `origin` and the payload what it is opened with. To be answered
+   * with lever_resource_opened(). Since 0.1. */
+  LEVER_EVENT_RESOURCE_OPEN = 11,
+  /* The resource `resource` takes no calls any more and is to be closed, for `close_reason`. To be
+   * answered with lever_resource_closed() within 5 s. */
+  LEVER_EVENT_RESOURCE_CLOSE = 12
 } lever_event_type;
+
+/* What a resource is opened with. */
+typedef enum lever_resource_origin {
+  LEVER_RESOURCE_NEW = 0,
+  /* What it was closed with by its owner before, which is the payload. */
+  LEVER_RESOURCE_CARRIED = 1,
+  /* It may have been open elsewhere, and what it was there is gone: its owner died, or did not close it
+   * in time. */
+  LEVER_RESOURCE_LOST = 2
+} lever_resource_origin;
+
+typedef enum lever_close_reason {
+  LEVER_CLOSE_IDLE = 0,     /* what it is closed with is dropped */
+  LEVER_CLOSE_MOVED = 1,    /* to another instance */
+  LEVER_CLOSE_UPGRADE = 2,  /* to an instance of another version */
+  LEVER_CLOSE_STOPPING = 3, /* the instance stops */
+  LEVER_CLOSE_LOST = 4      /* it is another's already; what it is closed with is dropped */
+} lever_close_reason;
 
 typedef enum lever_service_state {
   LEVER_SERVICE_STARTING = 0,
@@ -213,6 +238,13 @@ typedef struct lever_event {
   int64_t deadline_ns;   /* INCOMING_*: on CLOCK_BOOTTIME; INT64_MAX without */
   const char* caller;    /* INCOMING_*: "lever://env/service" of the caller, or "" if outside */
   void* retained;        /* for lever_event_retain() */
+  uint64_t resource;     /* RESOURCE_*, and INCOMING_* of a resource: its id; else 0 */
+  uint64_t generation;   /* with it: the fencing token. It only rises for one resource, so that a store
+                            which refuses lower ones is written to by the newest owner alone */
+  const char* resource_name; /* RESOURCE_OPEN: UTF-8, decoded */
+  size_t resource_name_size;
+  int32_t origin;        /* RESOURCE_OPEN: lever_resource_origin */
+  int32_t close_reason;  /* RESOURCE_CLOSE: lever_close_reason */
 } lever_event;
 
 LEVER_API lever_status lever_queue_create(const lever_queue_options* options, lever_queue** out,
@@ -441,6 +473,43 @@ LEVER_API lever_status lever_service_create(lever_queue* queue,
  * `user_data` comes back as event.method. ALREADY_EXISTS: the name is taken. */
 LEVER_API lever_status lever_service_add_method(lever_service* service, const char* name,
                                                 size_t size, void* user_data);
+/* ---- Resources: named things of a service, each with one owner at a time -----------------------
+ *
+ * The calls of "/<service>/<resource>/<method>" go to the instance that owns the resource's shard. It is
+ * opened there before its first call, and closed when it has had none for a while, when its shard goes to
+ * another instance, and when the instance drains. What it is closed with then is what its next owner
+ * opens it with; this is for clean moves and no durability: it is gone when a process dies. */
+
+typedef struct lever_resource_options {
+  size_t size;
+  /* Most unary calls of one resource at a time: 1 makes them one after the other; 0: any number. Others
+   * wait. Streams are not counted. */
+  uint32_t concurrency_max;
+  int64_t idle_timeout_ns; /* until it is closed; 0: 3 minutes */
+} lever_resource_options;
+
+/* The service has resources. Once, before lever_service_start() and before the methods of a resource are
+ * added. `options` may be NULL. FAILED_PRECONDITION: at another time. Since 0.1. */
+LEVER_API lever_status lever_service_set_resource(lever_service* service,
+                                                  const lever_resource_options* options,
+                                                  lever_error** error);
+/* As lever_service_add_method(), for the methods of resources, which have names of their own. */
+LEVER_API lever_status lever_service_add_resource_method(lever_service* service, const char* name,
+                                                         size_t size, void* user_data);
+/* Answers LEVER_EVENT_RESOURCE_OPEN: LEVER_OK, or why it could not be opened, which those who call it are
+ * told (their methods have not run); `message` may be NULL. After LEVER_OK the calls that wait for it
+ * come. INVALID_ARGUMENT: it is not being opened. */
+LEVER_API lever_status lever_resource_opened(lever_service* service, uint64_t resource,
+                                             lever_status status, const char* message,
+                                             size_t message_size);
+/* Answers LEVER_EVENT_RESOURCE_CLOSE: with what the resource carries to its next owner, of kind
+ * LEVER_KIND_VALUE or LEVER_KIND_RAW and less than 1 MiB; LEVER_KIND_NONE: nothing, it is new again there.
+ * A `status` that is not LEVER_OK: it could not be closed well, and its next owner is told that it is
+ * lost. INVALID_ARGUMENT: it is not being closed, or the value is broken. */
+LEVER_API lever_status lever_resource_closed(lever_service* service, uint64_t resource,
+                                             lever_status status, int32_t kind,
+                                             const lever_slice* slices, size_t count);
+
 /* Attaches to the host and takes calls. LEVER_EVENT_SERVICE_STATE tells how it goes. */
 LEVER_API lever_status lever_service_start(lever_service* service, lever_error** error);
 /* Out of every route table, finishes what runs, detaches: DRAINING, then DRAINED. */

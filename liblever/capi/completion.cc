@@ -37,6 +37,12 @@ void Completion::Describe(lever_event* event) {
   event->metadata_count = fields.size();
   event->deadline_ns = deadline_ns;
   event->caller = caller.c_str();
+  event->resource = resource;
+  event->generation = generation;
+  event->resource_name = resource_name.data();
+  event->resource_name_size = resource_name.size();
+  event->origin = origin;
+  event->close_reason = close_reason;
 }
 
 void Completion::Recycle() {
@@ -53,6 +59,10 @@ void Completion::Recycle() {
   caller.clear();
   metadata.Recycle();
   deadline_ns = 0;
+  resource = generation = 0;
+  resource_name.clear();
+  origin = LEVER_RESOURCE_NEW;
+  close_reason = LEVER_CLOSE_IDLE;
 }
 
 }  // namespace lever::capi

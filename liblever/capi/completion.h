@@ -41,6 +41,11 @@ struct Completion : public boost::intrusive::list_base_hook<
   std::string caller;
   rpc::HeaderList metadata;
   int64_t deadline_ns = 0;
+  uint64_t resource = 0;
+  uint64_t generation = 0;
+  std::string resource_name;
+  lever_resource_origin origin = LEVER_RESOURCE_NEW;
+  lever_close_reason close_reason = LEVER_CLOSE_IDLE;
 
   // Views of the above, as the event shows them.
   SliceViews slices;

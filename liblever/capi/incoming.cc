@@ -24,6 +24,15 @@ Slot* Offer(lever_service* service, uint64_t kind, lever_event_type type, Reques
   request.user = slot;
   slot->deadline_ns.store(request.deadline_ns());
   slot->gate.store(service->gate);
+  const service::OfResource of = request.of();
+  if (of.resource != 0) {
+    if (service->gate->grants.load() == nullptr) {
+      service->gate->kept_grants = service->service->grants();
+      service->gate->grants.store(service->gate->kept_grants.get());
+    }
+    slot->shard.store(of.shard);
+    slot->resource_generation.store(of.generation);
+  }
   service->requests.push_back(*slot);
   Completion* event = queue->NewEvent(type, slot);
   event->object = service;
@@ -33,6 +42,8 @@ Slot* Offer(lever_service* service, uint64_t kind, lever_event_type type, Reques
   event->metadata = request.metadata();
   event->caller.assign(request.caller());
   event->deadline_ns = request.deadline_ns();
+  event->resource = of.resource;
+  event->generation = of.generation;
   return slot;
 }
 
@@ -140,7 +151,10 @@ bool MayBegin(const Slot* slot, const Loop& loop) {
   const ServiceGate* gate = slot->gate.load();
   if (gate == nullptr || gate->refusing.load()) return false;
   const int64_t deadline_ns = slot->deadline_ns.load();
-  return deadline_ns == kNever || loop.clock().NowNs() < deadline_ns;
+  const int64_t now_ns = loop.clock().NowNs();
+  if (deadline_ns != kNever && now_ns >= deadline_ns) return false;
+  const uint64_t generation = slot->resource_generation.load();
+  return generation == 0 || gate->grants.load()->MayBegin(slot->shard.load(), generation, now_ns);
 }
 
 void RefuseBegin(lever_queue* queue, Slot* slot, uint64_t id) {

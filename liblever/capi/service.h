@@ -19,6 +19,7 @@
 
 #include "lever/lever.h"
 #include "liblever/capi/object.h"
+#include "liblever/capi/open_resources.h"
 #include "liblever/capi/queue.h"
 #include "liblever/capi/slot.h"
 #include "liblever/service/service.h"
@@ -34,6 +35,8 @@ class ServiceEvents final : public service::ServiceHandler {
   void OnCancelled(service::Service&, service::IncomingCall& call) override;
   bool HasBegun(service::IncomingCall& call) override;
   bool HasBegun(service::IncomingStream& stream) override;
+  void OnResourceOpen(service::Service&, const service::ResourceOpening& opening) override;
+  void OnResourceClose(service::Service&, uint64_t resource, service::CloseReason reason) override;
   void OnRefusing(service::Service&) override;
   void OnClosed(service::Service&) override;
 
@@ -67,7 +70,10 @@ struct lever_service final : lever::capi::Object {
   // What is settled before it starts, under `setup_mutex`.
   std::mutex setup_mutex;
   std::set<std::string, std::less<>> methods;
+  bool has_resources = false;
+  std::set<std::string, std::less<>> resource_methods;
   bool started = false;
+  lever::capi::OpenResources resources;
 
   // ---- Holding the word ----
   std::unique_ptr<lever::service::Service> service;

@@ -3,7 +3,7 @@
 // An id is a slot (low 32 bits, from 1) and the slot's generation (high 32 bits). Slots are made by
 // the queue's SlotTable, are used again under the next generation, and are freed with the queue.
 //
-// Threads: `word`, `deadline_ns` and `gate` may be read and changed by any thread; what is set when
+// Threads: the atomics may be read, and `word` changed, by any thread; what is set when
 // the slot is allocated is constant until it is released; the rest belongs to who holds the loop's
 // word.
 //
@@ -21,6 +21,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "lever/lever.h"
 #include "liblever/base/clock.h"
@@ -28,6 +29,7 @@
 #include "liblever/client/client.h"
 #include "liblever/route/message_stream.h"
 #include "liblever/rpc/limits.h"
+#include "liblever/service/grant_view.h"
 #include "liblever/service/service.h"
 
 namespace lever::capi {
@@ -67,6 +69,9 @@ inline constexpr Kinds kIncoming = Of(kIncomingCall) | Of(kIncomingStream);
 // What other threads need to know of a service to begin its requests. Lives as long as the queue.
 struct ServiceGate {
   std::atomic<bool> refusing{false};
+  // Of a service with resources, from the first request of one on.
+  std::atomic<const service::GrantView*> grants{nullptr};
+  std::shared_ptr<const service::GrantView> kept_grants;  // holding the word
 };
 
 struct ChildTag;
@@ -95,6 +100,9 @@ struct Slot final : public client::UnaryHandler,
   std::atomic<int64_t> deadline_ns{kNever};  // incoming
   std::atomic<ServiceGate*> gate{nullptr};   // incoming
   std::atomic<bool> bare{false};             // a gRPC stream: its messages are raw bytes
+  // Incoming, of a resource: under what it may begin. A generation of 0: of none.
+  std::atomic<uint32_t> shard{0};
+  std::atomic<uint64_t> resource_generation{0};
 
   uint64_t id() const { return GenerationOf(word.load()) << 32 | index; }
   bool IsLive(uint64_t its_id) const {

@@ -2,16 +2,16 @@
 
 #include <bit>
 #include <cassert>
+#include <charconv>
+#include <system_error>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 namespace lever::policy {
 
-uint32_t ShardOf(std::string_view environment, std::string_view service, std::string_view resource,
-                 uint32_t shards) {
-  assert(IsShardCount(shards));
-  if (shards == 1) return 0;
+uint64_t ResourceHash(std::string_view environment, std::string_view service,
+                      std::string_view resource) {
   XXH3_state_t state;
   XXH3_INITSTATE(&state);
   XXH3_64bits_reset(&state);
@@ -20,8 +20,38 @@ uint32_t ShardOf(std::string_view environment, std::string_view service, std::st
   XXH3_64bits_update(&state, service.data(), service.size());
   XXH3_64bits_update(&state, "", 1);
   XXH3_64bits_update(&state, resource.data(), resource.size());
-  const int bits = std::countr_zero(shards);
-  return static_cast<uint32_t>(XXH3_64bits_digest(&state) >> (64 - bits));
+  return XXH3_64bits_digest(&state);
+}
+
+uint32_t ShardOfHash(uint64_t hash, uint32_t shards) {
+  assert(IsShardCount(shards));
+  if (shards == 1) return 0;
+  return static_cast<uint32_t>(hash >> (64 - std::countr_zero(shards)));
+}
+
+uint32_t ShardOf(std::string_view environment, std::string_view service, std::string_view resource,
+                 uint32_t shards) {
+  return ShardOfHash(ResourceHash(environment, service, resource), shards);
+}
+
+std::string FormatShardGeneration(ShardGeneration value) {
+  return std::to_string(value.shard) + "." + std::to_string(value.generation);
+}
+
+std::optional<ShardGeneration> ParseShardGeneration(std::string_view text) {
+  // Only what Format writes: no sign, no space, no leading zero.
+  const auto number = [](std::string_view digits, auto* out) {
+    if (digits.size() > 1 && digits[0] == '0') return false;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *out);
+    return error == std::errc() && end == digits.data() + digits.size() && !digits.empty();
+  };
+  const size_t dot = text.find('.');
+  ShardGeneration value;
+  if (dot == std::string_view::npos || !number(text.substr(0, dot), &value.shard) ||
+      !number(text.substr(dot + 1), &value.generation)) {
+    return std::nullopt;
+  }
+  return value;
 }
 
 uint64_t OwnerScore(uint32_t shard, std::string_view instance) {

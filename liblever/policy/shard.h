@@ -10,13 +10,15 @@
 // smallest id. When an instance goes, only its own shards move; when one comes, it takes an equal
 // part from each.
 //
-// Pure functions that allocate nothing; any thread.
+// Pure functions; any thread.
 #ifndef LIBLEVER_POLICY_SHARD_H_
 #define LIBLEVER_POLICY_SHARD_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace lever::policy {
@@ -30,9 +32,24 @@ constexpr bool IsShardCount(uint64_t shards) {
   return shards > 0 && shards <= kShardsMax && (shards & (shards - 1)) == 0;
 }
 
+// What the shard of a resource is made of; who does not know the number of shards yet keeps it.
+uint64_t ResourceHash(std::string_view environment, std::string_view service,
+                      std::string_view resource);
 // IsShardCount(shards) holds.
+uint32_t ShardOfHash(uint64_t hash, uint32_t shards);
 uint32_t ShardOf(std::string_view environment, std::string_view service, std::string_view resource,
                  uint32_t shards);
+
+// What a caller believes of a resource's shard, as the header lever-gen says it:
+// "<shard>.<generation>", both decimal, without leading zeros.
+struct ShardGeneration {
+  uint32_t shard = 0;
+  uint64_t generation = 0;
+
+  bool operator==(const ShardGeneration&) const = default;
+};
+std::string FormatShardGeneration(ShardGeneration value);
+std::optional<ShardGeneration> ParseShardGeneration(std::string_view text);
 
 // The score of one instance for a shard; the highest owns it.
 uint64_t OwnerScore(uint32_t shard, std::string_view instance);

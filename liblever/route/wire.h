@@ -20,6 +20,11 @@ inline constexpr std::string_view kReservedPrefix = "lever-";
 inline constexpr std::string_view kGrpcPrefix = "grpc-";
 inline constexpr std::string_view kUrlHeader = "lever-url";            // without the resource
 inline constexpr std::string_view kResourceHeader = "lever-resource";  // never indexed
+// "<shard>.<generation>" of the resource's owner, as the caller or the host believes. As a trailer, in a
+// refusal by one that is not the owner (any more): the highest generation that it knows of.
+inline constexpr std::string_view kGenerationHeader = "lever-gen";
+// A trailer of such a refusal: the id of the instance that owns the shard now, where it is known.
+inline constexpr std::string_view kOwnerTrailer = "lever-owner";
 inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the caller retries by itself
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only

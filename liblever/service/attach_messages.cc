@@ -22,7 +22,14 @@ enum FromInstanceField : uint32_t {
   kDraining = 4,
   kDrained = 5,
 };
-enum ToInstanceField : uint32_t { kWelcome = 1, kDrain = 2, kServing = 3 };
+enum ToInstanceField : uint32_t {
+  kWelcome = 1,
+  kDrain = 2,
+  kServing = 3,
+  kShards = 4,
+  kRenewed = 5,
+  kState = 6,
+};
 
 InstanceWelcome ReadWelcome(pbf_reader reader) {
   InstanceWelcome welcome;
@@ -39,6 +46,7 @@ InstanceWelcome ReadWelcome(pbf_reader reader) {
       case BytesField(9): welcome.nonce = reader.get_bytes(); break;
       case VarintField(10): welcome.load_interval_ns = reader.get_uint64(); break;
       case VarintField(11): welcome.concurrency_max = reader.get_uint32(); break;
+      case VarintField(13): welcome.shards = reader.get_uint32(); break;
       default: reader.skip();
     }
   }
@@ -79,6 +87,7 @@ std::string WriteHello(const InstanceHello& hello) {
   if (!hello.listen.empty()) inner.add_string(7, hello.listen);
   for (const std::string& method : hello.methods) inner.add_string(8, method);
   inner.add_uint32(9, hello.concurrency_max);
+  for (const std::string& method : hello.resource_methods) inner.add_string(10, method);
   inner.commit();
   return message;
 }
@@ -109,22 +118,24 @@ std::string WriteDrained(uint32_t cut_off) {
   return message;
 }
 
-StatusOr<ToInstance> ParseToInstance(std::string_view message) {
+Status ParseToInstance(std::string_view message, ToInstance* parsed) {
   try {
-    ToInstance parsed;
     pbf_reader reader(message.data(), message.size());
     while (reader.next()) {
       switch (reader.tag_and_type()) {
-        case BytesField(kWelcome): parsed = ReadWelcome(reader.get_message()); break;
-        case BytesField(kDrain): parsed = ReadDrain(reader.get_message()); break;
+        case BytesField(kWelcome): *parsed = ReadWelcome(reader.get_message()); break;
+        case BytesField(kDrain): *parsed = ReadDrain(reader.get_message()); break;
         case BytesField(kServing):
           reader.skip();
-          parsed = Serving();
+          *parsed = Serving();
           break;
+        case BytesField(kShards): *parsed = ReadShardOrders(reader.get_message()); break;
+        case BytesField(kRenewed): *parsed = ReadGrantRenewed(reader.get_message()); break;
+        case BytesField(kState): *parsed = ReadStateAnswer(reader.get_message()); break;
         default: reader.skip();
       }
     }
-    return parsed;
+    return Status::Ok();
   } catch (const std::exception& error) {
     return InvalidArgument(std::string("not a lever.v1.ToInstance: ") + error.what());
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "liblever/base/status.h"
+#include "liblever/service/shard_messages.h"
 
 namespace lever::service {
 
@@ -24,6 +25,7 @@ struct InstanceHello {
   std::string listen;
   std::vector<std::string> methods;
   uint32_t concurrency_max = 0;
+  std::vector<std::string> resource_methods;
 };
 std::string WriteHello(const InstanceHello& hello);
 std::string WriteReady();
@@ -55,6 +57,7 @@ struct InstanceWelcome {
   std::string nonce;
   uint64_t load_interval_ns = 0;
   uint32_t concurrency_max = 0;
+  uint32_t shards = 0;  // 0: the host knows of no resources
 };
 
 struct DrainRequest {
@@ -65,8 +68,10 @@ struct DrainRequest {
 struct Serving {};
 
 // monostate: a message of a later protocol.
-using ToInstance = std::variant<std::monostate, InstanceWelcome, DrainRequest, Serving>;
-StatusOr<ToInstance> ParseToInstance(std::string_view message);
+using ToInstance = std::variant<std::monostate, InstanceWelcome, DrainRequest, Serving, ShardOrders,
+                                GrantRenewed, StateAnswer>;
+// Into `*parsed`, which is new.
+Status ParseToInstance(std::string_view message, ToInstance* parsed);
 
 }  // namespace lever::service
 

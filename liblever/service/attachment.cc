@@ -26,11 +26,15 @@ void Attachment::OnSessionOpen() {
 }
 
 void Attachment::OnSessionMessage(std::string_view message) {
-  StatusOr<ToInstance> parsed = ParseToInstance(message);
-  if (!parsed.ok()) return session_.Fail(parsed.status());
-  if (auto* welcome = std::get_if<InstanceWelcome>(&*parsed)) return OnWelcome(*welcome);
-  if (std::holds_alternative<Serving>(*parsed) && attached_) handler_->OnServing();
-  if (auto* drain = std::get_if<DrainRequest>(&*parsed)) handler_->OnDrainRequest(*drain);
+  ToInstance parsed;
+  if (const Status read = ParseToInstance(message, &parsed); !read.ok()) return session_.Fail(read);
+  if (auto* welcome = std::get_if<InstanceWelcome>(&parsed)) return OnWelcome(*welcome);
+  if (std::holds_alternative<Serving>(parsed)) {
+    if (attached_) handler_->OnServing();
+    return;
+  }
+  if (auto* drain = std::get_if<DrainRequest>(&parsed)) return handler_->OnDrainRequest(*drain);
+  if (attached_) handler_->OnShardMessage(parsed);
 }
 
 void Attachment::OnWelcome(const InstanceWelcome& welcome) {
@@ -69,6 +73,10 @@ void Attachment::OnSessionEnd(const Status& status, bool final) {
 void Attachment::SendReady() {
   session_.Send(WriteReady());
   LoadChanged(Urgency::kAtOnce);
+}
+
+void Attachment::Send(const std::string& message) {
+  if (attached_) session_.Send(message);
 }
 
 void Attachment::SendDraining() {

@@ -37,6 +37,8 @@ class AttachmentHandler {
   // After SendReady(): calls find the instance from now on.
   virtual void OnServing() = 0;
   virtual void OnDrainRequest(const DrainRequest& request) = 0;
+  // ShardOrders, GrantRenewed, StateAnswer.
+  virtual void OnShardMessage(ToInstance& message) = 0;
   // `final`: it will not be attached again.
   virtual void OnDetached(const Status& status, bool final) = 0;
 };
@@ -50,12 +52,16 @@ class Attachment final : private route::HostSessionHandler, private Timer {
   void Start() { session_.Start(); }
   bool attached() const { return attached_; }
   void SendReady();
+  // Dropped while it is not attached.
+  void Send(const std::string& message);
   void SendDraining();
   // The last word: the session is ended from this side.
   void SendDrained(uint32_t cut_off);
   // The load has changed; `at_once` if the first request began or the last one ended.
   enum class Urgency : bool { kInterval, kAtOnce };
   void LoadChanged(Urgency urgency);
+  // What the host has welcomed it with will not do: the session fails, and is tried again.
+  void Refuse(const Status& status) { session_.Fail(status); }
   void Stop();
 
  private:

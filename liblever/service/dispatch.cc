@@ -125,9 +125,11 @@ StatusOr<RequestInfo> ServiceImpl::Examine(const rpc::Call& call, bool stream) c
   const auto url = headers.Find(route::kUrlHeader);
   if (!url.has_value()) return InvalidArgument("a call needs the header lever-url");
   RequestInfo info;
-  LEVER_ASSIGN_OR_RETURN(info.method, FindMethod(*url, &info.method_name));
-  if (headers.Find(route::kResourceHeader).has_value()) {
-    return Unimplemented("calls of a resource are not built yet");
+  if (const auto resource = headers.Find(route::kResourceHeader); !resource.has_value()) {
+    LEVER_ASSIGN_OR_RETURN(info.method, FindMethod(*url, methods_, &info.method_name));
+  } else {
+    LEVER_ASSIGN_OR_RETURN(info.method, FindMethod(*url, resource_methods_, &info.method_name));
+    LEVER_RETURN_IF_ERROR(ExamineResource(call, *resource, &info));
   }
   if (info.method->streaming != stream) {
     return Unimplemented(std::string(info.method_name) +
@@ -144,7 +146,8 @@ StatusOr<RequestInfo> ServiceImpl::Examine(const rpc::Call& call, bool stream) c
 }
 
 // The common case is a comparison with what the address must be; only errors are parsed.
-StatusOr<const Method*> ServiceImpl::FindMethod(std::string_view url, std::string_view* name) const {
+StatusOr<const Method*> ServiceImpl::FindMethod(std::string_view url, const MethodTable& methods,
+                                                std::string_view* name) const {
   std::string_view rest = url;
   const bool ours = (!Strip(&rest, policy::kAddressScheme) || Strip(&rest, details_.environment)) &&
                     Strip(&rest, "/") && Strip(&rest, details_.name) && Strip(&rest, "/");
@@ -153,10 +156,33 @@ StatusOr<const Method*> ServiceImpl::FindMethod(std::string_view url, std::strin
     return NotFound("this is an instance of lever://" + details_.environment + "/" + details_.name +
                     ", not of " + Quoted(url));
   }
-  const Method* method = methods_.Find(rest, name);
+  const Method* method = methods.Find(rest, name);
   if (method != nullptr) return method;
   LEVER_RETURN_IF_ERROR(policy::ParseAddressHeaders(url, std::nullopt).status());
-  return NotFound("no method " + Quoted(rest) + " in service " + details_.name);
+  if (&methods == &methods_) {
+    return NotFound("no method " + Quoted(rest) + " in service " + details_.name);
+  }
+  if (ownership_ == nullptr) return NotFound("service " + details_.name + " has no resources");
+  return NotFound("no method " + Quoted(rest) + " of the resources of service " + details_.name);
+}
+
+Status ServiceImpl::ExamineResource(const rpc::Call& call, std::string_view encoded,
+                                    RequestInfo* info) const {
+  LEVER_ASSIGN_OR_RETURN(info->resource, policy::DecodeResource(encoded));
+  const uint32_t shards = ownership_->shards();
+  if (shards == 0) return Unavailable("this instance is not attached yet");
+  const uint32_t shard =
+      policy::ShardOf(details_.environment, details_.name, info->resource, shards);
+  info->shard.shard = shard;
+  const auto believed = call.headers().Find(route::kGenerationHeader);
+  if (!believed.has_value()) return Status::Ok();
+  const auto parsed = policy::ParseShardGeneration(*believed);
+  if (!parsed.has_value() || parsed->shard != shard) {
+    return InvalidArgument("lever-gen " + Quoted(*believed) + " is not of the resource's shard, " +
+                           std::to_string(shard) + " of " + std::to_string(shards));
+  }
+  info->shard = *parsed;
+  return Status::Ok();
 }
 
 }  // namespace lever::service

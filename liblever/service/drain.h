@@ -32,12 +32,14 @@ class Drain {
   Phase phase() const { return phase_; }
   bool refusing() const { return phase_ >= Phase::kFinishing; }
 
-  void Begin(int64_t now_ns, int64_t timeout_ns) {
+  // `close_ns`: what resources may take to be closed after what ran was cut off.
+  void Begin(int64_t now_ns, int64_t timeout_ns, int64_t close_ns = 0) {
     if (phase_ != Phase::kServing) return;
     phase_ = Phase::kQuieting;
     last_request_ns_ = now_ns;
     quiet_until_max_ns_ = now_ns + kQuietMaxNs;
     deadline_ns_ = DeadlineAfter(now_ns, timeout_ns);
+    after_cut_ns_ = kCutOffNs + close_ns;
   }
   void RequestCame(int64_t now_ns) { last_request_ns_ = now_ns; }
 
@@ -55,7 +57,7 @@ class Drain {
     }
     if (now_ns < deadline_ns_) return Step::kNone;
     cut_off_ = true;
-    deadline_ns_ = now_ns + kCutOffNs;
+    deadline_ns_ = now_ns + after_cut_ns_;
     return Step::kCutOff;
   }
 
@@ -75,6 +77,7 @@ class Drain {
   int64_t last_request_ns_ = 0;
   int64_t quiet_until_max_ns_ = 0;
   int64_t deadline_ns_ = kNever;
+  int64_t after_cut_ns_ = kCutOffNs;
 };
 
 }  // namespace lever::service

@@ -5,6 +5,7 @@
 
 #include "liblever/route/stream_core.h"
 #include "liblever/route/user_headers.h"
+#include "liblever/service/resources.h"
 
 namespace lever::service {
 
@@ -17,6 +18,9 @@ void IncomingCallImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   info_ = info;
   caller_.assign(info.caller);
   info_.caller = caller_;
+  resource_name.swap(info_.resource);
+  shard = info_.shard.shard;
+  generation = info_.shard.generation;
   began_ns_ = service_->loop()->now_ns();
   service_->CallBegan(this);
   call.set_handler(this);
@@ -32,8 +36,20 @@ void IncomingCallImpl::OnMessage(rpc::Call& call, SliceList message) {
   kind_ = envelope->kind;
   payload_ = std::move(envelope->payload);
   route::AddUserHeaders(call.headers(), &metadata_);
+  if (!OfAResource()) return Offer();
+  phase_ = Phase::kWaiting;
+  waiting_bytes = TotalSize(payload_) + metadata_.AccountedBytes() + resource_name.size();
+  service_->ownership()->Admit(this);
+}
+
+void IncomingCallImpl::Offer() {
   phase_ = Phase::kOffered;
   service_->handler()->OnIncomingCall(*service_, *this);
+}
+
+OfResource IncomingCallImpl::of() const {
+  if (resource == nullptr) return {};
+  return {resource->id, shard, generation};
 }
 
 void IncomingCallImpl::OnPeerEnd(rpc::Call& call) {
@@ -44,7 +60,7 @@ void IncomingCallImpl::OnPeerEnd(rpc::Call& call) {
 
 void IncomingCallImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
-  if (phase_ == Phase::kReceiving) return Done();
+  if (phase_ < Phase::kOffered) return Done();
   service_->handler()->OnCancelled(*service_, *this);
 }
 
@@ -54,6 +70,12 @@ bool IncomingCallImpl::Begin() {
                                     : Cancelled("the caller is gone");
   if (!refused.ok()) {
     Refuse(refused);
+    return false;
+  }
+  if (OfAResource() && !service_->ownership()->MayBegin(*this)) {
+    rpc::HeaderList trailers;
+    refused = service_->ownership()->Refusal(shard, &trailers);
+    Refuse(refused, &trailers);
     return false;
   }
   phase_ = Phase::kBegun;
@@ -68,6 +90,11 @@ void IncomingCallImpl::SetBegun() {
 Status IncomingCallImpl::Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) {
   assert(phase_ == Phase::kBegun || phase_ == Phase::kOffered);
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
+  if (call_ != nullptr && OfAResource() && !service_->ownership()->MayReply(*this)) {
+    Finish(Unavailable("the instance's grant of the resource ended before its method did")
+               .WithExecuted(LEVER_EXECUTED_UNKNOWN),
+           nullptr);
+  }
   if (call_ != nullptr) {
     call_->Write(route::WriteEnvelope(kind, std::move(payload)));
     if (trailing != nullptr && !trailing->empty()) {
@@ -89,9 +116,19 @@ void IncomingCallImpl::Fail(const Status& status) {
 }
 
 // User code has not begun, and will not.
-void IncomingCallImpl::Refuse(const Status& status) {
-  Finish(status.WithExecuted(LEVER_EXECUTED_NO), nullptr);
+void IncomingCallImpl::Refuse(const Status& status, const rpc::HeaderList* trailers) {
+  Finish(status.WithExecuted(LEVER_EXECUTED_NO), trailers);
   Done();
+}
+
+void IncomingCallImpl::RefuseUnrun(const Status& status, const rpc::HeaderList* trailers) {
+  Refuse(status, trailers);
+}
+
+void IncomingCallImpl::MoveAway(const Status& status, const rpc::HeaderList* trailers) {
+  if (phase_ != Phase::kOffered || call_ == nullptr || service_->handler()->HasBegun(*this)) return;
+  Finish(status.WithExecuted(LEVER_EXECUTED_NO), trailers);
+  service_->handler()->OnCancelled(*service_, *this);
 }
 
 // The transport's last word; it goes on by itself from here.
@@ -111,13 +148,17 @@ void IncomingCallImpl::Abandon(const Status& status) {
   const bool begun = phase_ == Phase::kBegun || (phase_ == Phase::kOffered && open &&
                                                  service_->handler()->HasBegun(*this));
   Finish(status.WithExecuted(begun ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO), nullptr);
-  if (phase_ == Phase::kReceiving) return Done();
+  if (phase_ < Phase::kOffered) return Done();
   if (open) service_->handler()->OnCancelled(*service_, *this);
 }
 
 // The handle is over.
 void IncomingCallImpl::Done() {
   assert(call_ == nullptr);
+  if (OfAResource()) {
+    service_->ownership()->Ended(this);
+    resource_name.clear();
+  }
   service_->CallEnded(this, service_->loop()->now_ns() - began_ns_);
   phase_ = Phase::kFree;
   info_ = RequestInfo();

@@ -3,6 +3,7 @@
 // Threads: used only by who holds the loop's word. Calls are pooled by their service.
 //
 //   kReceiving  the arguments have not come
+//   kWaiting    for its resource
 //   kOffered    the program has been told, and has not begun it
 //   kBegun      user code runs
 // In the last two the caller may be gone (`call_` is null): what is answered is dropped then.
@@ -13,6 +14,7 @@
 
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/headers.h"
+#include "liblever/service/resource_request.h"
 #include "liblever/service/service.h"
 #include "liblever/service/service_impl.h"
 
@@ -20,6 +22,7 @@ namespace lever::service {
 
 class IncomingCallImpl final : public IncomingCall,
                                public OpenRequest,
+                               private ResourceRequest,
                                private rpc::CallHandler {
  public:
   explicit IncomingCallImpl(ServiceImpl* service) : service_(service) {}
@@ -33,6 +36,7 @@ class IncomingCallImpl final : public IncomingCall,
   int64_t deadline_ns() const override { return info_.deadline_ns; }
   const rpc::HeaderList& metadata() const override { return metadata_; }
   std::string_view caller() const override { return caller_; }
+  OfResource of() const override;
   bool Begin() override;
   void SetBegun() override;
   Status Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) override;
@@ -43,13 +47,22 @@ class IncomingCallImpl final : public IncomingCall,
   void Discard() override { Done(); }
 
  private:
-  enum class Phase : uint8_t { kFree, kReceiving, kOffered, kBegun };
+  enum class Phase : uint8_t { kFree, kReceiving, kWaiting, kOffered, kBegun };
   static constexpr size_t kKeptMetadataBytesMax = 1024;
 
   void OnMessage(rpc::Call& call, SliceList message) override;
   void OnPeerEnd(rpc::Call& call) override;
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
-  void Refuse(const Status& status);
+
+  // ResourceRequest
+  bool streaming() const override { return false; }
+  void Offer() override;
+  void RefuseUnrun(const Status& status, const rpc::HeaderList* trailers) override;
+  void MoveAway(const Status& status, const rpc::HeaderList* trailers) override;
+  void CutOff(const Status& status) override { Abandon(status); }
+
+  bool OfAResource() const { return !resource_name.empty(); }
+  void Refuse(const Status& status, const rpc::HeaderList* trailers = nullptr);
   void Finish(const Status& status, const rpc::HeaderList* trailers);
   void Done();
 

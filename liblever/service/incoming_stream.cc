@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "liblever/route/user_headers.h"
+#include "liblever/service/resources.h"
 
 namespace lever::service {
 
@@ -17,6 +18,9 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   info_ = info;
   caller_.assign(info.caller);
   info_.caller = caller_;
+  resource_name.swap(info_.resource);
+  shard = info_.shard.shard;
+  generation = info_.shard.generation;
   began_ns_ = core_loop_->now_ns();
   service_->StreamBegan(this);
   call.set_handler(this);
@@ -36,14 +40,27 @@ void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
     return Cancel(InvalidArgument(envelope.ok() ? "a caller's message is a value or raw bytes"
                                                 : envelope.status().message()));
   }
+  // Who waits for its resource is not read from.
   assert(phase_ == Phase::kReceiving);
   Status refused = envelope.ok() ? route::CheckArguments(*envelope) : envelope.status();
   if (!refused.ok()) return Refuse(refused);
   kind_ = envelope->kind;
   payload_ = std::move(envelope->payload);
   route::AddUserHeaders(call.headers(), &metadata_);
+  if (!OfAResource()) return Offer();
+  phase_ = Phase::kWaiting;
+  waiting_bytes = TotalSize(payload_) + metadata_.AccountedBytes() + resource_name.size();
+  service_->ownership()->Admit(this);
+}
+
+void IncomingStreamImpl::Offer() {
   phase_ = Phase::kOffered;
   service_->handler()->OnIncomingStream(*service_, *this);
+}
+
+OfResource IncomingStreamImpl::of() const {
+  if (resource == nullptr) return {};
+  return {resource->id, shard, generation};
 }
 
 void IncomingStreamImpl::OnPeerEnd(rpc::Call& call) {
@@ -67,7 +84,7 @@ void IncomingStreamImpl::OnTurnEnd() {
 
 void IncomingStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
-  if (phase_ != Phase::kReceiving) {
+  if (phase_ >= Phase::kOffered) {
     const lever_executed executed = end.status.ok() ? LEVER_EXECUTED_YES : LEVER_EXECUTED_UNKNOWN;
     handler_->OnEnd(*this, {.status = end.status.WithExecuted(executed)});
   }
@@ -83,6 +100,12 @@ bool IncomingStreamImpl::Begin() {
                               : service_->MayBegin(info_.deadline_ns);
   if (!refused.ok()) {
     Refuse(refused);
+    return false;
+  }
+  if (OfAResource() && !service_->ownership()->MayBegin(*this)) {
+    rpc::HeaderList trailers;
+    refused = service_->ownership()->Refusal(shard, &trailers);
+    Refuse(refused, &trailers);
     return false;
   }
   SetBegun();
@@ -104,13 +127,19 @@ Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
   if (send_closed_) return FailedPrecondition("nothing can be written after the end");
   if (IsError(kind)) return InvalidArgument("the method's own error is told by Fail()");
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
-  if (call_ != nullptr && !cancelled_) call_->Write(Pack(kind, std::move(payload)));
+  if (MaySend()) call_->Write(Pack(kind, std::move(payload)));
   return Status::Ok();
 }
 
+bool IncomingStreamImpl::MaySend() {
+  if (call_ == nullptr || cancelled_) return false;
+  if (!OfAResource() || service_->ownership()->MayReply(*this)) return true;
+  Cancel(Unavailable("the instance's grant of the resource has ended"));
+  return false;
+}
+
 void IncomingStreamImpl::CloseSend() {
-  if (std::exchange(send_closed_, true) || cancelled_ || call_ == nullptr) return;
-  call_->Finish(Status::Ok());
+  if (!std::exchange(send_closed_, true) && MaySend()) call_->Finish(Status::Ok());
 }
 
 Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
@@ -118,7 +147,7 @@ Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
   if (send_closed_) return FailedPrecondition("the stream has been ended already");
   if (!IsError(kind)) return InvalidArgument("an error is of kind ERROR_VALUE or ERROR_RAW");
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
-  if (call_ != nullptr && !cancelled_) call_->Write(Pack(kind, std::move(payload)));
+  if (MaySend()) call_->Write(Pack(kind, std::move(payload)));
   CloseSend();
   return Status::Ok();
 }
@@ -133,11 +162,24 @@ void IncomingStreamImpl::Cancel(const Status& status) {
 
 // ---- The end ----
 
-void IncomingStreamImpl::Refuse(const Status& status) {
+void IncomingStreamImpl::Refuse(const Status& status, const rpc::HeaderList* trailers) {
   rpc::Call* call = std::exchange(call_, nullptr);
   call->set_handler(nullptr);
-  call->Finish(status.WithExecuted(LEVER_EXECUTED_NO));
+  call->Finish(status.WithExecuted(LEVER_EXECUTED_NO), trailers);
   Done();
+}
+
+void IncomingStreamImpl::RefuseUnrun(const Status& status, const rpc::HeaderList* trailers) {
+  Refuse(status, trailers);
+}
+
+void IncomingStreamImpl::MoveAway(const Status& status, const rpc::HeaderList* trailers) {
+  if (cancelled_ || call_ == nullptr) return;
+  if (phase_ == Phase::kOffered && !service_->handler()->HasBegun(*this)) {
+    cancelled_ = true;
+    return call_->Finish(status.WithExecuted(LEVER_EXECUTED_NO), trailers);  // OnEnd() follows
+  }
+  Cancel(Unavailable("the stream's resource has moved to another instance"));
 }
 
 std::string IncomingStreamImpl::Describe() const {
@@ -145,11 +187,12 @@ std::string IncomingStreamImpl::Describe() const {
 }
 
 void IncomingStreamImpl::Abandon(const Status& status) {
-  if (phase_ == Phase::kReceiving) return Refuse(status);
+  if (phase_ < Phase::kOffered) return Refuse(status);
   Cancel(status);
 }
 
 void IncomingStreamImpl::Done() {
+  if (OfAResource()) service_->ownership()->Ended(this);
   service_->StreamEnded(this);
   delete this;
 }

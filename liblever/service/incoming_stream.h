@@ -4,6 +4,7 @@
 // Begin() that returned false.
 //
 //   kReceiving  the arguments have not come
+//   kWaiting    for its resource
 //   kOffered    the program has been told, and has not begun it
 //   kBegun      user code runs: messages are delivered
 #ifndef LIBLEVER_SERVICE_INCOMING_STREAM_H_
@@ -14,6 +15,7 @@
 #include "liblever/route/stream_core.h"
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/headers.h"
+#include "liblever/service/resource_request.h"
 #include "liblever/service/service.h"
 #include "liblever/service/service_impl.h"
 
@@ -21,6 +23,7 @@ namespace lever::service {
 
 class IncomingStreamImpl final : public IncomingStream,
                                  public OpenRequest,
+                                 private ResourceRequest,
                                  private route::StreamCore {
  public:
   explicit IncomingStreamImpl(ServiceImpl* service);
@@ -35,6 +38,7 @@ class IncomingStreamImpl final : public IncomingStream,
   int64_t deadline_ns() const override { return info_.deadline_ns; }
   const rpc::HeaderList& metadata() const override { return metadata_; }
   std::string_view caller() const override { return caller_; }
+  OfResource of() const override;
   void set_handler(StreamHandler* handler) override { handler_ = handler; }
   bool Begin() override;
   void SetBegun() override;
@@ -52,7 +56,7 @@ class IncomingStreamImpl final : public IncomingStream,
   void Discard() override { Done(); }
 
  private:
-  enum class Phase : uint8_t { kReceiving, kOffered, kBegun };
+  enum class Phase : uint8_t { kReceiving, kWaiting, kOffered, kBegun };
 
   MessageStream& stream() override { return *this; }
   bool Delivering() const override { return phase_ == Phase::kBegun && !cancelled_; }
@@ -61,7 +65,18 @@ class IncomingStreamImpl final : public IncomingStream,
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
   void OnTurnEnd() override;
   void TellHalfClosed();
-  void Refuse(const Status& status);
+
+  // ResourceRequest
+  bool streaming() const override { return true; }
+  void Offer() override;
+  void RefuseUnrun(const Status& status, const rpc::HeaderList* trailers) override;
+  void MoveAway(const Status& status, const rpc::HeaderList* trailers) override;
+  void CutOff(const Status& status) override { Abandon(status); }
+
+  bool OfAResource() const { return !resource_name.empty(); }
+  // Whether what the method says may still be sent; if not, the caller is told.
+  bool MaySend();
+  void Refuse(const Status& status, const rpc::HeaderList* trailers = nullptr);
   void Done();
 
   ServiceImpl* const service_;

@@ -9,6 +9,7 @@
 #include "liblever/policy/address.h"
 #include "liblever/route/in_process.h"
 #include "liblever/route/router.h"
+#include "liblever/route/stream_core.h"
 #include "liblever/rpc/channel.h"
 #include "liblever/service/incoming_call.h"
 #include "liblever/service/service_impl.h"
@@ -79,6 +80,7 @@ Status ServiceImpl::Start() {
     attachment_.Start();
   } else {
     details_.config_json = options_.config_json;
+    if (ownership_ != nullptr) ownership_->OwnAll();
     SetState(State::kAttached);
   }
   return Status::Ok();
@@ -103,6 +105,7 @@ InstanceHello ServiceImpl::MakeHello() {
   hello.runtime = options_.runtime;
   hello.listen = details_.listening;
   hello.methods = methods_.Names();
+  hello.resource_methods = resource_methods_.Names();
   hello.concurrency_max = options_.concurrency_max;
   return hello;
 }
@@ -119,6 +122,11 @@ void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
   if (welcome.concurrency_max != 0 &&
       (concurrency_max_ == 0 || welcome.concurrency_max < concurrency_max_)) {
     concurrency_max_ = welcome.concurrency_max;
+  }
+  if (ownership_ != nullptr) {
+    if (const Status owning = ownership_->Attached(welcome.shards); !owning.ok()) {
+      return attachment_.Refuse(owning);
+    }
   }
   if (drain_.phase() != Drain::Phase::kServing) return attachment_.SendDraining();
   attachment_.SendReady();
@@ -141,12 +149,21 @@ void ServiceImpl::OnDrainRequest(const DrainRequest& request) {
   BeginDrain(asked_ns);
 }
 
+void ServiceImpl::OnShardMessage(ToInstance& message) {
+  if (ownership_ == nullptr) return;
+  if (auto* orders = std::get_if<ShardOrders>(&message)) return ownership_->OnOrders(*orders);
+  if (auto* renewed = std::get_if<GrantRenewed>(&message)) return ownership_->OnRenewed(*renewed);
+  if (auto* answer = std::get_if<StateAnswer>(&message)) ownership_->OnAnswer(std::move(*answer));
+}
+
 void ServiceImpl::OnDetached(const Status& status, bool final) {
   awaits_serving_ = false;
   parked_.clear();
+  if (ownership_ != nullptr) ownership_->Detached();
   if (drain_.phase() != Drain::Phase::kServing) {
     // Nobody is left to tell; what runs finishes all the same.
     attachment_.Stop();
+    if (ownership_ != nullptr) ownership_->LetGoOfAll();
     return;
   }
   if (state_ != State::kDetached) SetState(State::kDetached, status);
@@ -211,25 +228,35 @@ void ServiceImpl::Drain() {
   BeginDrain(0);
 }
 
+int64_t ServiceImpl::DrainTimeoutNs() const {
+  if (options_.drain_timeout_ns > 0) return options_.drain_timeout_ns;
+  return host_drain_timeout_ns_ > 0 ? host_drain_timeout_ns_ : kDrainTimeoutNs;
+}
+
 void ServiceImpl::BeginDrain(int64_t host_timeout_ns) {
   if (closing_ || drain_.phase() != Drain::Phase::kServing) return;
-  int64_t timeout_ns = options_.drain_timeout_ns;
-  if (timeout_ns <= 0) timeout_ns = host_drain_timeout_ns_;
-  if (timeout_ns <= 0) timeout_ns = kDrainTimeoutNs;
+  int64_t timeout_ns = DrainTimeoutNs();
   // The host's own patience ends there.
   if (host_timeout_ns > 0) timeout_ns = std::min(timeout_ns, host_timeout_ns);
   LeaveInProcess();
   awaits_serving_ = false;
   AdoptParked();
-  drain_.Begin(loop_->now_ns(), timeout_ns);
+  drain_.Begin(loop_->now_ns(), timeout_ns, ownership_ != nullptr ? kCloseTimeoutNs : 0);
   loop_->Arm(&drain_timer_, drain_.WakeNs());
   SetState(State::kDraining);
+  // With a host, the shards are released as their next owners are named.
+  if (ownership_ != nullptr && !attachment_.attached()) ownership_->LetGoOfAll();
+}
+
+// Nothing is open any more.
+bool ServiceImpl::Drained() const {
+  return open_.empty() && server_drained_ && (ownership_ == nullptr || ownership_->Empty());
 }
 
 void ServiceImpl::StepDrain() {
   if (closing_) return;
   for (;;) {
-    switch (drain_.Next(loop_->now_ns(), open_.empty() && server_drained_)) {
+    switch (drain_.Next(loop_->now_ns(), Drained())) {
       case Drain::Step::kNone:
         return loop_->Arm(&drain_timer_, drain_.WakeNs());
       case Drain::Step::kRefuse:
@@ -274,6 +301,56 @@ uint32_t ServiceImpl::AbandonAll(const Status& status,
   }
   return count;
 }
+
+// ---- Resources ----
+
+Status ServiceImpl::SetResource(ResourceOptions options) {
+  if (started_) return FailedPrecondition("the service has been started already");
+  if (ownership_ != nullptr) return FailedPrecondition("the service has a resource type already");
+  ownership_ = std::make_unique<Ownership>(loop_, options, static_cast<OwnershipHandler*>(this));
+  return Status::Ok();
+}
+
+Status ServiceImpl::AddResourceMethod(std::string_view name, void* user_data) {
+  if (started_) return FailedPrecondition("methods are added before the service starts");
+  if (ownership_ == nullptr) return FailedPrecondition("the service has no resource type");
+  return resource_methods_.Add(name, user_data);
+}
+
+void ServiceImpl::ResourceOpened(uint64_t resource, const Status& status) {
+  if (ownership_ != nullptr) {
+    ownership_->Opened(resource, status.WithExecuted(LEVER_EXECUTED_NO));
+  }
+}
+
+Status ServiceImpl::ResourceClosed(uint64_t resource, const Status& status, Kind kind,
+                                   const SliceList* state) {
+  if (state != nullptr) LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, *state));
+  if (ownership_ != nullptr) ownership_->Closed(resource, status, kind, state);
+  return Status::Ok();
+}
+
+std::shared_ptr<const GrantView> ServiceImpl::grants() const {
+  return ownership_ == nullptr ? nullptr : ownership_->view();
+}
+
+void ServiceImpl::SendToHost(const std::string& message) { attachment_.Send(message); }
+
+void ServiceImpl::OnResourceOpen(const ResourceOpening& opening) {
+  handler_->OnResourceOpen(*this, opening);
+}
+
+void ServiceImpl::OnResourceClose(uint64_t resource, CloseReason reason) {
+  handler_->OnResourceClose(*this, resource, reason);
+}
+
+void ServiceImpl::OnNothingOwned() {
+  if (drain_.refusing()) loop_->Arm(&drain_timer_, loop_->now_ns());
+}
+
+int64_t ServiceImpl::ReleaseTimeoutNs() const { return DrainTimeoutNs(); }
+
+// ---- Closing ----
 
 void ServiceImpl::Close() {
   if (std::exchange(closing_, true)) return;

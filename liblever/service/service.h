@@ -14,6 +14,7 @@
 //     as surely not run, GOAWAY, what runs finishes or is cut off, drained.
 //  4. Close() ends every stream with CANCELLED and cancels every call; OnClosed() is last, never from
 //     inside Close(), and only then may the service be destroyed.
+//  5. The requests of a resource are offered between its ResourceOpened() and its OnResourceClose().
 #ifndef LIBLEVER_SERVICE_SERVICE_H_
 #define LIBLEVER_SERVICE_SERVICE_H_
 
@@ -30,6 +31,7 @@
 #include "liblever/route/message_stream.h"
 #include "liblever/rpc/limits.h"
 #include "liblever/rpc/tls.h"
+#include "liblever/service/resource.h"
 
 namespace lever {
 class Loop;
@@ -48,6 +50,7 @@ using route::Kind;
 using route::Outcome;
 using route::StreamHandler;
 
+class GrantView;
 class Service;
 
 // The numbers are those of lever_service_state.
@@ -57,6 +60,13 @@ enum class State : uint8_t {
   kDraining = 2,
   kDrained = 3,
   kDetached = 4,
+};
+
+// What a request is of, if it is of a resource.
+struct OfResource {
+  uint64_t resource = 0;  // the id that OnResourceOpen() told; 0: of none
+  uint32_t shard = 0;
+  uint64_t generation = 0;  // the fencing token
 };
 
 // A unary call that came in.
@@ -72,13 +82,16 @@ class IncomingCall {
   // The caller's metadata without `lever-*`.
   virtual const rpc::HeaderList& metadata() const = 0;
   virtual std::string_view caller() const = 0;  // "lever://env/service", or "" from outside
+  virtual OfResource of() const = 0;
 
   // False: the library has refused it, unexecuted (drain, deadline, cancelled); this object is gone.
   virtual bool Begin() = 0;
-  // Instead of Begin(): user code has begun it on another thread, which has asked MayBegin() there.
+  // Instead of Begin(): user code has begun it on another thread, which has asked there what Begin()
+  // asks: the deadline, HasBegun()'s word, and of a resource GrantView::MayBegin().
   virtual void SetBegun() = 0;
   // Kind VALUE or RAW: success; ERROR_VALUE or ERROR_RAW: the method's own error. `trailing` may be
-  // null. INVALID_ARGUMENT (a broken value): nothing was done; otherwise this object is gone.
+  // null. INVALID_ARGUMENT (a broken value): nothing was done; otherwise this object is gone. After the
+  // end of the grant under which it ran, the caller is told that the outcome is not known.
   virtual Status Reply(Kind kind, SliceList payload, const rpc::HeaderList* trailing) = 0;
   // Answers with trouble of the platform; before Begin() as surely not run. This object is gone.
   virtual void Fail(const Status& status) = 0;
@@ -100,6 +113,7 @@ class IncomingStream : public route::MessageStream {
   virtual int64_t deadline_ns() const = 0;
   virtual const rpc::HeaderList& metadata() const = 0;
   virtual std::string_view caller() const = 0;
+  virtual OfResource of() const = 0;
 
   // To be called before Begin().
   virtual void set_handler(StreamHandler* handler) = 0;
@@ -126,6 +140,10 @@ class ServiceHandler {
   // code has begun it on another thread, and its SetBegun() is on the way. False: it will not begin.
   virtual bool HasBegun(IncomingCall& call) { return false; }
   virtual bool HasBegun(IncomingStream& stream) { return false; }
+  // A resource is to be opened, and Opened() called with its id; a resource is to be closed, and Closed()
+  // called. Only where SetResource() was called.
+  virtual void OnResourceOpen(Service& service, const ResourceOpening& opening) {}
+  virtual void OnResourceClose(Service& service, uint64_t resource, CloseReason reason) {}
   // From here on Begin() refuses: a drain has come so far, or the service was closed.
   virtual void OnRefusing(Service& service) {}
   virtual void OnClosed(Service& service) = 0;
@@ -179,10 +197,24 @@ class Service {
 
   // Before Start(). ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (started).
   virtual Status AddMethod(std::string_view name, void* user_data) = 0;
+  // The service has resources, of one type. Before Start(), and before the methods of a resource.
+  // FAILED_PRECONDITION: started, or called before.
+  virtual Status SetResource(ResourceOptions options) = 0;
+  virtual Status AddResourceMethod(std::string_view name, void* user_data) = 0;
   // Listens if told to, attaches, and takes calls; OnState() tells how it goes.
   virtual Status Start() = 0;
   virtual void Drain() = 0;
   virtual void Close() = 0;
+
+  // Answers OnResourceOpen(): OK, or why it could not be opened, which those who called it are told.
+  // What is not being opened is ignored.
+  virtual void ResourceOpened(uint64_t resource, const Status& status) = 0;
+  // Answers OnResourceClose(): what the next owner opens it with; null: nothing. A status that is not OK:
+  // what it was is lost, and the next owner is told. INVALID_ARGUMENT (a broken value): nothing was done.
+  virtual Status ResourceClosed(uint64_t resource, const Status& status, Kind kind,
+                                const SliceList* state) = 0;
+  // For requests that begin on other threads; null until the host has told of the shards.
+  virtual std::shared_ptr<const GrantView> grants() const = 0;
 
   virtual State state() const = 0;
   virtual const Details& details() const = 0;

@@ -13,11 +13,13 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/route/host_link.h"
+#include "liblever/policy/shard.h"
 #include "liblever/rpc/server.h"
 #include "liblever/service/attachment.h"
 #include "liblever/service/drain.h"
 #include "liblever/service/load_tracker.h"
 #include "liblever/service/method_table.h"
+#include "liblever/service/ownership.h"
 #include "liblever/service/service.h"
 
 namespace lever::service {
@@ -31,6 +33,9 @@ struct RequestInfo {
   std::string_view method_name;  // interned by the table's names: valid as long as the service
   int64_t deadline_ns = kNever;
   std::string_view caller;  // valid during the dispatch only
+  // Of a resource: its decoded name, its shard, and what the caller believes of that.
+  std::string resource;
+  policy::ShardGeneration shard;
 };
 
 // "sayHello, called by lever://dev.lever/shop, open for 31 s".
@@ -54,7 +59,8 @@ class OpenRequest : public boost::intrusive::list_base_hook<
 class ServiceImpl final : public Service,
                           private rpc::CallDispatcher,
                           private route::IncomingAcceptor,
-                          private AttachmentHandler {
+                          private AttachmentHandler,
+                          private OwnershipHandler {
  public:
   // Ended unary calls that are kept for the next ones.
   static constexpr size_t kPooledCallsMax = 256;
@@ -64,9 +70,15 @@ class ServiceImpl final : public Service,
   ~ServiceImpl() override;
 
   Status AddMethod(std::string_view name, void* user_data) override;
+  Status SetResource(ResourceOptions options) override;
+  Status AddResourceMethod(std::string_view name, void* user_data) override;
   Status Start() override;
   void Drain() override;
   void Close() override;
+  void ResourceOpened(uint64_t resource, const Status& status) override;
+  Status ResourceClosed(uint64_t resource, const Status& status, Kind kind,
+                        const SliceList* state) override;
+  std::shared_ptr<const GrantView> grants() const override;
   State state() const override { return state_; }
   const Details& details() const override { return details_; }
   const std::shared_ptr<route::HostLink>& link() const override { return link_; }
@@ -77,6 +89,8 @@ class ServiceImpl final : public Service,
   size_t message_bytes_max() const { return options_.message_bytes_max; }
   // Whether user code may begin now; else how the request is refused.
   Status MayBegin(int64_t deadline_ns) const;
+  // Only where a request is of a resource.
+  Ownership* ownership() { return ownership_.get(); }
   void CallBegan(OpenRequest* request);
   void CallEnded(OpenRequest* request, int64_t latency_ns);
   void StreamBegan(OpenRequest* request);
@@ -92,7 +106,9 @@ class ServiceImpl final : public Service,
   void OnCall(rpc::Call& call) override;
   // Why a request is refused unexecuted, or what it is for.
   StatusOr<RequestInfo> Examine(const rpc::Call& call, bool stream) const;
-  StatusOr<const Method*> FindMethod(std::string_view url, std::string_view* name) const;
+  StatusOr<const Method*> FindMethod(std::string_view url, const MethodTable& methods,
+                                     std::string_view* name) const;
+  Status ExamineResource(const rpc::Call& call, std::string_view encoded, RequestInfo* info) const;
   std::string_view CallerOf(const rpc::Call& call) const;
 
   // route::IncomingAcceptor
@@ -103,7 +119,15 @@ class ServiceImpl final : public Service,
   void OnWelcome(const InstanceWelcome& welcome) override;
   void OnServing() override;
   void OnDrainRequest(const DrainRequest& request) override;
+  void OnShardMessage(ToInstance& message) override;
   void OnDetached(const Status& status, bool final) override;
+
+  // OwnershipHandler
+  void SendToHost(const std::string& message) override;
+  void OnResourceOpen(const ResourceOpening& opening) override;
+  void OnResourceClose(uint64_t resource, CloseReason reason) override;
+  void OnNothingOwned() override;
+  int64_t ReleaseTimeoutNs() const override;
 
   bool Adopt(const route::Introduction& introduction, UniqueFd socket);
   // What was introduced before the service was attached.
@@ -111,6 +135,8 @@ class ServiceImpl final : public Service,
   // Out of the table of the loop's own services, if it is there.
   void LeaveInProcess();
   void SetState(State state, const Status& status = Status::Ok());
+  int64_t DrainTimeoutNs() const;
+  bool Drained() const;
   void BeginDrain(int64_t timeout_ns);
   void StepDrain();
   void CutOff();
@@ -131,6 +157,8 @@ class ServiceImpl final : public Service,
   uint32_t concurrency_max_ = 0;
   int64_t host_drain_timeout_ns_ = 0;
   MethodTable methods_;
+  MethodTable resource_methods_;
+  std::unique_ptr<Ownership> ownership_;  // null in a service without resources
   LoadTracker load_;
   Attachment attachment_;
   std::unique_ptr<rpc::Server> server_;

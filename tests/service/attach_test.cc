@@ -373,24 +373,25 @@ TEST(AttachMessages, TenThousandMutationsAreReadAsProtobufReadsThemOrRefused) {
   int parsed_count = 0;
   for (int i = 0; i < 10'000; ++i) {
     const std::string bytes = Mutated(seeds, "\x08\x0a\x10\x12\x18\x1a\xff\x7f\x80", &random);
-    const auto parsed = ParseToInstance(bytes);
-    if (!parsed.ok()) {
-      EXPECT_EQ(parsed.status().code(), LEVER_INVALID_ARGUMENT);
+    ToInstance parsed;
+    const Status read = ParseToInstance(bytes, &parsed);
+    if (!read.ok()) {
+      EXPECT_EQ(read.code(), LEVER_INVALID_ARGUMENT);
       continue;
     }
     // One field, the welcome: of two of them protobuf makes one, and we take the last.
     const bool one = bytes.size() > 2 && bytes[0] == '\x0a' && static_cast<size_t>(bytes[1]) == bytes.size() - 2;
     v1::ToInstance oracle;
-    const auto* read = std::get_if<InstanceWelcome>(&*parsed);
+    const auto* ours = std::get_if<InstanceWelcome>(&parsed);
     // It refuses text that is not UTF-8, which we do not look at.
     if (!one || !oracle.ParseFromString(bytes)) continue;
-    ASSERT_NE(read, nullptr);
+    ASSERT_NE(ours, nullptr);
     ++parsed_count;
-    EXPECT_EQ(read->protocol, oracle.welcome().protocol());
-    EXPECT_EQ(read->environment, oracle.welcome().environment());
-    EXPECT_EQ(read->instance, oracle.welcome().instance());
-    EXPECT_EQ(read->nonce, oracle.welcome().nonce());
-    EXPECT_EQ(read->load_interval_ns, oracle.welcome().load_interval_ns());
+    EXPECT_EQ(ours->protocol, oracle.welcome().protocol());
+    EXPECT_EQ(ours->environment, oracle.welcome().environment());
+    EXPECT_EQ(ours->instance, oracle.welcome().instance());
+    EXPECT_EQ(ours->nonce, oracle.welcome().nonce());
+    EXPECT_EQ(ours->load_interval_ns, oracle.welcome().load_interval_ns());
   }
   EXPECT_GT(parsed_count, 200);
 }

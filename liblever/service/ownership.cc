@@ -1,0 +1,331 @@
+#include "liblever/service/ownership.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/policy/grant.h"
+#include "liblever/policy/shard.h"
+#include "liblever/route/wire.h"
+
+namespace lever::service {
+
+using policy::ShardPhase;
+using policy::ShardVerdict;
+
+Ownership::Ownership(Loop* loop, ResourceOptions options, OwnershipHandler* handler)
+    : loop_(loop), handler_(handler), room_(loop), resources_(loop, options, &room_, this) {}
+
+Ownership::~Ownership() {
+  loop_->Disarm(&renew_timer_);
+  loop_->Disarm(&release_timer_);
+}
+
+// ---- The session ----
+
+Status Ownership::Attached(uint32_t shards) {
+  if (!policy::IsShardCount(shards)) {
+    return InvalidArgument("the host says that the service has " + std::to_string(shards) +
+                           " shards");
+  }
+  if (shards_ != nullptr && shards_->count() != shards) {
+    return FailedPrecondition("the service has had " + std::to_string(shards_->count()) +
+                              " shards, and now the host says " + std::to_string(shards));
+  }
+  if (shards_ == nullptr) {
+    shards_ = std::make_unique<policy::OwnedShards>(shards);
+    view_ = std::make_shared<GrantView>(shards);
+  }
+  attached_ = true;
+  shards_->BeginResync();
+  Renew();
+  return Status::Ok();
+}
+
+void Ownership::Detached() {
+  attached_ = false;
+  renewals_.clear();
+  loop_->Disarm(&renew_timer_);
+}
+
+void Ownership::OwnAll() {
+  alone_ = true;
+  shards_ = std::make_unique<policy::OwnedShards>(1);
+  view_ = std::make_shared<GrantView>(1);
+  shards_->Name(0, 1);
+  shards_->Grant(0, 1);
+  // No later than any time that a held clock may be moved to.
+  shards_->Renewed(kNever);
+  view_->SetEnd(kNever);
+  ShowGranted(0);
+}
+
+void Ownership::Renew() {
+  if (!attached_) return;
+  constexpr size_t kUnansweredMax = 16;
+  if (renewals_.size() < kUnansweredMax) {
+    const uint64_t id = next_renewal_++;
+    renewals_.emplace(id, loop_->clock().NowNs());
+    handler_->SendToHost(WriteRenewGrant(id));
+  }
+  loop_->Arm(&renew_timer_, DeadlineAfter(loop_->now_ns(), policy::kGrantRenewNs));
+}
+
+void Ownership::OnRenewed(const GrantRenewed& renewed) {
+  const auto found = renewals_.find(renewed.id);
+  if (found == renewals_.end() || shards_ == nullptr) return;
+  const bool was_valid = loop_->clock().NowNs() < shards_->end_ns();
+  shards_->Renewed(found->second);
+  renewals_.erase(found);
+  view_->SetEnd(shards_->end_ns());
+  if (was_valid) return;
+  std::vector<uint32_t> waiting;
+  for (const auto& [shard, list] : waiting_) waiting.push_back(shard);
+  for (const uint32_t shard : waiting) Recheck(shard);
+}
+
+void Ownership::OnOrders(const ShardOrders& orders) {
+  if (shards_ == nullptr || !attached_) return;
+  for (const ShardOrder& order : orders.orders) OnOrder(order);
+  if (orders.synced) EndResync();
+}
+
+void Ownership::OnOrder(const ShardOrder& order) {
+  if (order.shard >= shards_->count()) return;
+  switch (order.kind) {
+    case ShardOrder::Kind::kName:
+      // What it has had before, under another generation, was given to somebody in between.
+      if (order.generation > shards_->generation(order.shard)) Lose(order.shard);
+      if (shards_->Name(order.shard, order.generation)) {
+        ShowGranted(order.shard);
+        Recheck(order.shard);
+      }
+      return;
+    case ShardOrder::Kind::kGrant:
+      if (!shards_->Grant(order.shard, order.generation)) return;
+      ShowGranted(order.shard);
+      return Recheck(order.shard);
+    case ShardOrder::Kind::kRelease: return OnRelease(order);
+    case ShardOrder::Kind::kUnknown: return;  // of a newer protocol
+  }
+}
+
+void Ownership::EndResync() {
+  std::vector<uint32_t> held;
+  for (uint32_t i = 0; i < shards_->count(); ++i) {
+    const ShardPhase phase = shards_->phase(i);
+    if (phase != ShardPhase::kUnknown && phase != ShardPhase::kReleased) held.push_back(i);
+  }
+  shards_->EndResync();
+  for (const uint32_t shard : held) {
+    if (shards_->phase(shard) != ShardPhase::kReleased) continue;
+    Lose(shard);
+    RefuseWaiting(shard);
+  }
+  resources_.Resend();
+  CheckEmpty();
+}
+
+// ---- Letting go ----
+
+void Ownership::OnRelease(const ShardOrder& order) {
+  const uint32_t shard = order.shard;
+  if (!order.next.empty() || order.next_generation > 0) {
+    next_[shard] = {order.next_generation, order.next};
+  } else {
+    next_.erase(shard);
+  }
+  if (shards_->generation(shard) == order.generation) {
+    switch (shards_->phase(shard)) {
+      case ShardPhase::kGranted: return BeginRelease(shard, order.generation, order.reason);
+      case ShardPhase::kReleasing: return;  // it says so when it is done
+      case ShardPhase::kNamed:
+        // It never had it.
+        shards_->Release(shard, order.generation);
+        RefuseWaiting(shard);
+        return SayReleased(shard, order.generation, true);
+      default: break;
+    }
+  }
+  // What it has let go of it says again; of what it never had it can say nothing good.
+  const auto known = released_.find(shard);
+  const bool clean =
+      known != released_.end() && known->second.generation == order.generation && known->second.clean;
+  handler_->SendToHost(WriteShardReleased(shard, order.generation, clean));
+}
+
+void Ownership::BeginRelease(uint32_t shard, uint64_t generation, CloseReason reason) {
+  shards_->BeginRelease(shard, generation);
+  ShowGranted(shard);
+  releasing_[shard] = {generation, DeadlineAfter(loop_->now_ns(), handler_->ReleaseTimeoutNs())};
+  if (!release_timer_.armed() || releasing_[shard].cut_ns < release_timer_.deadline_ns()) {
+    loop_->Arm(&release_timer_, releasing_[shard].cut_ns);
+  }
+  RefuseWaiting(shard);
+  rpc::HeaderList trailers;
+  const Status refusal = Refusal(shard, &trailers);
+  resources_.CloseShard(shard, reason, refusal, &trailers);
+}
+
+void Ownership::OnReleaseTimer() {
+  int64_t next_ns = kNever;
+  std::vector<uint32_t> due;
+  for (auto& [shard, releasing] : releasing_) {
+    if (releasing.cut) continue;
+    if (releasing.cut_ns <= loop_->now_ns()) {
+      releasing.cut = true;
+      due.push_back(shard);
+    } else {
+      next_ns = std::min(next_ns, releasing.cut_ns);
+    }
+  }
+  if (next_ns != kNever) loop_->Arm(&release_timer_, next_ns);
+  for (const uint32_t shard : due) {
+    resources_.CutShard(shard, Unavailable("cut off: the resource had to move before the method "
+                                           "ended"));
+  }
+}
+
+void Ownership::OnShardClosed(uint32_t shard, bool clean) {
+  const auto found = releasing_.find(shard);
+  if (found == releasing_.end()) return;
+  const uint64_t generation = found->second.generation;
+  releasing_.erase(found);
+  shards_->Release(shard, generation);
+  SayReleased(shard, generation, clean);
+}
+
+void Ownership::SayReleased(uint32_t shard, uint64_t generation, bool clean) {
+  released_[shard] = {generation, clean};
+  handler_->SendToHost(WriteShardReleased(shard, generation, clean));
+  CheckEmpty();
+}
+
+// It belongs to another, and may have for some time.
+void Ownership::Lose(uint32_t shard) {
+  releasing_.erase(shard);
+  rpc::HeaderList trailers;
+  const Status refusal = Refusal(shard, &trailers);
+  resources_.LoseShard(shard, refusal, &trailers);
+  view_->SetGranted(shard, 0);
+}
+
+void Ownership::LetGoOfAll() {
+  resources_.set_host_gone(true);
+  if (shards_ == nullptr) return;
+  for (uint32_t i = 0; i < shards_->count(); ++i) {
+    if (shards_->phase(i) != ShardPhase::kGranted) continue;
+    BeginRelease(i, shards_->generation(i), CloseReason::kStopping);
+  }
+  CheckEmpty();
+}
+
+bool Ownership::Empty() const {
+  if (!resources_.empty() || !releasing_.empty()) return false;
+  if (shards_ == nullptr || !(attached_ || alone_)) return true;
+  for (uint32_t i = 0; i < shards_->count(); ++i) {
+    if (shards_->phase(i) == ShardPhase::kGranted) return false;
+  }
+  return true;
+}
+
+void Ownership::CheckEmpty() {
+  if (Empty()) handler_->OnNothingOwned();
+}
+
+// ---- Requests ----
+
+void Ownership::Admit(ResourceRequest* request) {
+  const ShardVerdict verdict =
+      shards_->Check(request->shard, request->generation, loop_->clock().NowNs());
+  switch (verdict) {
+    case ShardVerdict::kRun:
+      request->generation = shards_->generation(request->shard);
+      return resources_.Admit(request);
+    case ShardVerdict::kRefuse: return Refuse(request);
+    default: return Wait(request, verdict);
+  }
+}
+
+void Ownership::Wait(ResourceRequest* request, ShardVerdict verdict) {
+  if (!request->waiting()) {
+    if (const Status waits = room_.Enter(request); !waits.ok()) {
+      return request->RefuseUnrun(waits, nullptr);
+    }
+  }
+  room_.ExpireIn(request, verdict == ShardVerdict::kAwaitName ? policy::kAwaitNameNs
+                                                              : kWaitingMaxNs);
+  waiting_[request->shard].push_back(*request);
+}
+
+// Something has changed for those that wait for the shard. They keep their order.
+void Ownership::Recheck(uint32_t shard) {
+  const auto found = waiting_.find(shard);
+  if (found == waiting_.end()) return;
+  WaitingList rest;
+  rest.swap(found->second);
+  waiting_.erase(found);
+  while (!rest.empty()) {
+    ResourceRequest& request = rest.front();
+    rest.pop_front();
+    Admit(&request);
+  }
+}
+
+void Ownership::RefuseWaiting(uint32_t shard) {
+  const auto found = waiting_.find(shard);
+  if (found == waiting_.end()) return;
+  WaitingList rest;
+  rest.swap(found->second);
+  waiting_.erase(found);
+  while (!rest.empty()) Refuse(&rest.front());
+}
+
+void Ownership::Refuse(ResourceRequest* request) {
+  rpc::HeaderList trailers;
+  const Status refusal = Refusal(request->shard, &trailers);
+  room_.Leave(request);
+  request->RefuseUnrun(refusal, &trailers);
+}
+
+Status Ownership::Refusal(uint32_t shard, rpc::HeaderList* trailers) const {
+  uint64_t generation = shards_->generation(shard);
+  const auto next = next_.find(shard);
+  if (next != next_.end() && next->second.generation >= generation) {
+    generation = next->second.generation;
+    if (!next->second.instance.empty()) trailers->Add(route::kOwnerTrailer, next->second.instance);
+  }
+  trailers->Add(route::kGenerationHeader, policy::FormatShardGeneration({shard, generation}));
+  return Unavailable("this instance does not own the resource's shard " + std::to_string(shard));
+}
+
+bool Ownership::MayBegin(const ResourceRequest& request) const {
+  return view_->MayBegin(request.shard, request.generation, loop_->clock().NowNs());
+}
+
+bool Ownership::MayReply(const ResourceRequest& request) const {
+  return shards_->MayReply(request.shard, request.generation, loop_->clock().NowNs());
+}
+
+void Ownership::ShowGranted(uint32_t shard) {
+  const bool granted = shards_->phase(shard) == ShardPhase::kGranted;
+  view_->SetGranted(shard, granted ? shards_->generation(shard) : 0);
+}
+
+// ---- Resources ----
+
+void Ownership::SendStateRequest(const StateRequest& request) {
+  if (alone_) {
+    StateAnswer nothing_known;
+    nothing_known.id = request.id;
+    return OnAnswer(std::move(nothing_known));
+  }
+  handler_->SendToHost(WriteStateRequest(request));
+}
+
+void Ownership::OnResourceOpen(const ResourceOpening& opening) { handler_->OnResourceOpen(opening); }
+
+void Ownership::OnResourceClose(uint64_t resource, CloseReason reason) {
+  handler_->OnResourceClose(resource, reason);
+}
+
+}  // namespace lever::service
