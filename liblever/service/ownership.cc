@@ -36,7 +36,6 @@ Status Ownership::Attached(uint32_t shards) {
     view_ = std::make_shared<GrantView>(shards);
   }
   attached_ = true;
-  shards_->BeginResync();
   Renew();
   return Status::Ok();
 }
@@ -85,6 +84,7 @@ void Ownership::OnRenewed(const GrantRenewed& renewed) {
 
 void Ownership::OnOrders(const ShardOrders& orders) {
   if (shards_ == nullptr || !attached_) return;
+  if (orders.begins) shards_->BeginResync();
   for (const ShardOrder& order : orders.orders) OnOrder(order);
   if (orders.synced) EndResync();
 }

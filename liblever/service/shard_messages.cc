@@ -51,6 +51,7 @@ ShardOrders ReadShardOrders(pbf_reader reader) {
     switch (reader.tag_and_type()) {
       case BytesField(1): orders.orders.push_back(ReadShardOrder(reader.get_message())); break;
       case VarintField(2): orders.synced = reader.get_uint64() != 0; break;
+      case VarintField(3): orders.begins = reader.get_uint64() != 0; break;
       default: reader.skip();
     }
   }

@@ -31,6 +31,7 @@ struct ShardOrder {
 
 struct ShardOrders {
   std::vector<ShardOrder> orders;
+  bool begins = false;
   bool synced = false;
 };
 

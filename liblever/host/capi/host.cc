@@ -176,6 +176,8 @@ Status Host::OpenControl() {
   control.planner = planner_.get();
   control.output = logs_.get();
   control.introduction_path = options_.data_dir + "/introduction.sock";
+  control.registry = registry_.get();
+  control.host_id = id_;
   control.adopt = [this](UniqueFd socket, fleet::Caller caller) {
     data_loops_[caller.instance_key % data_loops_.size()]->Adopt(std::move(socket),
                                                                  std::move(caller));

@@ -13,6 +13,7 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
+#include "liblever/host/fleet/shard_messages.h"
 
 namespace lever::fleet {
 
@@ -33,6 +34,9 @@ class AttachPeer {
   virtual void TellServing() = 0;
   // `reason` goes to the instance's log.
   virtual void RequestDrain(int64_t timeout_ns, std::string reason) = 0;
+  virtual void TellShards(ShardOrdersData orders) = 0;
+  virtual void TellRenewed(uint64_t id) = 0;
+  virtual void TellState(StateAnswerData answer) = 0;
   virtual void End(Status status) = 0;
 };
 
@@ -44,6 +48,7 @@ struct AttachHello {
   std::string runtime;
   std::string listen;
   uint32_t concurrency_max = 0;
+  bool has_resources = false;
 };
 
 struct AttachWelcome {
@@ -58,6 +63,7 @@ struct AttachWelcome {
   std::string introduction_path;  // empty: it has its socket
   std::string nonce;
   uint32_t concurrency_max = 0;
+  uint32_t shards = 0;  // of a service with resources
 };
 
 struct LoadReportData {
@@ -77,6 +83,9 @@ class AttachRegistry {
                       std::function<void(StatusOr<AttachWelcome>)> done) = 0;
   virtual void AttachReady(uint64_t instance_key) = 0;
   virtual void AttachLoad(uint64_t instance_key, LoadReportData report) = 0;
+  virtual void AttachRenew(uint64_t instance_key, uint64_t id) = 0;
+  virtual void AttachReleased(uint64_t instance_key, ShardReleasedData released) = 0;
+  virtual void AttachState(uint64_t instance_key, StateRequestData request) = 0;
   virtual void AttachDraining(uint64_t instance_key) = 0;
   virtual void AttachDrained(uint64_t instance_key, uint32_t cut_off) = 0;
   virtual void AttachEnded(uint64_t instance_key, Status status) = 0;

@@ -14,6 +14,20 @@ SliceList Serialize(const lever::v1::ToInstance& message) {
   return slices;
 }
 
+StateRequestData ReadStateRequest(const lever::v1::StateRequest& request) {
+  StateRequestData data;
+  data.id = request.id();
+  if (lever::v1::StateRequest::Kind_IsValid(request.kind())) {
+    data.kind = static_cast<StateRequestKind>(request.kind());
+  }
+  data.shard = request.shard();
+  data.generation = request.generation();
+  data.resource = request.resource();
+  data.payload_kind = request.payload_kind();
+  data.payload = request.payload();
+  return data;
+}
+
 }  // namespace
 
 AttachSession::AttachSession(Loop* loop, AttachRegistry* registry, Caller caller, rpc::Call& call)
@@ -31,7 +45,9 @@ void AttachSession::Accept(Loop* loop, AttachRegistry* registry, Caller caller, 
 void AttachSession::OnMessage(rpc::Call& call, SliceList message) {
   const Slice bytes = Flatten(message);
   lever::v1::FromInstance parsed;
-  if (bytes.size() > kSessionMessageBytesMax ||
+  const size_t bytes_max =
+      phase_ == Phase::kAttached ? kAttachedMessageBytesMax : kSessionMessageBytesMax;
+  if (bytes.size() > bytes_max ||
       !parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     Finish(InvalidArgument("attach: a message that is not a lever.v1.FromInstance"));
     return;
@@ -72,6 +88,7 @@ void AttachSession::OnHello(const lever::v1::InstanceHello& hello) {
   data.runtime = hello.runtime();
   data.listen = hello.listen();
   data.concurrency_max = hello.concurrency_max();
+  data.has_resources = hello.resource_methods_size() > 0;
   registry_->Attach(std::move(data), shared_from_this(), loop_,
                     [self = shared_from_this()](StatusOr<AttachWelcome> welcome) {
                       self->OnWelcome(std::move(welcome));
@@ -103,6 +120,7 @@ void AttachSession::OnWelcome(StatusOr<AttachWelcome> welcome) {
   reply.set_nonce(welcome->nonce);
   reply.set_load_interval_ns(kLoadIntervalNs);
   reply.set_concurrency_max(welcome->concurrency_max);
+  reply.set_shards(welcome->shards);
   call_->Write(Serialize(message));
 }
 
@@ -121,6 +139,17 @@ void AttachSession::OnAttachedMessage(const lever::v1::FromInstance& message) {
       registry_->AttachLoad(instance_key_, report);
       return;
     }
+    case lever::v1::FromInstance::kRenew:
+      registry_->AttachRenew(instance_key_, message.renew().id());
+      return;
+    case lever::v1::FromInstance::kReleased:
+      registry_->AttachReleased(instance_key_,
+                                {message.released().shard(), message.released().generation(),
+                                 message.released().clean()});
+      return;
+    case lever::v1::FromInstance::kState:
+      registry_->AttachState(instance_key_, ReadStateRequest(message.state()));
+      return;
     case lever::v1::FromInstance::kDraining:
       registry_->AttachDraining(instance_key_);
       return;
@@ -167,6 +196,42 @@ void AttachSession::RequestDrain(int64_t timeout_ns, std::string reason) {
   lever::v1::ToInstance message;
   message.mutable_drain()->set_timeout_ns(static_cast<uint64_t>(timeout_ns));
   message.mutable_drain()->set_reason(std::move(reason));
+  Tell(message);
+}
+
+void AttachSession::TellShards(ShardOrdersData orders) {
+  lever::v1::ToInstance message;
+  lever::v1::ShardOrders& told = *message.mutable_shards();
+  for (ShardOrderData& order : orders.orders) {
+    lever::v1::ShardOrder& row = *told.add_orders();
+    row.set_kind(static_cast<lever::v1::ShardOrder::Kind>(order.kind));
+    row.set_shard(order.shard);
+    row.set_generation(order.generation);
+    if (order.kind != ShardOrderKind::kRelease) continue;
+    row.set_next(std::move(order.next));
+    row.set_next_generation(order.next_generation);
+    row.set_reason(static_cast<lever::v1::CloseReason>(order.reason));
+  }
+  told.set_begins(orders.begins);
+  told.set_synced(orders.synced);
+  Tell(message);
+}
+
+void AttachSession::TellRenewed(uint64_t id) {
+  lever::v1::ToInstance message;
+  message.mutable_renewed()->set_id(id);
+  Tell(message);
+}
+
+void AttachSession::TellState(StateAnswerData answer) {
+  lever::v1::ToInstance message;
+  lever::v1::StateAnswer& told = *message.mutable_state();
+  told.set_id(answer.id);
+  told.set_status(answer.status.code());
+  told.set_message(answer.status.message());
+  told.set_origin(static_cast<lever::v1::StateAnswer::Origin>(answer.origin));
+  told.set_payload_kind(answer.payload_kind);
+  told.set_payload(std::move(answer.payload));
   Tell(message);
 }
 

@@ -28,6 +28,8 @@ inline constexpr uint32_t kProtocolMax = 1;
 inline constexpr int64_t kLoadIntervalNs = 250 * kNanosPerMilli;
 // A session message is small; whatever is larger is refused by the transport.
 inline constexpr size_t kSessionMessageBytesMax = 64 * 1024;
+// Of an attached instance, which may hand over what a resource carries, 1 MiB at most.
+inline constexpr size_t kAttachedMessageBytesMax = (size_t{1} << 20) + kSessionMessageBytesMax;
 
 class AttachSession final : public rpc::CallHandler,
                             public AttachPeer,
@@ -42,6 +44,9 @@ class AttachSession final : public rpc::CallHandler,
 
   void TellServing() override;
   void RequestDrain(int64_t timeout_ns, std::string reason) override;
+  void TellShards(ShardOrdersData orders) override;
+  void TellRenewed(uint64_t id) override;
+  void TellState(StateAnswerData answer) override;
   void End(Status status) override;
 
  private:

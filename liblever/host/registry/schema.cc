@@ -29,6 +29,7 @@ constexpr Layout kLayouts[] = {
     {KeyKind::kConfig, "config", {Part::kEnv, Part::kId}, 2},
     {KeyKind::kOwner, "owner", {Part::kEnv, Part::kService, Part::kNumber}, 3},
     {KeyKind::kGeneration, "generation", {Part::kEnv, Part::kService}, 2},
+    {KeyKind::kState, "state", {Part::kEnv, Part::kService, Part::kId}, 3},
     {KeyKind::kHost, "host", {Part::kId}, 1},
     {KeyKind::kInstance, "instance", {Part::kEnv, Part::kService, Part::kId}, 3},
     {KeyKind::kController, "controller", {Part::kEnv, Part::kService}, 2},
@@ -136,6 +137,10 @@ std::string OwnerKey(std::string_view env, std::string_view service, uint64_t pa
 
 std::string GenerationKey(std::string_view env, std::string_view service) {
   return Build(KeyKind::kGeneration, {env, service});
+}
+
+std::string StateKey(std::string_view env, std::string_view service, std::string_view resource) {
+  return Build(KeyKind::kState, {env, service, resource});
 }
 
 std::string HostKey(std::string_view id) { return Build(KeyKind::kHost, {id}); }

@@ -7,6 +7,7 @@
 //   config/<env>/<name>                configuration                                durable
 //   owner/<env>/<service>/<page>       the owners of 256 shards                     durable
 //   generation/<env>/<service>         the counter of shard generations             durable
+//   state/<env>/<service>/<resource>   what a closed resource carries               durable
 //   host/<id>                          a node's agent                               leased
 //   instance/<env>/<service>/<id>      a running copy, its endpoints and its load   leased
 //   controller/<env>/<service>         who controls the service                     leased
@@ -40,6 +41,7 @@ enum class KeyKind {
   kConfig,
   kOwner,
   kGeneration,
+  kState,
   kHost,
   kInstance,
   kController,
@@ -54,6 +56,7 @@ std::string VersionKey(std::string_view env, std::string_view service, uint64_t 
 std::string ConfigKey(std::string_view env, std::string_view name);
 std::string OwnerKey(std::string_view env, std::string_view service, uint64_t page);
 std::string GenerationKey(std::string_view env, std::string_view service);
+std::string StateKey(std::string_view env, std::string_view service, std::string_view resource);
 std::string HostKey(std::string_view id);
 std::string InstanceKey(std::string_view env, std::string_view service, std::string_view id);
 std::string ControllerKey(std::string_view env, std::string_view service);
@@ -68,7 +71,7 @@ struct ParsedKey {
   KeyKind kind = KeyKind::kEnvironment;
   std::string env;      // all but hosts
   std::string service;  // all but environments, configuration and hosts
-  std::string id;       // of a host or an instance; the name of a configuration
+  std::string id;       // of a host or an instance; the name of a configuration, or of a resource
   uint64_t number = 0;  // of a version or a page of owners
 
   friend bool operator==(const ParsedKey&, const ParsedKey&) = default;

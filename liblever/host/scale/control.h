@@ -25,6 +25,7 @@
 #include "liblever/host/fleet/attach.h"
 #include "liblever/host/fleet/driver.h"
 #include "liblever/host/scale/directory.h"
+#include "liblever/policy/shard.h"
 
 namespace lever::scale {
 
@@ -53,6 +54,7 @@ struct ServiceSpec {
   uint32_t descriptors_max = 0;
   fleet::SandboxWish sandbox = fleet::SandboxWish::kHost;
   bool network = false;
+  uint32_t shards = policy::kShardsDefault;
   int64_t idle_timeout_ns = 0;
   int64_t start_timeout_ns = 0;
   int64_t drain_timeout_ns = 0;

@@ -104,8 +104,7 @@ void ControlLoop::Drain(Instance* instance, const std::string& reason) {
   }
   Note(*instance, "draining: " + reason);
   instance->phase = InstancePhase::kDraining;
-  const int64_t give_up_ns =
-      DeadlineAfter(loop().now_ns(), instance->drain_timeout_ns + kDrainSlackNs);
+  const int64_t give_up_ns = DrainDeadlineNs(*instance);
   if (instance->peer != nullptr) {
     instance->peer->RequestDrain(instance->drain_timeout_ns, reason);
     instance->SetDeadline(&loop(), give_up_ns, [this, instance] {
@@ -156,6 +155,14 @@ void ControlLoop::Kill(Instance* instance, const Status& because) {
 void ControlLoop::Gone(Instance* instance, const Status& why) {
   const uint64_t key = instance->key;
   instance->controller->OnGone(instance, why);
+  if (ShardController* shards = ShardsOf(instance)) {
+    // One that was only given up may still run.
+    if (instance->exited) {
+      shards->OnEnded(instance->id);
+    } else {
+      shards->OnSessionEnd(instance->id);
+    }
+  }
   instance->phase = InstancePhase::kStopped;
   instance->peer.reset();
   instance->ClearDeadline();
@@ -266,6 +273,7 @@ void ControlLoop::OnExited(uint64_t id, const fleet::Exited& exited) {
   Instance* instance = FindInstance(id);
   if (instance == nullptr) return;
   Note(*instance, exited.ToString());
+  instance->exited = true;
   Status why = instance->ended_because;
   if (why.ok() || instance->lost) {
     const bool ready = instance->ready_ns != 0;

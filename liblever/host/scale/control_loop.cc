@@ -23,9 +23,16 @@ std::string CallerIdentity(const fleet::Caller& caller) { return caller.identity
 }  // namespace
 
 ControlLoop::ControlLoop(ControlOptions options)
-    : options_(std::move(options)), random_(options_.random_seed) {}
+    : options_(std::move(options)), random_(options_.random_seed) {
+  if (options_.registry != nullptr) {
+    lease_ = std::make_unique<HostLease>(options_.loop, options_.registry);
+  }
+}
 
-ControlLoop::~ControlLoop() { loop().Disarm(&silence_timer_); }
+ControlLoop::~ControlLoop() {
+  loop().Disarm(&silence_timer_);
+  loop().Disarm(&shutdown_timer_);
+}
 
 StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options) {
   std::unique_ptr<ControlLoop> control(new ControlLoop(std::move(options)));
@@ -205,6 +212,16 @@ StatusOr<Instance*> ControlLoop::AttachProgram(const fleet::AttachHello& hello) 
   return instance;
 }
 
+Status ControlLoop::FailAttach(Instance* instance, const Status& why) {
+  instance->peer.reset();
+  if (instance->attached) {
+    Gone(instance, why);
+  } else {
+    Kill(instance, why);
+  }
+  return why;
+}
+
 StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& hello,
                                                       std::shared_ptr<fleet::AttachPeer> peer) {
   const bool started = hello.caller.instance_key != 0;
@@ -217,8 +234,19 @@ StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& 
   if (hello.concurrency_max != 0 && instance->concurrency_max == 0) {
     instance->concurrency_max = hello.concurrency_max;
   }
-  const ServiceController& controller = *instance->controller;
+  ServiceController& controller = *instance->controller;
   fleet::AttachWelcome welcome;
+  if (hello.has_resources) {
+    const StatusOr<uint32_t> shards = controller.OnHasResources(instance);
+    if (!shards.ok()) return FailAttach(instance, shards.status());
+    welcome.shards = *shards;
+    // Behind the welcome.
+    this->loop().Post([this, key = instance->key] {
+      const Instance* attached = FindInstance(key);
+      if (attached == nullptr || attached->peer == nullptr) return;
+      ShardsOf(attached)->OnSession(attached->id);
+    });
+  }
   welcome.instance_key = instance->key;
   welcome.environment = controller.name().environment;
   welcome.service = controller.name().service;
@@ -279,6 +307,45 @@ void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report
   });
 }
 
+void ControlLoop::AttachRenew(uint64_t instance_key, uint64_t id) {
+  loop().Post([this, instance_key, id] {
+    const Instance* instance = FindInstance(instance_key);
+    if (ShardController* shards = ShardsOf(instance)) shards->OnRenew(instance->id, id);
+  });
+}
+
+void ControlLoop::AttachReleased(uint64_t instance_key, fleet::ShardReleasedData released) {
+  loop().Post([this, instance_key, released] {
+    const Instance* instance = FindInstance(instance_key);
+    if (ShardController* shards = ShardsOf(instance)) shards->OnReleased(instance->id, released);
+  });
+}
+
+void ControlLoop::AttachState(uint64_t instance_key, fleet::StateRequestData request) {
+  loop().Post([this, instance_key, request = std::move(request)] {
+    const Instance* instance = FindInstance(instance_key);
+    if (ShardController* shards = ShardsOf(instance)) shards->OnState(instance->id, request);
+  });
+}
+
+ShardController* ControlLoop::ShardsOf(const Instance* instance) const {
+  if (instance == nullptr || !instance->has_resources) return nullptr;
+  return instance->controller->shards();
+}
+
+ShardController* ControlLoop::ShardsOf(ServiceController* controller, uint32_t shards) {
+  if (options_.registry == nullptr) return nullptr;
+  const ServiceName name = controller->name();
+  std::unique_ptr<ShardController>& found =
+      shards_[{std::string(name.environment), std::string(name.service)}];
+  if (found == nullptr) {
+    found = std::make_unique<ShardController>(&loop(), options_.registry, lease_.get(),
+                                              options_.host_id, std::string(name.environment),
+                                              std::string(name.service), shards);
+  }
+  return found.get();
+}
+
 void ControlLoop::AttachDraining(uint64_t instance_key) {
   loop().Post([this, instance_key] {
     Instance* instance = FindInstance(instance_key);
@@ -307,6 +374,7 @@ void ControlLoop::AttachEnded(uint64_t instance_key, Status status) {
     Instance* instance = FindInstance(instance_key);
     if (instance == nullptr) return;
     instance->peer.reset();
+    if (ShardController* shards = ShardsOf(instance)) shards->OnSessionEnd(instance->id);
     if (instance->attached) {
       Gone(instance, status);
       return;
@@ -329,7 +397,12 @@ void ControlLoop::OnUnreachable(Instance* instance) {
     instance->peer->RequestDrain(instance->drain_timeout_ns, "its introduction socket has ended");
   }
   Lose(instance, "the instance ended its introduction socket",
-       instance->drain_timeout_ns + kDrainSlackNs);
+       DrainDeadlineNs(*instance) - loop().now_ns());
+}
+
+int64_t ControlLoop::DrainDeadlineNs(const Instance& instance) const {
+  const int64_t slack_ns = kDrainSlackNs + (instance.has_resources ? kCloseSlackNs : 0);
+  return DeadlineAfter(options_.loop->now_ns(), instance.drain_timeout_ns + slack_ns);
 }
 
 // A started instance that is not of use any more, and has `grace_ns` to end.
@@ -436,6 +509,12 @@ void ControlLoop::CheckShutdown() {
   if (!shutdown_done_) return;
   const bool any_started = std::any_of(instances_.begin(), instances_.end(),
                                        [](const auto& entry) { return !entry.second->attached; });
+  // What was released is to be durable, else the next host waits for grants that have ended.
+  const bool quiet = std::all_of(shards_.begin(), shards_.end(),
+                                 [](const auto& entry) { return entry.second->Quiet(); });
+  if (!any_started && !quiet) {
+    return loop().Arm(&shutdown_timer_, DeadlineAfter(loop().now_ns(), kDrainPollNs));
+  }
   if (!any_started) std::exchange(shutdown_done_, nullptr)();
 }
 

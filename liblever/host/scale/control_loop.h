@@ -22,9 +22,12 @@
 #include "liblever/base/random.h"
 #include "liblever/host/fleet/driver.h"
 #include "liblever/host/fleet/introducer.h"
+#include "liblever/host/registry/registry.h"
 #include "liblever/host/scale/control.h"
+#include "liblever/host/scale/host_lease.h"
 #include "liblever/host/scale/launch.h"
 #include "liblever/host/scale/service_controller.h"
+#include "liblever/host/scale/shard_controller.h"
 
 namespace lever::scale {
 
@@ -41,6 +44,9 @@ struct ControlOptions {
   LaunchPlanner* planner = nullptr;
   InstanceOutput* output = nullptr;
   std::string introduction_path;  // the socket to make
+  // Where the owners of shards are kept, and who this host is there; its answers come on `loop`.
+  registry::Registry* registry = nullptr;
+  std::string host_id;
   // Serves the host's end of a started instance's attach socket.
   std::function<Status(UniqueFd socket, fleet::Caller caller)> adopt;
   uint64_t random_seed = 0;
@@ -48,8 +54,10 @@ struct ControlOptions {
 
 class ControlLoop final : public Control, public ControllerShell, public fleet::DriverEvents {
  public:
-  // After the drain timeout: what the quiet time and the good-byes may take on top of it.
+  // After the drain timeout: what the quiet time and the good-byes may take on top of it, and the
+  // closing of resources.
   static constexpr int64_t kDrainSlackNs = 5 * kNanosPerSecond;
+  static constexpr int64_t kCloseSlackNs = 7 * kNanosPerSecond;
   // A process that has drained, or lost its session, has this long to exit by itself.
   static constexpr int64_t kExitGraceNs = 2 * kNanosPerSecond;
   // How often an instance without a session is looked at while it drains.
@@ -73,6 +81,9 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
               std::function<void(StatusOr<fleet::AttachWelcome>)> done) override;
   void AttachReady(uint64_t instance_key) override;
   void AttachLoad(uint64_t instance_key, fleet::LoadReportData report) override;
+  void AttachRenew(uint64_t instance_key, uint64_t id) override;
+  void AttachReleased(uint64_t instance_key, fleet::ShardReleasedData released) override;
+  void AttachState(uint64_t instance_key, fleet::StateRequestData request) override;
   void AttachDraining(uint64_t instance_key) override;
   void AttachDrained(uint64_t instance_key, uint32_t cut_off) override;
   void AttachEnded(uint64_t instance_key, Status status) override;
@@ -94,6 +105,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   Instance* Launch(ServiceController* controller, const ServiceSpec& spec) override;
   void Drain(Instance* instance, const std::string& reason) override;
   void Kill(Instance* instance, const Status& because) override;
+  ShardController* ShardsOf(ServiceController* controller, uint32_t shards) override;
   void Publish(std::shared_ptr<const ServiceView> view) override;
   void PublishRemoved(ServiceName name, uint64_t revision) override;
   void PublishStartFailed(ServiceName name, const Status& status) override;
@@ -124,6 +136,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
                                            std::shared_ptr<fleet::AttachPeer> peer);
   StatusOr<Instance*> AttachStarted(const fleet::AttachHello& hello);
   StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
+  Status FailAttach(Instance* instance, const Status& why);
   void BecomeReadyIfReachable(Instance* instance);
   // Tells it so, once every data loop has what was published until now.
   void TellServing(const Instance& instance);
@@ -142,12 +155,18 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   Status WithLastWords(const Instance& instance, const std::string& what) const;
   void DropFinishedControllers();
   void CheckShutdown();
+  int64_t DrainDeadlineNs(const Instance& instance) const;
+  // What the shards of its service are told of it; null: it has none.
+  ShardController* ShardsOf(const Instance* instance) const;
 
   ControlOptions options_;
   std::unique_ptr<fleet::Introducer> introducer_;
   Random random_;
   uint64_t next_key_ = 1;
   uint64_t last_revision_ = 0;
+  // Before the services that use them. They stay: the registry may still answer them.
+  std::unique_ptr<HostLease> lease_;
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<ShardController>> shards_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<ServiceController>> controllers_;
   boost::unordered_flat_map<uint64_t, std::unique_ptr<Instance>> instances_;
   boost::unordered_flat_map<std::string, uint64_t> instances_by_id_;
@@ -156,6 +175,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   std::function<void()> shutdown_done_;
   int64_t silence_looked_ns_ = 0;
   FunctionTimer silence_timer_{[this] { LookForSilence(); }};
+  FunctionTimer shutdown_timer_{[this] { CheckShutdown(); }};
   std::atomic<uint64_t> introductions_{0};
   std::atomic<uint64_t> instances_started_{0};
 };

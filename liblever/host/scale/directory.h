@@ -58,6 +58,16 @@ struct InstanceView {
   std::shared_ptr<InstanceLoad> load;
 };
 
+// Who owns the shards of a service with resources.
+struct ShardOwners {
+  static constexpr uint32_t kNobody = UINT32_MAX;
+  struct Owner {
+    uint32_t instance = kNobody;  // an index into the view's instances
+    uint64_t generation = 0;
+  };
+  std::vector<Owner> owners;  // one for each shard
+};
+
 struct ServiceView {
   std::string environment;
   std::string service;
@@ -67,6 +77,9 @@ struct ServiceView {
   // Whether a call may start an instance; false for a service that only attached programs serve.
   bool startable = false;
   std::vector<InstanceView> instances;
+  // Its instances have resources. Calls of these wait until `shards` says who owns them.
+  bool has_resources = false;
+  std::shared_ptr<const ShardOwners> shards;  // null: not known
 
   ServiceName name() const { return {environment, service}; }
 };

@@ -40,6 +40,8 @@ struct Instance {
   uint64_t version = 0;
   bool attached = false;   // not started by this host
   bool started = false;    // the driver has it
+  bool has_resources = false;
+  bool exited = false;      // its process was seen to end
   bool said_ready = false;  // it takes calls as soon as it can be reached
   InstancePhase phase = InstancePhase::kStarting;
 

@@ -14,7 +14,11 @@ ServiceController::ServiceController(ControllerShell* shell, std::string environ
       service_(std::move(service)),
       wake_([this] { Evaluate(); }) {}
 
-ServiceController::~ServiceController() { shell_->loop().Disarm(&wake_); }
+ServiceController::~ServiceController() {
+  shell_->loop().Disarm(&wake_);
+  shell_->loop().Disarm(&publish_timer_);
+  if (shards_ != nullptr) shards_->set_shell(nullptr);
+}
 
 void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
   if (next_) {
@@ -323,7 +327,93 @@ bool ServiceController::Serves(const Instance& instance) const {
   return instance.attached || (current_ && instance.version == current_->version);
 }
 
+// ---- Resources ----
+
+StatusOr<uint32_t> ServiceController::OnHasResources(Instance* instance) {
+  uint32_t wanted = policy::kShardsDefault;
+  if (current_ && current_->version == instance->version) wanted = current_->shards;
+  if (next_ && next_->version == instance->version) wanted = next_->shards;
+  if (shards_ == nullptr) shards_ = shell_->ShardsOf(this, wanted);
+  if (shards_ == nullptr) return FailedPrecondition("this host keeps no resources");
+  shards_->set_shell(this);
+  // An attached program takes what there is.
+  if (!instance->attached && shards_->shards() != wanted) {
+    return FailedPrecondition(name().ToString() + " has " + std::to_string(shards_->shards()) +
+                              " shards, which is fixed when a name is first deployed, and not " +
+                              std::to_string(wanted));
+  }
+  instance->has_resources = true;
+  return shards_->shards();
+}
+
+Instance* ServiceController::FindById(const std::string& id) const {
+  const auto found = std::find_if(instances_.begin(), instances_.end(),
+                                  [&](const Instance* i) { return i->id == id; });
+  return found == instances_.end() ? nullptr : *found;
+}
+
+void ServiceController::TellShards(const std::string& id, fleet::ShardOrdersData orders) {
+  const Instance* instance = FindById(id);
+  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellShards(std::move(orders));
+}
+
+void ServiceController::TellRenewed(const std::string& id, uint64_t renewal) {
+  const Instance* instance = FindById(id);
+  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellRenewed(renewal);
+}
+
+void ServiceController::TellState(const std::string& id, fleet::StateAnswerData answer) {
+  const Instance* instance = FindById(id);
+  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellState(std::move(answer));
+}
+
+fleet::ShardCloseReason ServiceController::WhyItMoves(const std::string& from) {
+  const Instance* instance = FindById(from);
+  if (instance == nullptr) return fleet::ShardCloseReason::kMoved;
+  if (!instance->attached && current_ && current_->version != instance->version) {
+    return fleet::ShardCloseReason::kUpgrade;
+  }
+  return instance->phase >= InstancePhase::kDraining ? fleet::ShardCloseReason::kStopping
+                                                     : fleet::ShardCloseReason::kMoved;
+}
+
+// Many shards move at a time: their tables are published once a turn.
+void ServiceController::OnOwnersChanged() {
+  if (!publish_timer_.armed()) shell_->loop().Arm(&publish_timer_, shell_->loop().now_ns());
+}
+
+// One that is stalled keeps its shards: it may be heard again, and its grant has to end before.
+void ServiceController::PlaceShards() {
+  if (shards_ == nullptr) return;
+  std::vector<std::string> eligible;
+  for (const Instance* instance : instances_) {
+    if (!instance->has_resources || instance->peer == nullptr) continue;
+    const bool alive =
+        instance->phase == InstancePhase::kReady || instance->phase == InstancePhase::kStalled;
+    const bool serves =
+        instance->attached || (current_ && instance->version == current_->version);
+    if (alive && serves) eligible.push_back(instance->id);
+  }
+  shards_->SetEligible(std::move(eligible));
+}
+
+std::shared_ptr<const ShardOwners> ServiceController::ShardOwnersOf(const ServiceView& view) const {
+  if (shards_ == nullptr || !shards_->leading()) return nullptr;
+  std::map<std::string_view, uint32_t> indices;
+  for (uint32_t i = 0; i < view.instances.size(); ++i) indices.emplace(view.instances[i].id, i);
+  auto shown = std::make_shared<ShardOwners>();
+  for (const ShardOwner& owner : shards_->Owners()) {
+    ShardOwners::Owner& row = shown->owners.emplace_back();
+    row.generation = owner.generation;
+    const auto found = indices.find(owner.instance);
+    if (found != indices.end()) row.instance = found->second;
+  }
+  return shown;
+}
+
 void ServiceController::Publish() {
+  shell_->loop().Disarm(&publish_timer_);
+  PlaceShards();
   const uint64_t revision = shell_->NextRevision();
   const bool served = std::any_of(instances_.begin(), instances_.end(),
                                   [this](const Instance* i) { return Serves(*i); });
@@ -355,7 +445,9 @@ void ServiceController::Publish() {
     row.concurrency_max = instance->concurrency_max;
     row.load_max = instance->load_max;
     row.load = instance->load;
+    view->has_resources |= instance->has_resources;
   }
+  view->shards = ShardOwnersOf(*view);
   shell_->Publish(std::move(view));
 }
 

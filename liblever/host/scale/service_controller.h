@@ -21,6 +21,7 @@
 
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/instance.h"
+#include "liblever/host/scale/shard_controller.h"
 #include "liblever/policy/scale.h"
 
 namespace lever::scale {
@@ -40,15 +41,18 @@ class ControllerShell {
   // Drains a ready instance, with everything that follows; OnGone() at the end.
   virtual void Drain(Instance* instance, const std::string& reason) = 0;
   virtual void Kill(Instance* instance, const Status& because) = 0;
+  // Of a service with resources, made if there is none. It stays when the controller goes. Null: this
+  // host has no registry to keep owners in.
+  virtual ShardController* ShardsOf(ServiceController* controller, uint32_t shards) = 0;
   virtual void Publish(std::shared_ptr<const ServiceView> view) = 0;
   virtual void PublishRemoved(ServiceName name, uint64_t revision) = 0;
   virtual void PublishStartFailed(ServiceName name, const Status& status) = 0;
 };
 
-class ServiceController {
+class ServiceController final : private ShardControllerShell {
  public:
   ServiceController(ControllerShell* shell, std::string environment, std::string service);
-  ~ServiceController();
+  ~ServiceController() override;
   ServiceController(const ServiceController&) = delete;
   ServiceController& operator=(const ServiceController&) = delete;
 
@@ -67,6 +71,10 @@ class ServiceController {
 
   // An attached program's instance, made by the shell.
   void AddAttached(Instance* instance);
+  // It has said hello, and has resources: how many shards there are. FAILED_PRECONDITION: not so many as
+  // its version wants.
+  StatusOr<uint32_t> OnHasResources(Instance* instance);
+  ShardController* shards() { return shards_; }
   void OnReady(Instance* instance);
   void OnLoad(Instance* instance);
   // It says nothing any more, and is heard again.
@@ -93,7 +101,17 @@ class ServiceController {
   void FailStart(const Status& status);
   void Crashed(const Instance& instance, int64_t uptime_ns);
   void DrainAll(const std::string& reason);
+  // ShardControllerShell
+  void TellShards(const std::string& instance, fleet::ShardOrdersData orders) override;
+  void TellRenewed(const std::string& instance, uint64_t id) override;
+  void TellState(const std::string& instance, fleet::StateAnswerData answer) override;
+  fleet::ShardCloseReason WhyItMoves(const std::string& from) override;
+  void OnOwnersChanged() override;
+
   void Publish();
+  void PlaceShards();
+  std::shared_ptr<const ShardOwners> ShardOwnersOf(const ServiceView& view) const;
+  Instance* FindById(const std::string& id) const;
   bool Serves(const Instance& instance) const;
   Instance* Starting(uint64_t version) const;
 
@@ -116,6 +134,8 @@ class ServiceController {
   uint64_t crash_counted_key_ = 0;  // those up to it began before the crash that was counted last
   Status last_error_;
   FunctionTimer wake_;
+  ShardController* shards_ = nullptr;  // of a service with resources
+  FunctionTimer publish_timer_{[this] { Publish(); }};
 };
 
 }  // namespace lever::scale

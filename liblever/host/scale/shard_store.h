@@ -59,6 +59,8 @@ class ShardStore {
   // First, and once. A service that never had owners has rows without. DATA_LOSS: what is there cannot
   // be read; FAILED_PRECONDITION: it has another number of shards.
   void Load(std::function<void(StatusOr<Loaded>)> done);
+  // Nothing is under way.
+  bool idle() const { return !under_way_ && pending_.empty(); }
   void Write(uint32_t shard, policy::ShardRow row, uint64_t last_generation,
              std::function<void(Result)> done);
 

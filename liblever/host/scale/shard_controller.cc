@@ -1,0 +1,322 @@
+#include "liblever/host/scale/shard_controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "liblever/base/log.h"
+#include "liblever/host/registry/schema.h"
+
+namespace lever::scale {
+
+using fleet::ShardOrderKind;
+using fleet::StateRequestKind;
+using policy::LedgerAction;
+
+ShardController::ShardController(Loop* loop, registry::Registry* registry, HostLease* lease,
+                                 std::string host, std::string environment, std::string service,
+                                 uint32_t shards)
+    : loop_(loop),
+      registry_(registry),
+      lease_(lease),
+      host_(std::move(host)),
+      environment_(std::move(environment)),
+      service_(std::move(service)),
+      shards_(shards) {
+  lease_->OnGranted([this] {
+    if (led_under_ != registry::kNoLease && led_under_ != lease_->id()) Resign("its lease ended");
+    Compete();
+  });
+  lease_->Want();
+  Compete();
+}
+
+ShardController::~ShardController() { loop_->Disarm(&timer_); }
+
+// ---- Leading ----
+
+void ShardController::Compete() {
+  if (competing_ || led_under_ != registry::kNoLease || lease_->id() == registry::kNoLease) return;
+  competing_ = true;
+  const std::string key = registry::ControllerKey(environment_, service_);
+  const registry::LeaseId lease = lease_->id();
+  registry::Transaction take;
+  take.If(registry::Compare::Missing(key))
+      .Then(registry::Operation::Put(key, host_, lease))
+      .Else(registry::Operation::Get(key));
+  const int64_t asked_ns = loop_->clock().NowNs();
+  registry_->Commit(std::move(take), [this, lease, asked_ns](const auto& result) {
+    competing_ = false;
+    OnCompeted(result, lease, asked_ns);
+  });
+}
+
+void ShardController::OnCompeted(const StatusOr<registry::TransactionResult>& result,
+                                 registry::LeaseId lease, int64_t asked_ns) {
+  if (!result.ok() && result.status().code() == LEVER_CANCELLED) return;  // it was closed
+  registry::Revision revision = 0;
+  if (result.ok() && result->succeeded) {
+    revision = result->revision;
+  } else if (result.ok()) {
+    // An attempt of which the outcome was not known may have been ours.
+    const auto& entry = result->results.at(0).entry;
+    if (entry && entry->lease == lease && entry->value == host_) revision = entry->create_revision;
+  }
+  if (revision == 0 || lease != lease_->id()) return ArmTimer();
+  led_under_ = lease;
+  // Others may have granted until they lost the key, which was before now.
+  Lead(revision, loop_->clock().NowNs());
+}
+
+void ShardController::Lead(registry::Revision revision, int64_t since_ns) {
+  const auto holder = registry::Compare::CreateRevision(
+      registry::ControllerKey(environment_, service_), revision);
+  std::erase_if(old_stores_, [](const auto& store) { return store->idle(); });
+  if (store_ != nullptr) old_stores_.push_back(std::move(store_));
+  store_ = std::make_unique<ShardStore>(registry_, environment_, service_, shards_, holder);
+  states_ = std::make_unique<StateStore>(registry_, environment_, service_, holder);
+  ++term_;
+  store_->Load([this, term = term_, since_ns](StatusOr<ShardStore::Loaded> loaded) {
+    if (term == term_ && led_under_ != registry::kNoLease) OnLoaded(std::move(loaded), since_ns);
+  });
+}
+
+void ShardController::OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t since_ns) {
+  if (!loaded.ok()) return Resign(loaded.status().ToString());
+  ledger_ = std::make_unique<policy::ShardLedger>(std::move(loaded->rows),
+                                                  loaded->last_generation, since_ns);
+  writes_ = 0;
+  for (const std::string& instance : sessions_) ledger_->OnSession(instance);
+  Place();
+  Changed();
+}
+
+void ShardController::Resign(const std::string& why) {
+  Log(LogLevel::kWarning, "lever://" + environment_ + "/" + service_ +
+                              ": this host does not decide about its resources for now: " + why);
+  ledger_.reset();
+  led_under_ = registry::kNoLease;
+  ++term_;
+  ArmTimer();
+  Changed();
+}
+
+void ShardController::Changed() {
+  if (shell_ != nullptr) shell_->OnOwnersChanged();
+}
+
+void ShardController::ArmTimer() {
+  int64_t at_ns = DeadlineAfter(loop_->now_ns(), kRetryNs);
+  if (ledger_ != nullptr) at_ns = ledger_->WakeAtNs();
+  if (at_ns == kNever) return loop_->Disarm(&timer_);
+  loop_->Arm(&timer_, at_ns);
+}
+
+void ShardController::OnTimer() {
+  if (ledger_ == nullptr) return Compete();
+  ledger_->OnTime(loop_->clock().NowNs());
+  Act();
+}
+
+// ---- Deciding ----
+
+void ShardController::SetEligible(std::vector<std::string> instances) {
+  std::sort(instances.begin(), instances.end());
+  if (instances == eligible_) return;
+  eligible_ = std::move(instances);
+  if (ledger_ != nullptr) Place();
+}
+
+void ShardController::Place() {
+  std::vector<policy::PlacementInstance> instances;
+  for (const std::string& id : eligible_) instances.push_back({.id = id});
+  std::vector<policy::PlacementShard> shards(shards_);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    const auto at = std::lower_bound(eligible_.begin(), eligible_.end(), ledger_->row(i).owner);
+    if (at == eligible_.end() || *at != ledger_->row(i).owner) continue;
+    shards[i].owner = static_cast<uint32_t>(at - eligible_.begin());
+  }
+  const std::vector<uint32_t> placed = policy::PlaceShards(instances, shards);
+  std::vector<std::string> targets(shards_);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    if (placed[i] != policy::kNoInstance) targets[i] = eligible_[placed[i]];
+  }
+  ledger_->SetTargets(targets, loop_->clock().NowNs());
+  Act();
+}
+
+std::vector<ShardOwner> ShardController::Owners() const {
+  std::vector<ShardOwner> owners;
+  if (ledger_ == nullptr) return owners;
+  owners.resize(shards_);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    const policy::ShardRow& row = ledger_->row(i);
+    owners[i] = {row.owner, row.generation, ledger_->Settled(i)};
+  }
+  return owners;
+}
+
+bool ShardController::Quiet() const {
+  if (ledger_ == nullptr) return true;
+  if (writes_ > 0) return false;
+  for (uint32_t i = 0; i < shards_; ++i) {
+    if (!ledger_->Settled(i) && sessions_.contains(ledger_->row(i).from)) return false;
+  }
+  return true;
+}
+
+// Does what the ledger wants done. What it does may make the ledger want more, also from inside.
+void ShardController::Act() {
+  if (std::exchange(acting_, true)) return;
+  bool changed = false;
+  while (ledger_ != nullptr) {
+    const std::vector<LedgerAction> actions = ledger_->TakeActions();
+    if (actions.empty()) break;
+    std::map<std::string, fleet::ShardOrdersData> orders;
+    for (const LedgerAction& action : actions) {
+      if (ledger_ == nullptr) break;
+      Do(action, &orders);
+    }
+    if (shell_ != nullptr) {
+      for (auto& [instance, told] : orders) shell_->TellShards(instance, std::move(told));
+    }
+    changed = true;
+  }
+  acting_ = false;
+  if (ledger_ != nullptr) ArmTimer();
+  if (changed) Changed();
+}
+
+void ShardController::Do(const LedgerAction& action,
+                         std::map<std::string, fleet::ShardOrdersData>* orders) {
+  using Kind = LedgerAction::Kind;
+  switch (action.kind) {
+    case Kind::kWrite: {
+      ++writes_;
+      store_->Write(action.shard, action.row, ledger_->last_generation(),
+                    [this, term = term_, shard = action.shard](ShardStore::Result result) {
+                      if (term != term_ || ledger_ == nullptr) return;
+                      --writes_;
+                      if (result == ShardStore::Result::kUnknown ||
+                          result == ShardStore::Result::kNotHolder) {
+                        return Resign("a row of it could not be written");
+                      }
+                      ledger_->OnWritten(shard, result == ShardStore::Result::kDurable,
+                                         loop_->clock().NowNs());
+                      Act();
+                    });
+      return;
+    }
+    case Kind::kSynced:
+      (*orders)[action.instance].begins = true;
+      (*orders)[action.instance].synced = true;
+      return;
+    case Kind::kName:
+    case Kind::kGrant:
+    case Kind::kRelease: break;
+  }
+  fleet::ShardOrderData& order = (*orders)[action.instance].orders.emplace_back();
+  order.shard = action.shard;
+  order.generation = action.generation;
+  if (action.kind != Kind::kRelease) {
+    order.kind = action.kind == Kind::kName ? ShardOrderKind::kName : ShardOrderKind::kGrant;
+    return;
+  }
+  order.kind = ShardOrderKind::kRelease;
+  order.next = action.next;
+  order.next_generation = action.next.empty() ? 0 : ledger_->row(action.shard).generation;
+  if (shell_ != nullptr) order.reason = shell_->WhyItMoves(action.instance);
+}
+
+// ---- Attach sessions ----
+
+void ShardController::OnSession(const std::string& instance) {
+  sessions_.insert(instance);
+  if (ledger_ == nullptr) return;
+  ledger_->OnSession(instance);
+  Act();
+}
+
+void ShardController::OnSessionEnd(const std::string& instance) {
+  sessions_.erase(instance);
+  if (ledger_ == nullptr) return;
+  ledger_->OnSessionEnd(instance);
+  Act();
+  ArmTimer();
+}
+
+void ShardController::OnEnded(const std::string& instance) {
+  sessions_.erase(instance);
+  if (ledger_ == nullptr) return;
+  ledger_->OnEnded(instance, loop_->clock().NowNs());
+  Act();
+}
+
+void ShardController::OnRenew(const std::string& instance, uint64_t id) {
+  if (ledger_ == nullptr || lease_->id() != led_under_ || !lease_->Valid()) return;
+  if (!ledger_->AnswerRenewal(instance, loop_->clock().NowNs())) return;
+  if (shell_ != nullptr) shell_->TellRenewed(instance, id);
+}
+
+void ShardController::OnReleased(const std::string& instance,
+                                 const fleet::ShardReleasedData& released) {
+  if (ledger_ == nullptr || released.shard >= shards_) return;
+  ledger_->OnReleased(instance, released.shard, released.generation, released.clean,
+                      loop_->clock().NowNs());
+  Act();
+}
+
+// ---- What resources carry ----
+
+// Whether the instance has, or has not let go of, the shard under that generation.
+bool ShardController::MayHold(const std::string& instance, uint32_t shard,
+                              uint64_t generation) const {
+  if (shard >= shards_) return false;
+  const policy::ShardRow& row = ledger_->row(shard);
+  if (!row.from.empty()) return row.from == instance && row.from_generation == generation;
+  return row.owner == instance && row.generation == generation;
+}
+
+void ShardController::OnState(const std::string& instance, fleet::StateRequestData request) {
+  if (ledger_ == nullptr) return;  // it is asked again after the next sync
+  if (!MayHold(instance, request.shard, request.generation)) {
+    return Answer(instance, request.id,
+                  FailedPrecondition("the instance does not own the shard").WithExecuted(
+                      LEVER_EXECUTED_NO));
+  }
+  const auto done = [this, instance, id = request.id](const Status& status) {
+    Answer(instance, id, status);
+  };
+  switch (request.kind) {
+    case StateRequestKind::kOpen: return OpenState(instance, request);
+    case StateRequestKind::kOpened: return states_->Forget(request.resource, done);
+    case StateRequestKind::kCarry:
+      return states_->Carry(request.resource, request.generation, request.payload_kind,
+                            request.payload, done);
+    case StateRequestKind::kLose:
+      return states_->Lose(request.resource, request.generation, done);
+    case StateRequestKind::kUnknown: return done(Unimplemented("an unknown request about a state"));
+  }
+}
+
+void ShardController::OpenState(const std::string& instance,
+                                const fleet::StateRequestData& request) {
+  const bool unclean = ledger_->row(request.shard).unclean;
+  states_->Read(request.resource,
+                [this, instance, id = request.id, unclean](fleet::StateAnswerData answer) {
+                  answer.id = id;
+                  // It may have been open with an owner that went without a word.
+                  if (unclean && answer.origin == fleet::StateOrigin::kNew) {
+                    answer.origin = fleet::StateOrigin::kLost;
+                  }
+                  if (shell_ != nullptr) shell_->TellState(instance, std::move(answer));
+                });
+}
+
+void ShardController::Answer(const std::string& instance, uint64_t id, const Status& status) {
+  fleet::StateAnswerData answer;
+  answer.id = id;
+  answer.status = status;
+  if (shell_ != nullptr) shell_->TellState(instance, std::move(answer));
+}
+
+}  // namespace lever::scale

@@ -1,0 +1,134 @@
+// Who owns the shards of one service: the shell round policy/shard_ledger.h. It holds the controller's
+// key under the host's lease, writes rows, talks to the instances' attach sessions, and tells who owns
+// what for the route tables.
+//
+//   kAway     another host has the key, or the registry does not answer: it is tried again
+//   kLoading  the key is ours; the rows are being read
+//   kLeading  it decides
+//
+// Threads: the control loop, on which the registry answers, too. It lives as long as the registry may
+// answer it.
+//
+// Invariants
+//  1. Renewals are answered, and rows written, only by the holder of the key: the host's lease is valid
+//     by the clock as read then, and each write compares the key's create revision.
+//  2. After a write of which the outcome is not known, or another's key, everything begins anew from what
+//     is durable.
+#ifndef LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
+#define LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "liblever/base/loop.h"
+#include "liblever/host/fleet/attach.h"
+#include "liblever/host/registry/registry.h"
+#include "liblever/host/scale/host_lease.h"
+#include "liblever/host/scale/shard_store.h"
+#include "liblever/host/scale/state_store.h"
+#include "liblever/policy/placement.h"
+#include "liblever/policy/shard_ledger.h"
+
+namespace lever::scale {
+
+struct ShardOwner {
+  std::string instance;     // empty: nobody
+  uint64_t generation = 0;  // that it was named for
+  bool settled = false;     // it has been granted it
+};
+
+class ShardControllerShell {
+ public:
+  virtual ~ShardControllerShell() = default;
+  virtual void TellShards(const std::string& instance, fleet::ShardOrdersData orders) = 0;
+  virtual void TellRenewed(const std::string& instance, uint64_t id) = 0;
+  virtual void TellState(const std::string& instance, fleet::StateAnswerData answer) = 0;
+  // Why `from` lets go of a shard.
+  virtual fleet::ShardCloseReason WhyItMoves(const std::string& from) = 0;
+  // Owners() has changed, or Eligible() is wanted for the first time.
+  virtual void OnOwnersChanged() = 0;
+};
+
+class ShardController {
+ public:
+  // How long after it was not had the controller's key is asked for again.
+  static constexpr int64_t kRetryNs = 1 * kNanosPerSecond;
+
+  ShardController(Loop* loop, registry::Registry* registry, HostLease* lease, std::string host,
+                  std::string environment, std::string service, uint32_t shards);
+  ~ShardController();
+  ShardController(const ShardController&) = delete;
+  ShardController& operator=(const ShardController&) = delete;
+
+  uint32_t shards() const { return shards_; }
+  bool leading() const { return ledger_ != nullptr; }
+  // Null: nobody is told anything. The shell outlives its being here.
+  void set_shell(ShardControllerShell* shell) { shell_ = shell; }
+  ShardControllerShell* shell() const { return shell_; }
+  // Empty while it does not lead.
+  std::vector<ShardOwner> Owners() const;
+  // Nothing is being written or handed over.
+  bool Quiet() const;
+
+  // Those that may have shards, in any order.
+  void SetEligible(std::vector<std::string> instances);
+
+  // ---- Attach sessions ----
+  void OnSession(const std::string& instance);
+  void OnSessionEnd(const std::string& instance);
+  // Its process was seen to end.
+  void OnEnded(const std::string& instance);
+  void OnRenew(const std::string& instance, uint64_t id);
+  void OnReleased(const std::string& instance, const fleet::ShardReleasedData& released);
+  void OnState(const std::string& instance, fleet::StateRequestData request);
+
+ private:
+  void Compete();
+  void OnCompeted(const StatusOr<registry::TransactionResult>& result, registry::LeaseId lease,
+                  int64_t asked_ns);
+  void Lead(registry::Revision revision, int64_t since_ns);
+  void OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t since_ns);
+  void Resign(const std::string& why);
+  void Changed();
+  void Place();
+  void Act();
+  void Do(const policy::LedgerAction& action,
+          std::map<std::string, fleet::ShardOrdersData>* orders);
+  void ArmTimer();
+  void OnTimer();
+  bool MayHold(const std::string& instance, uint32_t shard, uint64_t generation) const;
+  void Answer(const std::string& instance, uint64_t id, const Status& status);
+  void OpenState(const std::string& instance, const fleet::StateRequestData& request);
+
+  Loop* const loop_;
+  registry::Registry* const registry_;
+  HostLease* const lease_;
+  const std::string host_;
+  const std::string environment_;
+  const std::string service_;
+  const uint32_t shards_;
+  ShardControllerShell* shell_ = nullptr;
+
+  bool competing_ = false;
+  registry::LeaseId led_under_ = registry::kNoLease;
+  uint64_t term_ = 0;  // of leading: what was asked in another one is not for this
+  std::unique_ptr<policy::ShardLedger> ledger_;  // null unless it leads
+  std::unique_ptr<ShardStore> store_;
+  std::unique_ptr<StateStore> states_;
+  // Of former terms, since the registry may still answer them.
+  std::vector<std::unique_ptr<ShardStore>> old_stores_;
+  std::set<std::string, std::less<>> sessions_;
+  std::vector<std::string> eligible_;
+  uint32_t writes_ = 0;  // under way
+  bool acting_ = false;
+  FunctionTimer timer_{[this] { OnTimer(); }};
+};
+
+}  // namespace lever::scale
+
+#endif  // LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
