@@ -33,6 +33,8 @@ void Attempts::Reset() {
   }
   metadata_.Clear();
   headers_.Clear();
+  owner_ = {};
+  told_of_owner_ = false;
   idempotent_ = false;
   compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
@@ -49,24 +51,54 @@ void Attempts::BuildHeaders() {
     headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
     if (!target_->resource.empty()) {
       headers_.Add(route::kResourceHeader, target_->resource, rpc::Indexing::kNever);
+      if (owner_.generation != 0) {
+        headers_.Add(route::kGenerationHeader, policy::FormatShardGeneration(owner_));
+      }
     }
   }
 }
 
+void Attempts::ChoosePeer(const route::Peer* failed) {
+  route::Router& router = client_->link().router();
+  if (target_->route == nullptr) {
+    target_->route = router.Find(target_->environment, target_->service);
+  }
+  const bool direct = retry_.attempts() <= kDirectAttemptsMax;
+  if (target_->resource.empty()) {
+    if (direct) peer_ = router.Pick(&target_->route, failed);
+    return;
+  }
+  route::ServiceRoute::Owner owner = router.PickOwner(&target_->route, target_->resource_hash);
+  owner_ = owner.shard;
+  if (direct || told_of_owner_) peer_ = std::move(owner.peer);
+}
+
+bool Attempts::Redirected(const rpc::CallEnd& end) {
+  told_of_owner_ = false;
+  if (target_ == nullptr || target_->route == nullptr || end.trailers == nullptr ||
+      end.status.executed() != LEVER_EXECUTED_NO) {
+    return false;
+  }
+  const auto header = end.trailers->Find(route::kGenerationHeader);
+  if (!header.has_value()) return false;
+  const auto shard = policy::ParseShardGeneration(*header);
+  if (!shard.has_value()) return false;
+  const std::string_view instance = end.trailers->Find(route::kOwnerTrailer).value_or("");
+  told_of_owner_ = !instance.empty();
+  target_->route->Learn(*shard, instance);
+  return true;
+}
+
 rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
                            rpc::CallHandler* handler) {
-  BuildHeaders();
   route::HostLink& link = client_->link();
   const std::shared_ptr<route::Peer> failed = std::move(peer_);
   peer_ = nullptr;
+  owner_ = {};
   if (!bare() && !client_->options().only_through_host && !link.in_process()) {
-    if (target_->route == nullptr) {
-      target_->route = link.router().Find(target_->environment, target_->service);
-    }
-    if (retry_.attempts() <= kDirectAttemptsMax) {
-      peer_ = link.router().Pick(&target_->route, failed.get());
-    }
+    ChoosePeer(failed.get());
   }
+  BuildHeaders();
   rpc::Channel* channel = &link.channel();
   if (peer_ != nullptr) {
     peer_->AttemptBegan();
@@ -108,6 +140,7 @@ std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {
   const policy::AttemptFailure failure{.status = end.status.code(),
                                        .executed = end.status.executed(),
                                        .never_written = end.never_written,
+                                       .redirected = Redirected(end),
                                        .idempotent = idempotent_};
   const int64_t now_ns = client_->loop()->now_ns();
   const policy::RetryDecision decision =

@@ -5,7 +5,8 @@
 // Invariants
 //  1. Between Start() and Ended() one attempt runs, and its peer counts it. No two run at a time.
 //  2. The first two attempts go straight to an instance if one is ready, the second to another one; all
-//     later ones go through the host, which knows more.
+//     later ones go through the host, which knows more. Those of a resource go to its owner, also when
+//     a refusal has told of a newer one.
 #ifndef LIBLEVER_CLIENT_ATTEMPTS_H_
 #define LIBLEVER_CLIENT_ATTEMPTS_H_
 
@@ -17,6 +18,7 @@
 
 #include "liblever/client/client.h"
 #include "liblever/policy/retry.h"
+#include "liblever/policy/shard.h"
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/headers.h"
 
@@ -57,11 +59,16 @@ class Attempts {
   static constexpr size_t kKeptMetadataBytesMax = 1024;
 
   void BuildHeaders();
+  void ChoosePeer(const route::Peer* failed);
+  // Whether the refusal says that the resource has another owner, which is known from then on.
+  bool Redirected(const rpc::CallEnd& end);
   policy::RetryBudget& budget();
 
   ClientImpl* client_ = nullptr;
   std::shared_ptr<Target> target_;
   std::shared_ptr<route::Peer> peer_;  // of the attempt that runs, or of the last one; null: the host
+  policy::ShardGeneration owner_;      // what it is told of a resource's owner; generation 0: nothing
+  bool told_of_owner_ = false;         // by the refusal of the attempt before
   std::string path_;                   // pass-through
   rpc::HeaderList metadata_;           // the caller's
   rpc::HeaderList headers_;            // of the attempt

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "liblever/policy/address.h"
+#include "liblever/policy/shard.h"
 
 namespace lever::client {
 
@@ -13,7 +14,11 @@ StatusOr<std::shared_ptr<Target>> TargetCache::Find(std::string_view address) {
   if (parsed.environment.empty()) parsed.environment = environment_;
   auto target = std::make_shared<Target>();
   target->url = policy::FormatUrlHeader(parsed);
-  if (parsed.has_resource) target->resource = policy::EncodeResource(parsed.resource);
+  if (parsed.has_resource) {
+    target->resource = policy::EncodeResource(parsed.resource);
+    target->resource_hash =
+        policy::ResourceHash(parsed.environment, parsed.service, parsed.resource);
+  }
   if (budgets_.size() >= kTargetsMax) Clear();
   auto& budget = budgets_[parsed.environment + "/" + parsed.service];
   if (budget == nullptr) budget = std::make_shared<policy::RetryBudget>();

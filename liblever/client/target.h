@@ -24,6 +24,7 @@ namespace lever::client {
 struct Target {
   std::string url;       // lever-url
   std::string resource;  // lever-resource, or empty
+  uint64_t resource_hash = 0;  // policy::ResourceHash(), with a resource
   std::string environment;
   std::string service;
   // Of `service`; null until the first call looks for it.

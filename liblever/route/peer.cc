@@ -42,6 +42,33 @@ void ServiceRoute::RebuildReady() {
   }
 }
 
+ServiceRoute::Owner ServiceRoute::OwnerOf(uint64_t resource_hash) const {
+  Owner owner;
+  if (shards.empty()) return owner;
+  owner.shard.shard =
+      policy::ShardOfHash(resource_hash, static_cast<uint32_t>(shards.size()));
+  const ShardOwner& known = shards[owner.shard.shard];
+  owner.shard.generation = known.generation;
+  if (known.peer >= table->peers.size()) return owner;
+  const std::shared_ptr<Peer>& peer = table->peers[known.peer];
+  if (peer->phase == PeerPhase::kReady) owner.peer = peer;
+  return owner;
+}
+
+void ServiceRoute::Learn(policy::ShardGeneration shard, std::string_view instance) {
+  if (shard.shard >= shards.size()) return;
+  ShardOwner& known = shards[shard.shard];
+  if (shard.generation <= known.generation) {
+    // It is not the owner of what it is called for: the host knows more.
+    if (instance.empty()) known.peer = kNoPeer;
+    return;
+  }
+  known = {.peer = kNoPeer, .generation = shard.generation};
+  for (uint32_t i = 0; i < table->peers.size(); ++i) {
+    if (table->peers[i]->instance.id == instance) known.peer = i;
+  }
+}
+
 std::shared_ptr<Peer> ServiceRoute::PickReady(const Peer* exclude, uint64_t random) {
   if (ready.empty()) return nullptr;
   const size_t excluded = exclude != nullptr && exclude->service == this ? exclude->ready_index_

@@ -16,10 +16,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "liblever/base/clock.h"
 #include "liblever/policy/balancer.h"
+#include "liblever/policy/shard.h"
 #include "liblever/route/watch_messages.h"
 
 namespace lever::rpc {
@@ -79,6 +81,15 @@ struct ServiceRoute {
   // The ready peer that the next call should go to, never `exclude`; null: there is none.
   std::shared_ptr<Peer> PickReady(const Peer* exclude, uint64_t random);
 
+  // What is known of the owner of a resource's shard (policy::ResourceHash()).
+  struct Owner {
+    policy::ShardGeneration shard;  // generation 0: nothing
+    std::shared_ptr<Peer> peer;     // null: it has to be called through the host
+  };
+  Owner OwnerOf(uint64_t resource_hash) const;
+  // A refusal has told of a newer owner; `instance` may be empty. Until a table does so, too.
+  void Learn(policy::ShardGeneration shard, std::string_view instance);
+
   std::string environment;
   std::string service;
   bool known = false;  // to the router: it is subscribed, or will be when the host is there
@@ -89,6 +100,13 @@ struct ServiceRoute {
   // Peers of the table with a ready connection, and the load of each.
   std::vector<std::shared_ptr<Peer>> ready;
   std::vector<policy::PeerLoad> loads;
+  // Of a service with resources: for each shard the owner, by its place in the table.
+  struct ShardOwner {
+    uint32_t peer = kNoPeer;
+    uint64_t generation = 0;
+  };
+  static constexpr uint32_t kNoPeer = UINT32_MAX;
+  std::vector<ShardOwner> shards;
 };
 
 }  // namespace lever::route

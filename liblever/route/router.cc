@@ -60,12 +60,21 @@ std::shared_ptr<ServiceRoute> Router::Find(std::string_view environment,
   return route;
 }
 
-std::shared_ptr<Peer> Router::Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude) {
+ServiceRoute* Router::Use(std::shared_ptr<ServiceRoute>* route) {
   if (!(*route)->known) *route = Find((*route)->environment, (*route)->service);
   ServiceRoute* used = route->get();
   used->used_ns = loop_->now_ns();
   if (used->next_introduction_ns <= used->used_ns) Introduce(used);
-  return used->PickReady(exclude, link_->random().Next());
+  return used;
+}
+
+std::shared_ptr<Peer> Router::Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude) {
+  return Use(route)->PickReady(exclude, link_->random().Next());
+}
+
+ServiceRoute::Owner Router::PickOwner(std::shared_ptr<ServiceRoute>* route,
+                                      uint64_t resource_hash) {
+  return Use(route)->OwnerOf(resource_hash);
 }
 
 void Router::Subscribe(const ServiceRoute& route) {
@@ -98,6 +107,7 @@ void Router::Drop(ServiceRoute* route) {
   route->known = false;
   route->table_is_current = false;
   route->next_introduction_ns = kNever;
+  route->shards.clear();
   route->RebuildReady();
   for (const auto& peer : table->peers) Retire(peer);
 }
@@ -162,6 +172,12 @@ void Router::OnRoutes(Routes routes) {
   }
   const auto old_table = std::exchange(route->table, std::move(table));
   route->table_is_current = true;
+  route->shards.clear();
+  route->shards.reserve(routes.shards.size());
+  for (const ShardRoute& shard : routes.shards) {
+    // Without an owner it is far beyond every table.
+    route->shards.push_back({.peer = shard.owner - 1, .generation = shard.generation});
+  }
   route->RebuildReady();
   for (const auto& [id, peer] : known) Retire(peer);
   Introduce(route);

@@ -56,6 +56,9 @@ class Router final : private HostSessionHandler {
   // `*route` is replaced if it was dropped as idle meanwhile.
   std::shared_ptr<Peer> Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude);
 
+  // The same for a call of a resource: its owner.
+  ServiceRoute::Owner PickOwner(std::shared_ptr<ServiceRoute>* route, uint64_t resource_hash);
+
   // A call over a direct connection has ended.
   void AttemptEnded();
 
@@ -73,6 +76,7 @@ class Router final : private HostSessionHandler {
   void OnSessionMessage(std::string_view message) override;
   void OnSessionEnd(const Status& status, bool final) override;
 
+  ServiceRoute* Use(std::shared_ptr<ServiceRoute>* route);
   void Subscribe(const ServiceRoute& route);
   void OnWelcome(const WatcherWelcome& welcome);
   void OnRoutes(Routes routes);

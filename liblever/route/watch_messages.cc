@@ -5,6 +5,7 @@
 #include <protozero/pbf_writer.hpp>
 #include <utility>
 
+#include "liblever/policy/shard.h"
 #include "liblever/route/pbf.h"
 #include "liblever/route/wire.h"
 
@@ -68,6 +69,30 @@ InstanceRoute ReadInstance(pbf_reader reader) {
   return instance;
 }
 
+// Two packed lists of the same length; what is not that is not understood, and calls go through the host.
+std::vector<ShardRoute> ReadShards(pbf_reader reader) {
+  std::vector<ShardRoute> shards;
+  std::vector<uint64_t> generations;
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case BytesField(1):
+        for (const uint32_t owner : reader.get_packed_uint32()) {
+          if (shards.size() < policy::kShardsMax) shards.push_back({.owner = owner});
+        }
+        break;
+      case BytesField(2):
+        for (const uint64_t generation : reader.get_packed_uint64()) {
+          if (generations.size() < policy::kShardsMax) generations.push_back(generation);
+        }
+        break;
+      default: reader.skip();
+    }
+  }
+  if (generations.size() != shards.size() || !policy::IsShardCount(shards.size())) return {};
+  for (size_t i = 0; i < shards.size(); ++i) shards[i].generation = generations[i];
+  return shards;
+}
+
 Routes ReadRoutes(pbf_reader reader) {
   Routes routes;
   while (reader.next()) {
@@ -82,6 +107,7 @@ Routes ReadRoutes(pbf_reader reader) {
         }
         break;
       }
+      case BytesField(5): routes.shards = ReadShards(reader.get_message()); break;
       default: reader.skip();
     }
   }

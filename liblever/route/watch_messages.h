@@ -46,11 +46,17 @@ struct InstanceRoute {
   uint32_t concurrency_max = 0;
 };
 
+struct ShardRoute {
+  uint32_t owner = 0;  // 1 + its place among the instances; 0: none of them
+  uint64_t generation = 0;
+};
+
 struct Routes {
   std::string environment;
   std::string service;
   uint64_t revision = 0;
   std::vector<InstanceRoute> instances;
+  std::vector<ShardRoute> shards;  // none: the service has no resources, or nobody owns them yet
 };
 
 struct Introduced {

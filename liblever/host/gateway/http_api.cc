@@ -202,8 +202,8 @@ void HttpApi::ServeMethod(HttpExchange& exchange, const HttpPeer& peer, rpc::Hea
     return;
   }
   const policy::Address& address = request.call.address;
-  const Status callable = context_->router->CheckCall({address.environment, address.service},
-                                                      address.has_resource, peer.caller);
+  const Status callable =
+      context_->router->Check({address.environment, address.service}, peer.caller);
   if (!callable.ok()) {
     Refuse(exchange, 0, callable, extra);
     return;

@@ -10,13 +10,18 @@ namespace lever::gateway {
 void HttpCall::Start(HttpCallRequest request) {
   request_ = std::move(request);
   url_ = policy::FormatUrlHeader(request_.address);
+  const policy::Address& address = request_.address;
+  if (address.has_resource) {
+    resource_hash_ =
+        policy::ResourceHash(address.environment, address.service, address.resource);
+  }
   running_ = true;
   Route();
 }
 
 void HttpCall::Route() {
   router_->Route(this, {request_.address.environment, request_.address.service},
-                 request_.deadline_ns);
+                 request_.deadline_ns, resource_hash_);
 }
 
 void HttpCall::BuildHeaders() {
@@ -25,6 +30,11 @@ void HttpCall::BuildHeaders() {
   headers_.Add(route::kUrlHeader, url_);
   headers_.Add(route::kAttemptHeader, std::to_string(attempt_));
   if (!request_.caller.empty()) headers_.Add(route::kCallerHeader, request_.caller);
+  if (!resource_hash_) return;
+  headers_.Add(route::kResourceHeader, policy::EncodeResource(request_.address.resource),
+               rpc::Indexing::kNever);
+  const std::string generation = GenerationHeader(std::nullopt);
+  if (!generation.empty()) headers_.Add(route::kGenerationHeader, generation);
 }
 
 void HttpCall::OnRouted(const std::shared_ptr<Backend>& backend) {
@@ -149,8 +159,12 @@ bool HttpCall::TryAgain(const Status& status, Sent sent) {
 void HttpCall::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
   if (end.status.ok()) backend_->retry_budget().OnSuccess();
-  const bool again = !end.status.ok() &&
-                     TryAgain(end.status, end.never_written ? Sent::kNothing : Sent::kRequest);
+  // One that has another owner is outside of the budget, too.
+  const bool moved =
+      end.trailers != nullptr && end.trailers->Find(route::kGenerationHeader).has_value();
+  const bool again =
+      !end.status.ok() &&
+      TryAgain(end.status, end.never_written || moved ? Sent::kNothing : Sent::kRequest);
   LeaveInstance();
   if (!again) Finish(end.status);
 }

@@ -16,6 +16,7 @@
 #include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -97,6 +98,7 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   HttpCallHandler* handler_;
   HttpCallRequest request_;
   std::string url_;
+  std::optional<uint64_t> resource_hash_;
   rpc::HeaderList headers_;  // the host's own
   rpc::Call* call_ = nullptr;
   std::shared_ptr<Backend> backend_;

@@ -38,8 +38,6 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
   const auto url = request.Find(route::kUrlHeader);
   if (!url) return InvalidArgument("the header lever-url is missing");
   LEVER_ASSIGN_OR_RETURN(const policy::AddressParts address, policy::SplitUrlHeader(*url));
-  const auto resource = request.Find(route::kResourceHeader);
-  if (resource) LEVER_RETURN_IF_ERROR(policy::DecodeResource(*resource).status());
   if (!address.environment.empty()) {
     environment_ = address.environment;
   } else {
@@ -47,9 +45,13 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
                                                : policy::kDefaultEnvironment;
   }
   service_ = address.service;
+  if (const auto encoded = request.Find(route::kResourceHeader)) {
+    LEVER_ASSIGN_OR_RETURN(const std::string resource, policy::DecodeResource(*encoded));
+    resource_hash_ = policy::ResourceHash(environment_, service_, resource);
+  }
   LEVER_RETURN_IF_ERROR(ReadDeadline());
   host_retries_ = !request.Find(route::kAttemptHeader);
-  return router_->CheckCall({environment_, service_}, resource.has_value(), caller);
+  return router_->Check({environment_, service_}, caller);
 }
 
 void Relay::BuildHeaders(rpc::HeaderList* headers) {
@@ -60,6 +62,8 @@ void Relay::BuildHeaders(rpc::HeaderList* headers) {
       case route::kCallerHeader.size():
         static_assert(route::kCallerHeader.size() == rpc::kTimeoutHeader.size());
         return name != route::kCallerHeader && name != rpc::kTimeoutHeader;
+      case route::kGenerationHeader.size():
+        return name != route::kGenerationHeader;
       case route::kAttemptHeader.size():
         return !host_retries_ || name != route::kAttemptHeader;
       default:
@@ -69,6 +73,10 @@ void Relay::BuildHeaders(rpc::HeaderList* headers) {
   if (!request.Find("te")) headers->Add("te", "trailers");
   if (!caller_.empty()) headers->Add(route::kCallerHeader, caller_);
   if (host_retries_) headers->Add(route::kAttemptHeader, std::to_string(attempt_));
+  if (resource_hash_) {
+    const std::string generation = GenerationHeader(request.Find(route::kGenerationHeader));
+    if (!generation.empty()) headers->Add(route::kGenerationHeader, generation);
+  }
   AddTimeout(headers);
 }
 
@@ -95,6 +103,8 @@ bool Relay::MayResend(Sent sent) {
   if (sent == Sent::kNothing) return true;
   // Whoever counts his attempts decides himself, once an instance has heard of one.
   if (!host_retries_) return false;
+  // It has another owner: the others do not suffer for that.
+  if (up_ != nullptr && up_->headers().Find(route::kGenerationHeader)) return true;
   backend_->retry_budget().OnFailure();
   return backend_->retry_budget().AllowsRetry();
 }

@@ -12,6 +12,7 @@
 #define LIBLEVER_HOST_GATEWAY_RELAY_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "liblever/host/fleet/attach.h"
@@ -44,7 +45,9 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   void OnRefused(const Status& status) override { EndCaller(status); }
 
   // What RelayCore asks for.
-  void FindPeer() { router_->Route(this, {environment_, service_}, deadline_ns_); }
+  void FindPeer() {
+    router_->Route(this, {environment_, service_}, deadline_ns_, resource_hash_);
+  }
   void StopFinding() { router_->Cancel(this); }
   void LeavePeer();
   void BuildHeaders(rpc::HeaderList* headers);
@@ -59,6 +62,7 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   std::string environment_;
   std::string service_;
   std::string caller_;
+  std::optional<uint64_t> resource_hash_;
   bool host_retries_ = false;
 };
 

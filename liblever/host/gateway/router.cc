@@ -64,21 +64,28 @@ Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const
   return Status::Ok();
 }
 
-Status Router::CheckCall(scale::ServiceName name, bool of_resource,
-                         const fleet::Caller& caller) const {
-  LEVER_RETURN_IF_ERROR(Check(name, caller));
-  if (!of_resource) return Status::Ok();
-  return Unimplemented("calls of a resource are not built yet: " + name.ToString())
-      .WithExecuted(LEVER_EXECUTED_NO);
+std::string RoutedCall::GenerationHeader(std::optional<std::string_view> believed) const {
+  policy::ShardGeneration stamp = owner_;
+  if (believed) {
+    const auto parsed = policy::ParseShardGeneration(*believed);
+    // What is of another shard, or no generation at all, is for the instance to refuse.
+    if (!parsed || parsed->shard != stamp.shard || stamp.generation == 0) {
+      return std::string(*believed);
+    }
+    stamp.generation = std::max(stamp.generation, parsed->generation);
+  }
+  return stamp.generation == 0 ? std::string() : policy::FormatShardGeneration(stamp);
 }
 
-void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns) {
+void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns,
+                   std::optional<uint64_t> resource_hash) {
   call->router_ = this;
   call->environment_ = name.environment;
   call->service_ = name.service;
   call->deadline_ns_ = deadline_ns;
   call->hold_until_ns_ = DeadlineAfter(loop_->now_ns(), kHoldMaxNs);
   call->connect_failures_ = 0;
+  call->resource_hash_ = resource_hash;
   TryRoute(call);
 }
 
@@ -89,11 +96,23 @@ void Router::TryRoute(RoutedCall* call) {
                           scale::ServiceName{call->environment_, call->service_}.ToString()));
     return;
   }
+  call->owner_ = {};
+  call->waits_for_owner_ = false;
   if (service->instances.empty()) {
     Hold(call);
     return;
   }
-  const std::shared_ptr<Backend> backend = Pick(*service);
+  std::shared_ptr<Backend> backend;
+  // An instance without resources says so itself.
+  if (!call->resource_hash_ || !service->view->has_resources) {
+    backend = Pick(*service);
+  } else if (const scale::InstanceView* owner = FindOwner(call, *service)) {
+    backend = BackendOf(*owner);
+  } else {
+    call->waits_for_owner_ = true;
+    Hold(call);
+    return;
+  }
   if (backend->connection() != nullptr) {
     loop_->Disarm(call);
     call->router_ = nullptr;
@@ -102,6 +121,18 @@ void Router::TryRoute(RoutedCall* call) {
   }
   if (!call->armed()) loop_->Arm(call, std::min(call->deadline_ns_, call->hold_until_ns_));
   backend->Await(call);
+}
+
+const scale::InstanceView* Router::FindOwner(RoutedCall* call,
+                                             const scale::ListedService& service) const {
+  const scale::ShardOwners* shards = service.view->shards.get();
+  if (shards == nullptr || shards->owners.empty()) return nullptr;
+  const uint32_t shard = policy::ShardOfHash(*call->resource_hash_,
+                                             static_cast<uint32_t>(shards->owners.size()));
+  const scale::ShardOwners::Owner& owner = shards->owners[shard];
+  if (owner.instance == scale::ShardOwners::kNobody) return nullptr;
+  call->owner_ = {shard, owner.generation};
+  return &service.instances[owner.instance];
 }
 
 std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service) {
@@ -154,9 +185,10 @@ void Router::Hold(RoutedCall* call) {
   held->calls.push_back(*call);
   call->counted_ = true;
   ++held->count;
+  if (call->waits_for_owner_) ++held->for_owner;
   ++held_;
   held_total_.fetch_add(1, std::memory_order_relaxed);
-  if (held->count == 1 && (held->told == 0 || held->told == kToldUnknown)) {
+  if (held->demand() == 1 && (held->told == 0 || held->told == kToldUnknown)) {
     held->told = 1;
     control_->Demand(name, this, 1);
   } else {
@@ -171,9 +203,9 @@ void Router::TellSoon() {
 void Router::Tell() {
   boost::unordered::erase_if(held_by_service_, [this](const auto& entry) {
     Held& held = *entry.second;
-    if (held.count != held.told) {
-      held.told = held.count;
-      control_->Demand({held.environment, held.service}, this, held.count);
+    if (held.demand() != held.told) {
+      held.told = held.demand();
+      control_->Demand({held.environment, held.service}, this, held.told);
     }
     return held.count == 0;
   });
@@ -187,6 +219,7 @@ void Router::Unhold(RoutedCall* call) {
       scale::ServiceName{call->environment_, call->service_}.ToString());
   if (found == held_by_service_.end()) return;
   --found->second->count;
+  if (call->waits_for_owner_) --found->second->for_owner;
   TellSoon();
 }
 
@@ -210,6 +243,7 @@ void Router::TakeHeld(scale::ServiceName name, HeldList* out) {
   out->swap(found->second->calls);
   for (RoutedCall& call : *out) call.counted_ = false;
   found->second->count = 0;
+  found->second->for_owner = 0;
   found->second->told = kToldUnknown;
   TellSoon();
 }
@@ -228,10 +262,12 @@ void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& v
   });
   if (view->instances.empty()) {
     const auto held = held_by_service_.find(view->name().ToString());
-    if (held != held_by_service_.end() && held->second->count > 0) {
-      held->second->told = held->second->count;
-      control_->Demand(view->name(), this, held->second->count);
-    }
+    if (held == held_by_service_.end() || held->second->count == 0) return;
+    // Whoever waited for an owner waits for an instance.
+    for (RoutedCall& call : held->second->calls) call.waits_for_owner_ = false;
+    held->second->for_owner = 0;
+    held->second->told = held->second->count;
+    control_->Demand(view->name(), this, held->second->count);
     return;
   }
   HeldList calls;

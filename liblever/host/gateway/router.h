@@ -18,7 +18,9 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "liblever/base/loop.h"
 #include "liblever/base/random.h"
@@ -27,6 +29,7 @@
 #include "liblever/host/scale/directory.h"
 #include "liblever/policy/address.h"
 #include "liblever/policy/retry.h"
+#include "liblever/policy/shard.h"
 
 namespace lever::gateway {
 
@@ -39,6 +42,10 @@ class RoutedCall : private BackendWaiter, private Timer {
   // The backend has a connection that takes a stream now.
   virtual void OnRouted(const std::shared_ptr<Backend>& backend) = 0;
   virtual void OnRefused(const Status& status) = 0;
+
+  // After OnRouted(): the value of lever-gen that tells the instance as what it was chosen, or empty for
+  // what is not of a resource. `believed` is what the caller says itself: a newer one is kept.
+  std::string GenerationHeader(std::optional<std::string_view> believed) const;
 
  private:
   friend class Router;
@@ -55,6 +62,9 @@ class RoutedCall : private BackendWaiter, private Timer {
   int64_t deadline_ns_ = kNever;
   int64_t hold_until_ns_ = kNever;
   uint32_t connect_failures_ = 0;
+  std::optional<uint64_t> resource_hash_;
+  policy::ShardGeneration owner_;  // generation 0: none
+  bool waits_for_owner_ = false;   // it is held although there are instances
   HeldHook held_hook_;
   bool counted_ = false;  // in the router's numbers of held calls
 };
@@ -75,9 +85,10 @@ class Router final : private scale::DirectoryObserver {
 
   // Checks the name and the caller's permission: NOT_FOUND, PERMISSION_DENIED, unexecuted.
   Status Check(scale::ServiceName name, const fleet::Caller& caller) const;
-  // The same of a call. UNIMPLEMENTED for one of a resource.
-  Status CheckCall(scale::ServiceName name, bool of_resource, const fleet::Caller& caller) const;
-  void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns);
+  // `resource_hash` (policy::ResourceHash()) of a call to a resource: it goes to the owner, and is held
+  // until there is one.
+  void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns,
+             std::optional<uint64_t> resource_hash = std::nullopt);
   void Cancel(RoutedCall* call);
 
   uint32_t held() const { return held_; }
@@ -96,10 +107,15 @@ class Router final : private scale::DirectoryObserver {
     std::string service;
     HeldList calls;
     uint32_t count = 0;
+    uint32_t for_owner = 0;  // of these, that more instances would not help
     uint32_t told = 0;
+
+    uint32_t demand() const { return count - for_owner; }
   };
 
   void TryRoute(RoutedCall* call);
+  // The owner of the call's resource; null: it is not known.
+  const scale::InstanceView* FindOwner(RoutedCall* call, const scale::ListedService& service) const;
   std::shared_ptr<Backend> Pick(const scale::ListedService& service);
   std::shared_ptr<Backend> BackendOf(const scale::InstanceView& instance);
   void Hold(RoutedCall* call);

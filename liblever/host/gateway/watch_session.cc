@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "lever/v1/host.pb.h"
 #include "liblever/host/fleet/attach_session.h"
@@ -119,6 +120,22 @@ void WatchSession::Subscribe(Name name) {
   SendRoutes(entry->first);
 }
 
+namespace {
+
+// `places`: for each instance of the view 1 + its place in the table, or 0.
+void AddOwners(const scale::ServiceView& view, const std::vector<uint32_t>& places,
+               lever::v1::Routes* routes) {
+  if (view.shards == nullptr) return;
+  lever::v1::ShardOwners& shown = *routes->mutable_shards();
+  for (const scale::ShardOwners::Owner& owner : view.shards->owners) {
+    const bool known = owner.instance != scale::ShardOwners::kNobody;
+    shown.add_owner(known ? places[owner.instance] : 0);
+    shown.add_generation(owner.generation);
+  }
+}
+
+}  // namespace
+
 void WatchSession::SendRoutes(const Name& name) {
   if (call_ == nullptr) return;
   if (!call_->Writable()) {
@@ -137,9 +154,12 @@ void WatchSession::SendRoutes(const Name& name) {
   routes.set_revision(sent);
   if (service != nullptr) {
     const bool allowed = !service->is_private || caller_.environment == name.first;
-    for (const scale::InstanceView& instance : service->instances) {
+    std::vector<uint32_t> places(service->instances.size(), 0);
+    for (size_t i = 0; i < service->instances.size(); ++i) {
+      const scale::InstanceView& instance = service->instances[i];
       // An instance that is only an address is the host's driver's own: calls go through the host.
       if (!allowed || !instance.introducible) continue;
+      places[i] = static_cast<uint32_t>(routes.instances_size()) + 1;
       lever::v1::Instance& row = *routes.add_instances();
       row.set_id(instance.id);
       row.set_version(instance.version);
@@ -150,6 +170,7 @@ void WatchSession::SendRoutes(const Name& name) {
       row.set_load_max(instance.load_max);
       row.set_concurrency_max(instance.concurrency_max);
     }
+    if (allowed) AddOwners(*service->view, places, &routes);
   }
   Send(message);
 }

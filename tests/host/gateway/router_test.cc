@@ -192,10 +192,6 @@ TEST_F(RouterTest, NamesAndPermissionsAreChecked) {
     EXPECT_EQ(router->Check({"dev.lever", "nobody"}, inside).code(), LEVER_NOT_FOUND);
     EXPECT_THAT(router->Check({"nowhere", "hello"}, inside).message(), HasSubstr("environment"));
     EXPECT_EQ(router->Check({"dev.lever", "nobody"}, inside).executed(), LEVER_EXECUTED_NO);
-    EXPECT_TRUE(router->CheckCall({"dev.lever", "hello"}, false, inside).ok());
-    const Status of_resource = router->CheckCall({"dev.lever", "hello"}, true, inside);
-    EXPECT_EQ(of_resource.code(), LEVER_UNIMPLEMENTED);
-    EXPECT_EQ(of_resource.executed(), LEVER_EXECUTED_NO);
   });
 }
 
