@@ -13,7 +13,10 @@ using policy::ShardPhase;
 using policy::ShardVerdict;
 
 Ownership::Ownership(Loop* loop, ResourceOptions options, OwnershipHandler* handler)
-    : loop_(loop), handler_(handler), room_(loop), resources_(loop, options, &room_, this) {}
+    : loop_(loop),
+      handler_(handler),
+      room_(loop, [this](ResourceRequest* request) { OnExpired(request); }),
+      resources_(loop, options, &room_, this) {}
 
 Ownership::~Ownership() {
   loop_->Disarm(&renew_timer_);
@@ -36,12 +39,15 @@ Status Ownership::Attached(uint32_t shards) {
     view_ = std::make_shared<GrantView>(shards);
   }
   attached_ = true;
+  synced_ = false;
+  shards_->BeginResync();
   Renew();
   return Status::Ok();
 }
 
 void Ownership::Detached() {
   attached_ = false;
+  synced_ = false;
   renewals_.clear();
   loop_->Disarm(&renew_timer_);
 }
@@ -60,12 +66,13 @@ void Ownership::OwnAll() {
 
 void Ownership::Renew() {
   if (!attached_) return;
-  constexpr size_t kUnansweredMax = 16;
-  if (renewals_.size() < kUnansweredMax) {
-    const uint64_t id = next_renewal_++;
-    renewals_.emplace(id, loop_->clock().NowNs());
-    handler_->SendToHost(WriteRenewGrant(id));
-  }
+  constexpr uint64_t kUnansweredMax = 16;
+  static_assert(kUnansweredMax * policy::kGrantRenewNs > policy::kGrantTermNs);
+  const uint64_t id = next_renewal_++;
+  // An answer to one that old would renew nothing.
+  if (id > kUnansweredMax) renewals_.erase(id - kUnansweredMax);
+  renewals_.emplace(id, loop_->clock().NowNs());
+  handler_->SendToHost(WriteRenewGrant(id));
   loop_->Arm(&renew_timer_, DeadlineAfter(loop_->now_ns(), policy::kGrantRenewNs));
 }
 
@@ -80,6 +87,7 @@ void Ownership::OnRenewed(const GrantRenewed& renewed) {
   std::vector<uint32_t> waiting;
   for (const auto& [shard, list] : waiting_) waiting.push_back(shard);
   for (const uint32_t shard : waiting) Recheck(shard);
+  resources_.ContinueAll();
 }
 
 void Ownership::OnOrders(const ShardOrders& orders) {
@@ -93,13 +101,10 @@ void Ownership::OnOrder(const ShardOrder& order) {
   if (order.shard >= shards_->count()) return;
   switch (order.kind) {
     case ShardOrder::Kind::kName:
+      if (!shards_->Name(order.shard, order.generation)) return;
       // What it has had before, under another generation, was given to somebody in between.
-      if (order.generation > shards_->generation(order.shard)) Lose(order.shard);
-      if (shards_->Name(order.shard, order.generation)) {
-        ShowGranted(order.shard);
-        Recheck(order.shard);
-      }
-      return;
+      Lose(order.shard);
+      return Recheck(order.shard);
     case ShardOrder::Kind::kGrant:
       if (!shards_->Grant(order.shard, order.generation)) return;
       ShowGranted(order.shard);
@@ -119,8 +124,9 @@ void Ownership::EndResync() {
   for (const uint32_t shard : held) {
     if (shards_->phase(shard) != ShardPhase::kReleased) continue;
     Lose(shard);
-    RefuseWaiting(shard);
+    Recheck(shard);
   }
+  synced_ = true;
   resources_.Resend();
   CheckEmpty();
 }
@@ -141,7 +147,7 @@ void Ownership::OnRelease(const ShardOrder& order) {
       case ShardPhase::kNamed:
         // It never had it.
         shards_->Release(shard, order.generation);
-        RefuseWaiting(shard);
+        Recheck(shard);
         return SayReleased(shard, order.generation, true);
       default: break;
     }
@@ -160,7 +166,7 @@ void Ownership::BeginRelease(uint32_t shard, uint64_t generation, CloseReason re
   if (!release_timer_.armed() || releasing_[shard].cut_ns < release_timer_.deadline_ns()) {
     loop_->Arm(&release_timer_, releasing_[shard].cut_ns);
   }
-  RefuseWaiting(shard);
+  Recheck(shard);
   rpc::HeaderList trailers;
   const Status refusal = Refusal(shard, &trailers);
   resources_.CloseShard(shard, reason, refusal, &trailers);
@@ -185,6 +191,11 @@ void Ownership::OnReleaseTimer() {
   }
 }
 
+void Ownership::CutReleases() {
+  for (auto& [shard, releasing] : releasing_) releasing.cut_ns = loop_->now_ns();
+  OnReleaseTimer();
+}
+
 void Ownership::OnShardClosed(uint32_t shard, bool clean) {
   const auto found = releasing_.find(shard);
   if (found == releasing_.end()) return;
@@ -203,18 +214,23 @@ void Ownership::SayReleased(uint32_t shard, uint64_t generation, bool clean) {
 // It belongs to another, and may have for some time.
 void Ownership::Lose(uint32_t shard) {
   releasing_.erase(shard);
+  ShowGranted(shard);
   rpc::HeaderList trailers;
   const Status refusal = Refusal(shard, &trailers);
   resources_.LoseShard(shard, refusal, &trailers);
-  view_->SetGranted(shard, 0);
 }
 
 void Ownership::LetGoOfAll() {
-  resources_.set_host_gone(true);
+  resources_.LoseHost();
   if (shards_ == nullptr) return;
   for (uint32_t i = 0; i < shards_->count(); ++i) {
-    if (shards_->phase(i) != ShardPhase::kGranted) continue;
-    BeginRelease(i, shards_->generation(i), CloseReason::kStopping);
+    const uint64_t generation = shards_->generation(i);
+    if (shards_->phase(i) == ShardPhase::kGranted) {
+      BeginRelease(i, generation, CloseReason::kStopping);
+    } else if (shards_->phase(i) == ShardPhase::kNamed) {
+      shards_->Release(i, generation);  // nobody will grant it
+      Recheck(i);
+    }
   }
   CheckEmpty();
 }
@@ -240,6 +256,7 @@ void Ownership::Admit(ResourceRequest* request) {
   switch (verdict) {
     case ShardVerdict::kRun:
       request->generation = shards_->generation(request->shard);
+      if (request->waiting()) room_.AwaitTurn(request);
       return resources_.Admit(request);
     case ShardVerdict::kRefuse: return Refuse(request);
     default: return Wait(request, verdict);
@@ -252,8 +269,11 @@ void Ownership::Wait(ResourceRequest* request, ShardVerdict verdict) {
       return request->RefuseUnrun(waits, nullptr);
     }
   }
-  room_.ExpireIn(request, verdict == ShardVerdict::kAwaitName ? policy::kAwaitNameNs
-                                                              : kWaitingMaxNs);
+  if (verdict == ShardVerdict::kAwaitName) {
+    room_.AwaitName(request);
+  } else {
+    room_.AwaitTurn(request);
+  }
   waiting_[request->shard].push_back(*request);
 }
 
@@ -271,13 +291,16 @@ void Ownership::Recheck(uint32_t shard) {
   }
 }
 
-void Ownership::RefuseWaiting(uint32_t shard) {
-  const auto found = waiting_.find(shard);
-  if (found == waiting_.end()) return;
-  WaitingList rest;
-  rest.swap(found->second);
-  waiting_.erase(found);
-  while (!rest.empty()) Refuse(&rest.front());
+// It has left the room.
+void Ownership::OnExpired(ResourceRequest* request) {
+  if (request->resource == nullptr && request->generation > shards_->generation(request->shard)) {
+    return Refuse(request);
+  }
+  const Status waited = ResourceExhausted(
+      request->resource == nullptr
+          ? "this instance did not become the owner of the resource in 60 s"
+          : "the resource was not open, or not free, for 60 s");
+  request->RefuseUnrun(waited, nullptr);
 }
 
 void Ownership::Refuse(ResourceRequest* request) {
@@ -302,6 +325,10 @@ bool Ownership::MayBegin(const ResourceRequest& request) const {
   return view_->MayBegin(request.shard, request.generation, loop_->clock().NowNs());
 }
 
+bool Ownership::MayOffer(uint32_t shard, uint64_t generation) const {
+  return view_->MayBegin(shard, generation, loop_->clock().NowNs());
+}
+
 bool Ownership::MayReply(const ResourceRequest& request) const {
   return shards_->MayReply(request.shard, request.generation, loop_->clock().NowNs());
 }
@@ -319,6 +346,7 @@ void Ownership::SendStateRequest(const StateRequest& request) {
     nothing_known.id = request.id;
     return OnAnswer(std::move(nothing_known));
   }
+  if (!synced_) return;  // EndResync() has it sent
   handler_->SendToHost(WriteStateRequest(request));
 }
 

@@ -63,6 +63,8 @@ class Ownership final : private ResourcesHandler {
   void OwnAll();
   // Nobody will tell what to release any more: everything is let go of, and nothing is carried.
   void LetGoOfAll();
+  // What is being released does not wait any more for what runs.
+  void CutReleases();
 
   // ---- Requests ----
   // How many shards there are; 0: not known yet.
@@ -107,6 +109,8 @@ class Ownership final : private ResourcesHandler {
   void OnResourceOpen(const ResourceOpening& opening) override;
   void OnResourceClose(uint64_t resource, CloseReason reason) override;
   void OnShardClosed(uint32_t shard, bool clean) override;
+  void OnNoResources() override { CheckEmpty(); }
+  bool MayOffer(uint32_t shard, uint64_t generation) const override;
 
   void OnOrder(const ShardOrder& order);
   void OnRelease(const ShardOrder& order);
@@ -116,7 +120,7 @@ class Ownership final : private ResourcesHandler {
   void EndResync();
   void Wait(ResourceRequest* request, policy::ShardVerdict verdict);
   void Recheck(uint32_t shard);
-  void RefuseWaiting(uint32_t shard);
+  void OnExpired(ResourceRequest* request);
   void Refuse(ResourceRequest* request);
   void ShowGranted(uint32_t shard);
   void CheckEmpty();
@@ -130,6 +134,7 @@ class Ownership final : private ResourcesHandler {
   std::unique_ptr<policy::OwnedShards> shards_;  // null until the first session
   std::shared_ptr<GrantView> view_;
   bool attached_ = false;
+  bool synced_ = false;  // the session's resync is over
   bool alone_ = false;  // OwnAll()
   uint64_t next_renewal_ = 1;
   boost::unordered_flat_map<uint64_t, int64_t> renewals_;  // unanswered: id, and when it was sent

@@ -62,6 +62,7 @@ class ResourceRequest : public RequestHook<WaitingTag>, public RequestHook<Expir
   friend class WaitingRoom;
   int64_t expires_ns_ = kNever;
   bool counted_ = false;
+  bool for_name_ = false;  // which of the room's lists it is in
 };
 
 using WaitingList = boost::intrusive::list<ResourceRequest,

@@ -62,23 +62,33 @@ bool Resources::HasRoom(const Resource& resource, const ResourceRequest& request
   return concurrency_max_ == 0 || request.streaming() || resource.calls < concurrency_max_;
 }
 
-// The program may end what it is offered at once, and the resource with it.
+// The program may end what it is offered at once, and the resource with it. Whose turn comes by that is
+// left to the loop here: a thousand of them are no thousand calls deep.
 void Resources::TakeTurns(uint64_t id) {
-  for (;;) {
-    Resource* resource = Find(id);
-    if (resource == nullptr || resource->phase != Phase::kOpen || resource->leaving ||
-        resource->pending.empty()) {
-      return;
-    }
+  Resource* resource = Find(id);
+  if (resource == nullptr || std::exchange(resource->taking_turns, true)) return;
+  while (resource != nullptr && resource->phase == Phase::kOpen && !resource->leaving &&
+         !resource->pending.empty()) {
     ResourceRequest& request = resource->pending.front();
-    if (!HasRoom(*resource, request)) return;
+    if (!HasRoom(*resource, request)) break;
+    if (!handler_->MayOffer(resource->shard, resource->generation)) break;
     room_->Leave(&request);  // out of the list, too
     resource->running.push_back(request);
     request.offered = true;
     ++resource->in_flight;
     if (!request.streaming()) ++resource->calls;
     request.Offer();
+    resource = Find(id);
   }
+  if (resource != nullptr) resource->taking_turns = false;
+}
+
+void Resources::ContinueAll() {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, resource] : by_id_) {
+    if (!resource->pending.empty()) ids.push_back(id);
+  }
+  for (const uint64_t id : ids) TakeTurns(id);
 }
 
 void Resources::Ended(ResourceRequest* request) {
@@ -186,10 +196,11 @@ void Resources::OnAnswer(StateAnswer answer) {
     }
     case Phase::kForgetting:
       if (answer.status.ok()) return BecomeOpen(resource);
-      // It may have been handed out: it is closed as if it had been lost, and not run.
+      // It may have been handed out: it is closed as if it had been lost, and not run. Nothing is carried
+      // by that, so that it does not wait for one of the kClosingMax, and nobody can be offered to it.
       FailPending(resource, answer.status, nullptr);
-      resource->phase = Phase::kOpen;
-      return WantClose(resource, CloseReason::kLost);
+      if (resource->OfShardHook::is_linked()) by_shard_[resource->shard].unclean = true;
+      return CloseNow(resource, CloseReason::kLost);
     case Phase::kStoring:
       if (!answer.status.ok()) {
         Log(LogLevel::kWarning, "what a resource carries could not be stored: " +
@@ -208,7 +219,9 @@ void Resources::Opened(uint64_t id, const Status& status) {
     FailPending(resource, status, nullptr);
     return Finish(resource);
   }
-  if (resource->leaving || resource->origin == Origin::kNew) return BecomeOpen(resource);
+  // Also where it leaves already: what it was opened with is not to be opened by the next as well.
+  const bool lost = resource->leaving == CloseReason::kLost;
+  if (resource->origin == Origin::kNew || lost || host_gone_) return BecomeOpen(resource);
   Ask(resource, StateRequest::Kind::kOpened);
 }
 
@@ -237,12 +250,15 @@ void Resources::WantClose(Resource* resource, CloseReason reason) {
   StartClosings();
 }
 
+// A program that closes one from inside makes room for the next, which is left to the loop here.
 void Resources::StartClosings() {
+  if (std::exchange(starting_, true)) return;
   while (closing_count_ < kClosingMax && !to_close_.empty()) {
     Resource& resource = to_close_.front();
     to_close_.pop_front();
     CloseNow(&resource, resource.closing);
   }
+  starting_ = false;
 }
 
 void Resources::CloseNow(Resource* resource, CloseReason reason) {
@@ -260,7 +276,6 @@ void Resources::Closed(uint64_t id, const Status& status, route::Kind kind,
   Resource* resource = Find(id);
   if (resource == nullptr || resource->phase != Phase::kClosing) return;
   resource->Timed::unlink();
-  --closing_count_;
   const bool carries = Carries(resource->closing) && !host_gone_;
   if (!carries) {
     if (state != nullptr && resource->closing == CloseReason::kIdle &&
@@ -280,7 +295,6 @@ void Resources::Closed(uint64_t id, const Status& status, route::Kind kind,
   } else {
     Store(resource, kind, state);
   }
-  StartClosings();
 }
 
 // `kind` kNone: that it is lost.
@@ -293,7 +307,8 @@ void Resources::Store(Resource* resource, route::Kind kind, const SliceList* sta
 
 // Nothing of it is left here.
 void Resources::Finish(Resource* resource) {
-  if (resource->phase == Phase::kClosing && resource->Timed::is_linked()) --closing_count_;
+  const bool closed = resource->phase == Phase::kClosing || resource->phase == Phase::kStoring;
+  if (closed) --closing_count_;
   if (resource->state_request != 0) requests_.erase(resource->state_request);
   Forget(resource);
   const bool of_shard = resource->OfShardHook::is_linked();
@@ -307,9 +322,12 @@ void Resources::Finish(Resource* resource) {
     Resource* again = Create(resource->pending.front());
     again->pending.swap(resource->pending);
     for (ResourceRequest& request : again->pending) request.resource = again;
-    return Ask(again, StateRequest::Kind::kOpen);
+    Ask(again, StateRequest::Kind::kOpen);
+  } else if (of_shard) {
+    CheckShard(resource->shard);
   }
-  if (of_shard) CheckShard(resource->shard);
+  if (closed) StartClosings();
+  if (by_id_.empty()) handler_->OnNoResources();
 }
 
 // Its shard does not wait for it any more.
@@ -336,6 +354,22 @@ void Resources::Forget(Resource* resource) {
   if (named != by_name_.end() && named->second == resource) by_name_.erase(named);
 }
 
+void Resources::LoseHost() {
+  host_gone_ = true;
+  std::vector<uint64_t> ids;
+  for (const auto& [id, resource] : by_id_) {
+    if (resource->state_request != 0) ids.push_back(id);
+  }
+  for (const uint64_t id : ids) {
+    Resource* resource = Find(id);
+    if (resource == nullptr || resource->state_request == 0) continue;
+    StateAnswer nobody;
+    nobody.id = resource->state_request;
+    nobody.status = Unavailable("this instance has no host any more");
+    OnAnswer(std::move(nobody));
+  }
+}
+
 // ---- Shards ----
 
 std::vector<uint64_t> Resources::IdsOf(uint32_t shard) const {
@@ -351,6 +385,8 @@ void Resources::CloseShard(uint32_t shard, CloseReason reason, const Status& ref
   const std::vector<uint64_t> ids = IdsOf(shard);
   if (ids.empty()) return handler_->OnShardClosed(shard, true);
   by_shard_[shard].closing = true;
+  // Where nothing is carried, it is not known to the host what is lost by that.
+  if (!Carries(reason)) by_shard_[shard].unclean = true;
   for (const uint64_t id : ids) {
     Resource* resource = Find(id);
     if (resource == nullptr || resource->leaving) continue;

@@ -38,7 +38,7 @@
 
 namespace lever::service {
 
-// Closings that run at a time: what they carry is in memory meanwhile.
+// Closings that run at a time, each until what it carries is stored, as that is in memory meanwhile.
 inline constexpr uint32_t kClosingMax = 64;
 
 struct OfShardTag;
@@ -61,6 +61,7 @@ struct Resource : public ResourceHook<OfShardTag>, public ResourceHook<TimedTag>
   Origin origin = Origin::kNew;
   std::optional<CloseReason> leaving;           // it takes no requests any more
   CloseReason closing = CloseReason::kIdle;     // in kClosing: what the program was told
+  bool taking_turns = false;                    // TakeTurns() is at work
   uint64_t state_request = 0;                   // that is unanswered
   route::Kind carried_kind = route::Kind::kNone;  // kStoring; kNone: that it is lost
   SliceList carried;
@@ -80,6 +81,10 @@ class ResourcesHandler {
   virtual void OnResourceClose(uint64_t resource, CloseReason reason) = 0;
   // `clean`: what is to be carried is stored, and what is lost is known to be.
   virtual void OnShardClosed(uint32_t shard, bool clean) = 0;
+  // The last one of all shards is gone. After OnShardClosed().
+  virtual void OnNoResources() = 0;
+  // Whether requests of the shard may be offered now. Where not, ContinueAll() follows.
+  virtual bool MayOffer(uint32_t shard, uint64_t generation) const = 0;
 };
 
 class Resources {
@@ -102,20 +107,21 @@ class Resources {
   void OnAnswer(StateAnswer answer);
   // A new session: what is unanswered is asked again.
   void Resend();
+  // There is no host any more: nothing is waited for that it would answer, and what is carried is dropped.
+  void LoseHost();
 
   // ---- Shards ----
   bool HasShard(uint32_t shard) const { return by_shard_.contains(shard); }
+  // Those who wait for their turn take it, where MayOffer() says so.
+  void ContinueAll();
   // Its requests that have not begun are refused with `trailers`; its resources are closed when the
   // others have ended. OnShardClosed() follows, maybe from inside.
   void CloseShard(uint32_t shard, CloseReason reason, const Status& refusal,
                   const rpc::HeaderList* trailers);
-  // What still runs is cut off, and what is not closed kCloseTimeoutNs later is given up.
+  // What still runs is cut off: its resources are closed without waiting for it.
   void CutShard(uint32_t shard, const Status& status);
   // It is another's already: everything of it ends at once, and nothing is carried.
   void LoseShard(uint32_t shard, const Status& refusal, const rpc::HeaderList* trailers);
-
-  // Of an instance without a host any more: what it carries is dropped.
-  void set_host_gone(bool gone) { host_gone_ = gone; }
 
   size_t size() const { return by_id_.size(); }
   bool empty() const { return by_id_.empty(); }
@@ -165,6 +171,7 @@ class Resources {
   WaitingRoom* const room_;
   ResourcesHandler* const handler_;
   bool host_gone_ = false;
+  bool starting_ = false;  // StartClosings() is at work
   bool dropped_logged_ = false;
   uint64_t next_id_ = 1;
   uint64_t next_request_ = 1;
@@ -172,10 +179,11 @@ class Resources {
   boost::unordered_flat_map<std::string, Resource*, NameHash, std::equal_to<>> by_name_;
   std::unordered_map<uint32_t, OfShard> by_shard_;  // none without resources, but for closing ones
   boost::unordered_flat_map<uint64_t, uint64_t> requests_;  // unanswered, to the resource's id
+  // A resource is in one of these at most.
   TimedList idle_;      // by since when
   TimedList to_close_;  // that wait for one of the kClosingMax
   TimedList closing_;   // by since when
-  uint32_t closing_count_ = 0;
+  uint32_t closing_count_ = 0;  // in kClosing or kStoring
   FunctionTimer timer_{[this] { Sweep(); }};
 };
 

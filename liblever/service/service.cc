@@ -282,6 +282,7 @@ void ServiceImpl::CutOff() {
                         [](const OpenRequest& request) {
                           Log(LogLevel::kWarning, "cut off by the drain: " + request.Describe());
                         });
+  if (ownership_ != nullptr) ownership_->CutReleases();
 }
 
 // What the program does when it hears of one may end others: each is looked at once, and none of them
@@ -337,11 +338,11 @@ std::shared_ptr<const GrantView> ServiceImpl::grants() const {
 void ServiceImpl::SendToHost(const std::string& message) { attachment_.Send(message); }
 
 void ServiceImpl::OnResourceOpen(const ResourceOpening& opening) {
-  handler_->OnResourceOpen(*this, opening);
+  if (!closing_) handler_->OnResourceOpen(*this, opening);
 }
 
 void ServiceImpl::OnResourceClose(uint64_t resource, CloseReason reason) {
-  handler_->OnResourceClose(*this, resource, reason);
+  if (!closing_) handler_->OnResourceClose(*this, resource, reason);
 }
 
 void ServiceImpl::OnNothingOwned() {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+
+#include "liblever/policy/owned_shards.h"
 
 namespace lever::service {
 
@@ -12,7 +15,6 @@ Status WaitingRoom::Enter(ResourceRequest* request) {
   // One that is larger than a shard's bound waits where nothing else does.
   const bool fits = now.requests == 0 || now.bytes + bytes <= kWaitingBytesPerShardMax;
   if (now.requests >= kWaitingPerShardMax || !fits || bytes_ + bytes > kWaitingBytesMax) {
-    ++refused_;
     return ResourceExhausted("too many calls wait for the resources of shard " +
                              std::to_string(request->shard) + " here");
   }
@@ -21,14 +23,25 @@ Status WaitingRoom::Enter(ResourceRequest* request) {
   count.bytes += bytes;
   bytes_ += bytes;
   request->counted_ = true;
-  ExpireIn(request, kWaitingMaxNs);
+  request->for_name_ = false;
+  ExpireIn(request, &for_turn_, kWaitingMaxNs);
   return Status::Ok();
 }
 
-void WaitingRoom::ExpireIn(ResourceRequest* request, int64_t in_ns) {
+void WaitingRoom::AwaitName(ResourceRequest* request) {
+  if (std::exchange(request->for_name_, true)) return;
+  ExpireIn(request, &for_name_, policy::kAwaitNameNs);
+}
+
+void WaitingRoom::AwaitTurn(ResourceRequest* request) {
+  if (!std::exchange(request->for_name_, false)) return;
+  ExpireIn(request, &for_turn_, kWaitingMaxNs);
+}
+
+void WaitingRoom::ExpireIn(ResourceRequest* request, ExpiryList* list, int64_t in_ns) {
   if (request->Expiry::is_linked()) request->Expiry::unlink();
-  request->expires_ns_ = DeadlineAfter(loop_->now_ns(), std::min(in_ns, kWaitingMaxNs));
-  (in_ns < kWaitingMaxNs ? short_ : long_).push_back(*request);
+  request->expires_ns_ = DeadlineAfter(loop_->now_ns(), in_ns);
+  list->push_back(*request);
   if (!timer_.armed() || request->expires_ns_ < timer_.deadline_ns()) {
     loop_->Arm(&timer_, request->expires_ns_);
   }
@@ -47,16 +60,15 @@ void WaitingRoom::Leave(ResourceRequest* request) {
 
 void WaitingRoom::Sweep() {
   const int64_t now_ns = loop_->now_ns();
-  for (ExpiryList* list : {&short_, &long_}) {
+  for (ExpiryList* list : {&for_name_, &for_turn_}) {
     while (!list->empty() && list->front().expires_ns_ <= now_ns) {
       ResourceRequest& request = list->front();
       Leave(&request);
-      request.RefuseUnrun(Unavailable("this instance has not become the owner of the resource"),
-                          nullptr);
+      expired_(&request);
     }
   }
   int64_t next_ns = kNever;
-  for (const ExpiryList* list : {&short_, &long_}) {
+  for (const ExpiryList* list : {&for_name_, &for_turn_}) {
     if (!list->empty()) next_ns = std::min(next_ns, list->front().expires_ns_);
   }
   if (next_ns != kNever) loop_->Arm(&timer_, next_ns);

@@ -9,6 +9,8 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "liblever/base/loop.h"
 #include "liblever/service/resource_request.h"
@@ -22,32 +24,36 @@ inline constexpr int64_t kWaitingMaxNs = 60 * kNanosPerSecond;
 
 class WaitingRoom {
  public:
-  explicit WaitingRoom(Loop* loop) : loop_(loop) {}
+  // `expired` is called for each that has waited too long, and has left; it refuses it.
+  using Expired = std::function<void(ResourceRequest*)>;
+  WaitingRoom(Loop* loop, Expired expired) : loop_(loop), expired_(std::move(expired)) {}
   ~WaitingRoom() { loop_->Disarm(&timer_); }
 
-  // RESOURCE_EXHAUSTED: it may not wait, and nothing has changed.
+  // RESOURCE_EXHAUSTED: it may not wait, and nothing has changed. It expires kWaitingMaxNs from now.
   Status Enter(ResourceRequest* request);
-  // It is refused as UNAVAILABLE if it still waits then; at most kWaitingMaxNs from now.
-  void ExpireIn(ResourceRequest* request, int64_t in_ns);
+  // It is here, and expires policy::kAwaitNameNs after the first time that this was said.
+  void AwaitName(ResourceRequest* request);
+  // It is here, and need not be named any more: it expires kWaitingMaxNs from now, if it did not wait for
+  // that already.
+  void AwaitTurn(ResourceRequest* request);
   // Harmless for one that is not here.
   void Leave(ResourceRequest* request);
-
-  uint64_t refused() const { return refused_; }  // for the bounds, since the start
 
  private:
   struct Count {
     uint32_t requests = 0;
     size_t bytes = 0;
   };
+  void ExpireIn(ResourceRequest* request, ExpiryList* list, int64_t in_ns);
   void Sweep();
 
   Loop* const loop_;
+  const Expired expired_;
   boost::unordered_flat_map<uint32_t, Count> counts_;  // by shard; none that is empty
   size_t bytes_ = 0;
-  uint64_t refused_ = 0;
-  // By when they expire: those that wait as long as one may, and those that wait for a name.
-  ExpiryList long_;
-  ExpiryList short_;
+  // By when they expire.
+  ExpiryList for_turn_;
+  ExpiryList for_name_;
   FunctionTimer timer_{[this] { Sweep(); }};
 };
 
