@@ -51,7 +51,11 @@ class Caller:
 
     @staticmethod
     def _metadata(url, environment):
-        return (("lever-url", (f"lever://{environment}" if environment else "") + url),)
+        """Of "/service/method" or "/service/resource/method"."""
+        parts = url.split("/")
+        resource = [("lever-resource", parts.pop(2))] if len(parts) == 4 else []
+        where = f"lever://{environment}" if environment else ""
+        return (("lever-url", where + "/".join(parts)), *resource)
 
     def value(self, message):
         kind = message.WhichOneof("body")

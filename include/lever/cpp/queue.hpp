@@ -129,7 +129,8 @@ class Queue {
   void Dispatch(const lever_event& event) {
     const bool of_object =
         event.type == LEVER_EVENT_CLOSED || event.type == LEVER_EVENT_SERVICE_STATE ||
-        event.type == LEVER_EVENT_INCOMING_CALL || event.type == LEVER_EVENT_INCOMING_STREAM;
+        event.type == LEVER_EVENT_INCOMING_CALL || event.type == LEVER_EVENT_INCOMING_STREAM ||
+        event.type == LEVER_EVENT_RESOURCE_OPEN || event.type == LEVER_EVENT_RESOURCE_CLOSE;
     const auto found = of_object ? by_id_.end() : by_id_.find(event.id);
     if (found != by_id_.end()) {
       const std::shared_ptr<EventTarget> target = found->second;

@@ -1,0 +1,127 @@
+"""Resources: each has one owner among the instances of its service, and what it carries goes with it."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import threading
+
+import pytest
+from lever_testing import BUILD, open_directory, wait_until
+from raw_calls import CallError, Caller
+
+OWNED = BUILD / "tests" / "e2e" / "owned" / "bundle"
+
+
+def deploy_owned(host, directory, **manifest):
+    """Deploys the counters with a journal; returns its path."""
+    shutil.copytree(OWNED, directory, dirs_exist_ok=True)
+    # Where services may write, whoever they run as.
+    journal = pathlib.Path(open_directory()) / "journal"
+    journal.touch()
+    journal.chmod(0o666)
+    described = json.loads((directory / "lever.json").read_text())
+    described.update(manifest, config=str(journal))
+    (directory / "lever.json").write_text(json.dumps(described))
+    host.deploy(directory)
+    return journal
+
+
+def events(journal):
+    """The lines of a journal: (time, what, process, resource, generation, number)."""
+    rows = []
+    for line in journal.read_text().splitlines():
+        at, what, process, resource, generation, number = line.split(" ")
+        rows.append((int(at), what, int(process), resource, int(generation), int(number)))
+    return rows
+
+
+def test_a_resource_is_opened_once_and_counts(host, tmp_path):
+    journal = deploy_owned(host, tmp_path / "owned")
+    with Caller(host.address) as caller:
+        assert [caller.invoke("/owned/apples/add", 1) for _ in range(5)] == [1, 2, 3, 4, 5]
+        assert caller.invoke("/owned/pears/add", 7) == 7
+        assert caller.invoke("/owned/apples/get") == 5
+    opened = [event for event in events(journal) if event[1] == "new"]
+    assert sorted(event[3] for event in opened) == ["apples", "pears"]
+
+
+def test_what_is_no_method_of_a_resource_is_refused_unexecuted(host, tmp_path):
+    deploy_owned(host, tmp_path / "owned")
+    with Caller(host.address) as caller:
+        for address in ("/owned/apples/nothing", "/owned/add", "/owned/apples/pid"):
+            with pytest.raises(CallError) as raised:
+                caller.invoke(address, 1)
+            assert raised.value.code == "NOT_FOUND" and raised.value.executed == "no", address
+        with pytest.raises(CallError) as raised:
+            caller.invoke("/owned/refuses/get")
+        assert raised.value.code == "INTERNAL" and raised.value.executed == "no"
+        assert "it does not want to be opened" in raised.value.details
+
+
+def test_several_instances_share_the_resources(host, tmp_path):
+    journal = deploy_owned(host, tmp_path / "owned", minInstances=3)
+    wait_until(lambda: len(host.instances("owned")) == 3, what="three instances")
+    names = [f"r{n}" for n in range(60)]
+    with Caller(host.address) as caller:
+        for turn in range(1, 4):
+            assert [caller.invoke(f"/owned/{name}/add", 1) for name in names] == [turn] * 60
+    owners = {event[3]: event[2] for event in events(journal) if event[1] == "new"}
+    assert len(owners) == 60 and len(set(owners.values())) == 3
+
+
+def test_an_upgrade_carries_what_they_are(host, tmp_path):
+    journal = deploy_owned(host, tmp_path / "owned", minInstances=2)
+    names = [f"r{n}" for n in range(40)]
+    failed = []
+    counts = dict.fromkeys(names, 0)
+    stop = threading.Event()
+
+    def count():
+        with Caller(host.address) as caller:
+            while not stop.is_set():
+                for name in names:
+                    try:
+                        counts[name] = caller.invoke(f"/owned/{name}/add", 1)
+                    except Exception as error:
+                        failed.append((name, error))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        wait_until(lambda: min(counts.values()) > 3, what="every resource")
+        for turn in range(3):
+            (tmp_path / "owned" / "turn").write_text(str(turn))
+            host.deploy(tmp_path / "owned")
+            before = min(counts.values())
+            wait_until(lambda: min(counts.values()) > before + 2, what="calls after the upgrade")
+    finally:
+        stop.set()
+        thread.join()
+    assert not failed, failed[:3]
+    with Caller(host.address) as caller:
+        for name in names:
+            assert caller.invoke(f"/owned/{name}/get") == counts[name]
+    origins = {event[1] for event in events(journal)} & {"new", "carried", "lost"}
+    assert origins == {"new", "carried"}
+
+
+def test_an_instance_that_dies_loses_its_resources_and_says_so(host, tmp_path):
+    deploy_owned(host, tmp_path / "owned")
+    with Caller(host.address) as caller:
+        assert caller.invoke("/owned/apples/add", 3) == 3
+        process = caller.invoke("/owned/pid")
+        os.kill(process, signal.SIGKILL)
+        wait_until(lambda: all(i["pid"] != process for i in host.instances("owned")), what="its end")
+        assert caller.invoke("/owned/apples/add", 1, timeout_s=30) == 1
+        assert caller.invoke("/owned/apples/where").split()[2] == "lost"
+
+
+def test_what_stops_and_starts_again_is_carried(host, tmp_path):
+    deploy_owned(host, tmp_path / "owned", idleTimeout="1s")
+    with Caller(host.address) as caller:
+        assert caller.invoke("/owned/apples/add", 3) == 3
+        wait_until(lambda: host.instances("owned") == [], what="the end of the idle instance")
+        assert caller.invoke("/owned/apples/add", 1) == 4
+        assert caller.invoke("/owned/apples/where").split()[2] == "carried"
