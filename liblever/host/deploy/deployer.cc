@@ -208,7 +208,9 @@ void Deployer::RemoveVersions(const Name& name, const registry::Entry& record,
   transaction.If(registry::Compare::ModRevision(record.key, record.mod_revision))
       .Then(registry::Operation::Delete(record.key))
       .Then(registry::Operation::DeletePrefix(
-          registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second)));
+          registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second)))
+      .Then(registry::Operation::DeletePrefix(
+          registry::KindPrefix(registry::KeyKind::kState, name.first, name.second)));
   options_.registry->Commit(
       std::move(transaction), [self = shared_from_this(), name, bundles = std::move(bundles),
                                done](const StatusOr<registry::TransactionResult>& result) {

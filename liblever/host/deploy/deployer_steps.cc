@@ -61,7 +61,7 @@ void Deployer::OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetRe
     }
     job->version = {job->bundle, UnixNowNs(), job->manifest,
                     static_cast<uint64_t>(job->packed_bytes)};
-    Commit(std::move(job));
+    FixShards(std::move(job));
     return;
   }
   StatusOr<ServiceRecord> record = ParseServiceRecord(read->entry->value);
@@ -137,7 +137,31 @@ void Deployer::OnVersion(std::shared_ptr<Job> job, const StatusOr<registry::GetR
     job->version.deployed_unix_ns = UnixNowNs();
     job->version.reason = config ? kReasonConfig : kReasonSecret;
   }
-  Commit(std::move(job));
+  FixShards(std::move(job));
+}
+
+// The first deploy of a name says how many shards it has, for ever.
+void Deployer::FixShards(std::shared_ptr<Job> job) {
+  options_.registry->Get(
+      registry::GenerationKey(job->name.first, job->name.second),
+      [self = shared_from_this(), job](const StatusOr<registry::GetResult>& read) {
+        Status fixed = read.status();
+        if (read.ok() && read->entry) {
+          const StatusOr<scale::ShardCounter> counter =
+              scale::ParseShardCounter(read->entry->value);
+          fixed = counter.status();
+          if (counter.ok()) {
+            fixed = scale::CheckShardCount(counter->shards,
+                                           static_cast<uint64_t>(job->version.manifest.shards));
+          }
+        }
+        if (!fixed.ok()) {
+          self->Finish(job, Status(fixed).WithExecuted(LEVER_EXECUTED_NO));
+          return;
+        }
+        job->fixes_shards = !read->entry;
+        self->Commit(job);
+      });
 }
 
 void Deployer::Commit(std::shared_ptr<Job> job) {
@@ -163,6 +187,12 @@ void Deployer::Commit(std::shared_ptr<Job> job) {
     transaction.If(registry::Compare::Exists(registry::EnvironmentKey(job->name.first)));
   }
   transaction.Then(registry::Operation::Put(key, Encode(job->now)));
+  if (job->fixes_shards) {
+    const std::string counter = registry::GenerationKey(job->name.first, job->name.second);
+    const auto shards = static_cast<uint64_t>(job->version.manifest.shards);
+    transaction.If(registry::Compare::Missing(counter))
+        .Then(registry::Operation::Put(counter, scale::EncodeShardCounter({0, shards})));
+  }
   if (back) {
     transaction.If(registry::Compare::Exists(version_key));
   } else {

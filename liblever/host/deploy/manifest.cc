@@ -295,7 +295,7 @@ constexpr Field kFields[] = {
     {"pyEntry", false, [](FieldReader& r, Manifest& m) { r.File(&m.py_entry); }},
     {"build", false, [](FieldReader& r, Manifest& m) { r.Argv(&m.build); }},
     {"private", false, [](FieldReader& r, Manifest& m) { r.Bool(&m.is_private); }},
-    {"shards", true, [](FieldReader& r, Manifest& m) { r.PowerOfTwo(kShardsMax, &m.shards); }},
+    {"shards", false, [](FieldReader& r, Manifest& m) { r.PowerOfTwo(kShardsMax, &m.shards); }},
     {"maxInstanceLoad", false,
      [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.max_instance_load); }},
     {"streamLoad", false,

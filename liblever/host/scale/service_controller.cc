@@ -30,6 +30,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
   });
   backoff_.Reset();
   last_error_ = Status::Ok();
+  if (shards_ != nullptr) shards_->set_discards(false);
   if (running || spec.instances_min > 0 || spec.start_first) {
     next_ = std::move(spec);
     next_done_ = std::move(done);
@@ -46,6 +47,7 @@ void ServiceController::Remove() {
   if (next_) FailNext(Aborted(name().ToString() + " was removed"));
   current_.reset();
   held_calls_.clear();
+  if (shards_ != nullptr) shards_->set_discards(true);
   DrainAll("the service was removed");
   Publish();
 }

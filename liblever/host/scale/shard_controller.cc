@@ -286,6 +286,9 @@ void ShardController::OnState(const std::string& instance, fleet::StateRequestDa
   const auto done = [this, instance, id = request.id](const Status& status) {
     Answer(instance, id, status);
   };
+  const bool keeps =
+      request.kind == StateRequestKind::kCarry || request.kind == StateRequestKind::kLose;
+  if (discards_ && keeps) return done(Status::Ok());
   switch (request.kind) {
     case StateRequestKind::kOpen: return OpenState(instance, request);
     case StateRequestKind::kOpened: return states_->Forget(request.resource, done);

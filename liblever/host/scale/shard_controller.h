@@ -70,6 +70,8 @@ class ShardController {
   // Null: nobody is told anything. The shell outlives its being here.
   void set_shell(ShardControllerShell* shell) { shell_ = shell; }
   ShardControllerShell* shell() const { return shell_; }
+  // The service was removed: what its resources carry is not kept.
+  void set_discards(bool discards) { discards_ = discards; }
   // Empty while it does not lead.
   std::vector<ShardOwner> Owners() const;
   // Nothing is being written or handed over.
@@ -126,6 +128,7 @@ class ShardController {
   std::vector<std::string> eligible_;
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;
+  bool discards_ = false;
   FunctionTimer timer_{[this] { OnTimer(); }};
 };
 

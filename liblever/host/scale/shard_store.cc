@@ -82,6 +82,26 @@ StatusOr<std::vector<ShardRow>> ParseShardPage(std::string_view text, size_t row
   return parsed;
 }
 
+std::string EncodeShardCounter(ShardCounter counter) {
+  return json{{"last", counter.last}, {"shards", counter.shards}}.dump();
+}
+
+StatusOr<ShardCounter> ParseShardCounter(std::string_view text) {
+  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || !object.contains("last") || !object["last"].is_number_unsigned() ||
+      !object.contains("shards") || !object["shards"].is_number_unsigned()) {
+    return Unreadable();
+  }
+  return ShardCounter{object["last"].get<uint64_t>(), object["shards"].get<uint64_t>()};
+}
+
+Status CheckShardCount(uint64_t there, uint64_t wanted) {
+  if (there == wanted) return Status::Ok();
+  return FailedPrecondition("the service has " + std::to_string(there) + " shards, not " +
+                            std::to_string(wanted) +
+                            ": their number is fixed when the name is first deployed");
+}
+
 ShardStore::ShardStore(registry::Registry* registry, std::string environment, std::string service,
                        uint32_t shards, registry::Compare holder)
     : registry_(registry),
@@ -114,17 +134,9 @@ void ShardStore::Load(std::function<void(StatusOr<Loaded>)> done) {
 Status ShardStore::ReadCounter(const StatusOr<registry::GetResult>& counter) {
   LEVER_RETURN_IF_ERROR(counter.status());
   if (!counter->entry) return Status::Ok();
-  const json object = json::parse(counter->entry->value, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || !object.contains("last") || !object["last"].is_number_unsigned() ||
-      !object.contains("shards") || !object["shards"].is_number_unsigned()) {
-    return Unreadable();
-  }
-  if (object["shards"].get<uint64_t>() != rows_.size()) {
-    return FailedPrecondition("the service has " + object["shards"].dump() + " shards, not " +
-                              std::to_string(rows_.size()) +
-                              ": their number is fixed when the name is first deployed");
-  }
-  last_generation_ = object["last"].get<uint64_t>();
+  LEVER_ASSIGN_OR_RETURN(const ShardCounter read, ParseShardCounter(counter->entry->value));
+  LEVER_RETURN_IF_ERROR(CheckShardCount(read.shards, rows_.size()));
+  last_generation_ = read.last;
   return Status::Ok();
 }
 
@@ -164,7 +176,7 @@ void ShardStore::Flush() {
   auto changes = std::make_shared<Changes>(TakeBatch(&transaction));
   transaction.Then(registry::Operation::Put(
       registry::GenerationKey(environment_, service_),
-      json{{"last", last_generation_}, {"shards", rows_.size()}}.dump()));
+      EncodeShardCounter({last_generation_, rows_.size()})));
   under_way_ = true;
   registry_->Commit(std::move(transaction),
                     [this, changes](const auto& result) { OnCommitted(changes, result); });

@@ -36,6 +36,16 @@ namespace lever::scale {
 std::string EncodeShardPage(const std::vector<policy::ShardRow>& rows);
 StatusOr<std::vector<policy::ShardRow>> ParseShardPage(std::string_view text, size_t rows);
 
+// The value of generation/<env>/<service>.
+struct ShardCounter {
+  uint64_t last = 0;  // generation that was given
+  uint64_t shards = 0;
+};
+std::string EncodeShardCounter(ShardCounter counter);
+StatusOr<ShardCounter> ParseShardCounter(std::string_view text);
+// FAILED_PRECONDITION unless both are the same.
+Status CheckShardCount(uint64_t there, uint64_t wanted);
+
 class ShardStore {
  public:
   enum class Result : uint8_t {
