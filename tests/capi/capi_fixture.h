@@ -46,6 +46,11 @@ struct Event {
   std::string caller;
   Metadata metadata;
   int64_t deadline_ns = 0;
+  uint64_t resource = 0;
+  uint64_t generation = 0;
+  std::string resource_name;
+  int origin = 0;
+  int close_reason = 0;
 };
 
 inline std::string Join(const lever_slice* slices, size_t count) {
@@ -77,6 +82,13 @@ inline Event CopyOf(const lever_event& from) {
         std::string(field.value, field.value_size);
   }
   event.deadline_ns = from.deadline_ns;
+  event.resource = from.resource;
+  event.generation = from.generation;
+  if (from.resource_name_size > 0) {
+    event.resource_name.assign(from.resource_name, from.resource_name_size);
+  }
+  event.origin = from.origin;
+  event.close_reason = from.close_reason;
   return event;
 }
 

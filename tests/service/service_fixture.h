@@ -40,6 +40,13 @@ class Program final : public ServiceHandler, public StreamHandler {
     ++cancelled;
     if (on_cancelled) on_cancelled(call);
   }
+  void OnResourceOpen(Service& service, const ResourceOpening& opening) override {
+    openings.emplace_back(opening.id, std::string(opening.name));
+    if (answers_openings) service.ResourceOpened(opening.id, Status::Ok());
+  }
+  void OnResourceClose(Service& service, uint64_t resource, CloseReason reason) override {
+    closings.emplace_back(resource, reason);
+  }
   void OnClosed(Service& service) override { closed = true; }
 
   void OnMessage(route::MessageStream& stream, Kind kind, SliceList payload) override {
@@ -59,6 +66,9 @@ class Program final : public ServiceHandler, public StreamHandler {
   int cancelled = 0;
   int half_closed = 0;
   bool closed = false;
+  bool answers_openings = true;
+  std::vector<std::pair<uint64_t, std::string>> openings;
+  std::vector<std::pair<uint64_t, CloseReason>> closings;
   std::vector<std::string> messages;
   std::vector<Status> ends;
   std::function<void(IncomingCall&)> on_call;
@@ -90,6 +100,7 @@ class ServiceTest : public LoopTest {
       auto opened = Service::Open(loop.get(), std::move(options), &program);
       ASSERT_TRUE(opened.ok()) << opened.status().ToString();
       service = std::move(opened).value();
+      if (with_resources) AddResources();
       AddMethods();
       ASSERT_TRUE(service->Start().ok());
     });
@@ -99,6 +110,12 @@ class ServiceTest : public LoopTest {
   void AddMethods() {
     for (const char* name : {"echo", "other", "echoChan"}) {
       ASSERT_TRUE(service->AddMethod(name, methods).ok());
+    }
+  }
+  void AddResources() {
+    ASSERT_TRUE(service->SetResource({}).ok());
+    for (const char* name : {"add", "watchChan"}) {
+      ASSERT_TRUE(service->AddResourceMethod(name, methods).ok());
     }
   }
   void Close() {
@@ -162,6 +179,7 @@ class ServiceTest : public LoopTest {
     return loads;
   }
 
+  bool with_resources = false;
   void* methods = reinterpret_cast<void*>(0x1234);
   std::unique_ptr<FakeHost> host;
   Program program;
