@@ -154,8 +154,8 @@ void Ownership::OnRelease(const ShardOrder& order) {
   }
   // What it has let go of it says again; of what it never had it can say nothing good.
   const auto known = released_.find(shard);
-  const bool clean =
-      known != released_.end() && known->second.generation == order.generation && known->second.clean;
+  const bool clean = known != released_.end() && known->second.clean &&
+                     known->second.generation == order.generation;
   handler_->SendToHost(WriteShardReleased(shard, order.generation, clean));
 }
 
@@ -350,7 +350,9 @@ void Ownership::SendStateRequest(const StateRequest& request) {
   handler_->SendToHost(WriteStateRequest(request));
 }
 
-void Ownership::OnResourceOpen(const ResourceOpening& opening) { handler_->OnResourceOpen(opening); }
+void Ownership::OnResourceOpen(const ResourceOpening& opening) {
+  handler_->OnResourceOpen(opening);
+}
 
 void Ownership::OnResourceClose(uint64_t resource, CloseReason reason) {
   handler_->OnResourceClose(resource, reason);

@@ -62,8 +62,8 @@ bool Resources::HasRoom(const Resource& resource, const ResourceRequest& request
   return concurrency_max_ == 0 || request.streaming() || resource.calls < concurrency_max_;
 }
 
-// The program may end what it is offered at once, and the resource with it. Whose turn comes by that is
-// left to the loop here: a thousand of them are no thousand calls deep.
+// The program may end what it is offered at once, and the resource with it. Whose turn comes by that
+// is left to the loop here: a thousand of them are no thousand calls deep.
 void Resources::TakeTurns(uint64_t id) {
   Resource* resource = Find(id);
   if (resource == nullptr || std::exchange(resource->taking_turns, true)) return;
@@ -196,8 +196,9 @@ void Resources::OnAnswer(StateAnswer answer) {
     }
     case Phase::kForgetting:
       if (answer.status.ok()) return BecomeOpen(resource);
-      // It may have been handed out: it is closed as if it had been lost, and not run. Nothing is carried
-      // by that, so that it does not wait for one of the kClosingMax, and nobody can be offered to it.
+      // It may have been handed out: it is closed as if it had been lost, and not run. Nothing is
+      // carried by that, so that it does not wait for one of the kClosingMax, and nobody can be
+      // offered to it.
       FailPending(resource, answer.status, nullptr);
       if (resource->OfShardHook::is_linked()) by_shard_[resource->shard].unclean = true;
       return CloseNow(resource, CloseReason::kLost);

@@ -107,7 +107,8 @@ class Resources {
   void OnAnswer(StateAnswer answer);
   // A new session: what is unanswered is asked again.
   void Resend();
-  // There is no host any more: nothing is waited for that it would answer, and what is carried is dropped.
+  // There is no host any more: nothing is waited for that it would answer, and what is carried is
+  // dropped.
   void LoseHost();
 
   // ---- Shards ----

@@ -29,12 +29,13 @@ class WaitingRoom {
   WaitingRoom(Loop* loop, Expired expired) : loop_(loop), expired_(std::move(expired)) {}
   ~WaitingRoom() { loop_->Disarm(&timer_); }
 
-  // RESOURCE_EXHAUSTED: it may not wait, and nothing has changed. It expires kWaitingMaxNs from now.
+  // RESOURCE_EXHAUSTED: it may not wait, and nothing has changed. Else it expires kWaitingMaxNs from
+  // now.
   Status Enter(ResourceRequest* request);
   // It is here, and expires policy::kAwaitNameNs after the first time that this was said.
   void AwaitName(ResourceRequest* request);
-  // It is here, and need not be named any more: it expires kWaitingMaxNs from now, if it did not wait for
-  // that already.
+  // It is here, and need not be named any more: it expires kWaitingMaxNs from now, if it did not wait
+  // for that already.
   void AwaitTurn(ResourceRequest* request);
   // Harmless for one that is not here.
   void Leave(ResourceRequest* request);

@@ -144,7 +144,14 @@ class RandomOwnershipTest : public OwnershipTest, public ::testing::WithParamInt
     const uint64_t name = Below(kNames);
     const uint32_t shard = ShardOfName(name);
     const uint64_t known = generation_[shard];
-    const uint64_t believed = OneIn(5) ? known + 1 : OneIn(6) ? 0 : OneIn(8) ? known - (known > 0) : known;
+    uint64_t believed = known;
+    if (OneIn(5)) {
+      believed = known + 1;
+    } else if (OneIn(6)) {
+      believed = 0;
+    } else if (OneIn(8) && known > 0) {
+      believed = known - 1;
+    }
     FakeRequest& request = *requests.emplace_back(std::make_unique<FakeRequest>(this, OneIn(4)));
     request.resource_name = "r" + std::to_string(name);
     request.shard = shard;
