@@ -80,11 +80,11 @@ def test_deploy_runs_build_and_says_what_is_kept_for_later(host, tmp_path):
     directory = write_service(
         tmp_path / "built", {"lib.txt": "made of this"}, name="built", jsEntry="made.js",
         build=["sh", "-c", "echo building; echo \"exports.f = () => '$(cat lib.txt)';\" > made.js"],
-        shards=16)
+        ram=60)
     result = host.deploy(directory)
     assert result.out == "lever://dev.lever/built version 1\n"
     assert "building\n" in result.err
-    assert result.err.count("shards") == 1
+    assert result.err.count("lever.json: ram:") == 1
     assert host.invoke("/built/f") == "made of this"
     as_json = host.cli("--json", "deploy", directory).json()
     assert as_json == {"service": "lever://dev.lever/built", "version": 1, "unchanged": True}

@@ -39,6 +39,7 @@ struct Deployer::Job {
   ServiceRecord now;
   registry::Revision revision = 0;  // of `now` in the registry
   bool entered = false;             // keeps the collector away
+  bool fixes_shards = false;        // its name has no number of shards yet
   DeployResult result;
 
   // "lever://dev.lever/hello"

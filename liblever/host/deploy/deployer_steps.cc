@@ -7,6 +7,7 @@
 #include "liblever/host/deploy/deploy_job.h"
 #include "liblever/host/deploy/deployer.h"
 #include "liblever/host/registry/schema.h"
+#include "liblever/host/scale/shard_store.h"
 #include "liblever/policy/address.h"
 
 namespace lever::deploy {

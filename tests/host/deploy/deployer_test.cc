@@ -198,10 +198,19 @@ TEST_F(DeployerTest, TheBundleOfAVersionThatStillDrainsStays) {
 }
 
 TEST_F(DeployerTest, FieldsThatAreOnlyKeptAreSaidOnce) {
-  const auto result = Deploy("one", R"({"name": "hello", "shards": 16})");
+  const auto result = Deploy("one", R"({"name": "hello", "ram": 60})");
   ASSERT_TRUE(result.ok());
   ASSERT_EQ(result->notes.size(), 1u);
-  EXPECT_THAT(result->notes[0], HasSubstr("shards"));
+  EXPECT_THAT(result->notes[0], HasSubstr("ram"));
+}
+
+TEST_F(DeployerTest, TheNumberOfShardsIsFixedByTheFirstDeployOfAName) {
+  ASSERT_TRUE(Deploy("one", R"({"name": "hello", "shards": 16})").ok());
+  const auto other = Deploy("two", R"({"name": "hello", "shards": 32})");
+  EXPECT_EQ(other.status().code(), LEVER_FAILED_PRECONDITION);
+  EXPECT_EQ(other.status().executed(), LEVER_EXECUTED_NO);
+  EXPECT_THAT(other.status().message(), HasSubstr("16 shards, not 32"));
+  EXPECT_TRUE(Deploy("three", R"({"name": "hello", "shards": 16})").ok());
 }
 
 }  // namespace

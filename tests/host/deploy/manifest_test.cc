@@ -112,10 +112,10 @@ TEST(Manifest, EveryFieldIsRead) {
 
 TEST(Manifest, FieldsThatAreOnlyKeptAreNamedOnceIfSet) {
   Manifest m = Parsed(kFull);
-  EXPECT_THAT(m.kept_for_later, ElementsAre("ram", "shards"));
+  EXPECT_THAT(m.kept_for_later, ElementsAre("ram"));
   EXPECT_EQ(
       m.KeptForLaterNotice(),
-      "lever.json: ram, shards: checked and kept; this version "
+      "lever.json: ram: checked and kept; this version "
       "of Lever does not act on it yet");
   EXPECT_THAT(Parsed(R"({"name":"a","ram":50})").kept_for_later, ElementsAre("ram"));
 }
