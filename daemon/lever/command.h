@@ -3,7 +3,7 @@
 //   command_line.cc              flags and arguments
 //   connection.cc, call_stream.cc  the client: calls, streams, Ctrl-C
 //   ask.cc                       the client of the commands that ask the host one thing
-//   deploy.cc, environments.cc, init.cc, invoke.cc, list.cc, logs.cc, settings.cc, stream.cc,
+//   deploy.cc, environments.cc, init.cc, invoke.cc, list.cc, logs.cc, owners.cc, settings.cc, stream.cc,
 //   test.cc, versions.cc                  the commands; that of `dev` is daemon/lever-dev
 //
 // Results go to standard output, everything else to standard error. The exit codes are those of
@@ -74,6 +74,10 @@ struct SettingsArguments {
   std::string service;
   std::vector<std::string> names;  // config set: KEY=VALUE each
 };
+struct OwnersArguments {
+  std::string service;
+  std::string resource;  // decoded; empty: all shards
+};
 struct RollbackArguments {
   std::string service;
   std::optional<uint64_t> version;  // the one before the current
@@ -89,6 +93,7 @@ int Stream(const Globals& globals, const CallArguments& arguments);
 int Logs(const Globals& globals, const LogsArguments& arguments);
 int ListInstances(const Globals& globals, const std::string& service);
 int ListServices(const Globals& globals);
+int ListOwners(const Globals& globals, const OwnersArguments& arguments);
 int ListVersions(const Globals& globals, const std::string& service);
 int Rollback(const Globals& globals, const RollbackArguments& arguments);
 int SetConfig(const Globals& globals, const SettingsArguments& arguments);

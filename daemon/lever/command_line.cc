@@ -65,6 +65,13 @@ void AddWriterCommands(CLI::App& app, CommandLine* line) {
                   "SERVICE=ENDPOINT: pass gRPC calls of that service on (several times for several)");
 }
 
+void AddOwnersCommand(CLI::App& app, CommandLine* line) {
+  CLI::App* owners = AddCommand(app, "resources", "shows which instances have a service's resources",
+                                line, Command::kListOwners);
+  owners->add_option("SERVICE", line->owners.service, "its name")->required();
+  owners->add_option("--of", line->owners.resource, "NAME: who has this one");
+}
+
 void AddVersionCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "versions", "lists the versions of a service that are kept", line,
              Command::kListVersions)
@@ -165,6 +172,7 @@ void AddCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "rm", "removes a service", line, Command::kRemove)
       ->add_option("SERVICE", line->service, "its name")
       ->required();
+  AddOwnersCommand(app, line);
   AddVersionCommands(app, line);
   AddSettingsCommands(app, line);
   AddEnvironmentCommands(app, line);
@@ -248,7 +256,7 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   if (app.get_subcommands().empty()) {
     line.text = OneLine(
         app,
-        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, versions, "
+        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, resources, versions, "
         "rollback, config, secret, env or version");
     line.exit_code = usage;
     return line;

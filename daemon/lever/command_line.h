@@ -24,6 +24,7 @@ enum class Command : uint8_t {
   kListInstances,
   kListServices,
   kRemove,
+  kListOwners,
   kListVersions,
   kRollback,
   kSetConfig,
@@ -56,6 +57,7 @@ struct CommandLine {
   EnvironmentArguments environment;
   SettingsArguments settings;
   RollbackArguments rollback;
+  OwnersArguments owners;
   std::string service;  // of ps (empty: all), versions and rm
 };
 

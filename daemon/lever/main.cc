@@ -51,6 +51,8 @@ int Run(const CommandLine& line, char** argv) {
       return ListServices(line.globals);
     case Command::kRemove:
       return Remove(line.globals, line.service);
+    case Command::kListOwners:
+      return ListOwners(line.globals, line.owners);
     case Command::kListVersions:
       return ListVersions(line.globals, line.service);
     case Command::kRollback:

@@ -67,10 +67,9 @@ def test_exit_codes_name_the_trouble(host, hello, words, code):
     assert len(result.err.strip()) > 0
 
 
-def test_a_resource_is_refused_unexecuted_and_unimplemented(host, hello):
+def test_a_service_without_resources_says_so(host, hello):
     result = host.cli("invoke", "/hello/a%20resource/sayHello", '"Ann"')
-    assert "UNIMPLEMENTED" in result.err
-    assert host.instances("hello") == []
+    assert "NOT_FOUND" in result.err and "hello has no resources" in result.err
 
 
 def test_the_same_content_again_is_unchanged(host, hello):

@@ -14,6 +14,7 @@
 #include "liblever/host/admin/logs_session.h"
 #include "liblever/host/admin/unary_call.h"
 #include "liblever/policy/address.h"
+#include "liblever/policy/shard.h"
 
 namespace lever::admin {
 namespace {
@@ -67,6 +68,17 @@ void Fill(const scale::InstanceStatus& status, lever::v1::InstanceRow* row) {
   row->set_driver(status.driver);
 }
 
+void Fill(const scale::OwnerStatus& status, lever::v1::OwnerRow* row) {
+  row->set_shard(status.shard);
+  row->set_instance(status.instance);
+  row->set_generation(status.generation);
+  row->set_version(status.version);
+  row->set_settled(status.settled);
+  row->set_age_ns(status.age_ns);
+  row->set_calls(status.calls);
+  row->set_streams(status.streams);
+}
+
 }  // namespace
 
 AdminService::AdminService(AdminOptions options)
@@ -75,6 +87,7 @@ AdminService::AdminService(AdminOptions options)
   Add("/lever.v1.Admin/Remove", &AdminService::Remove);
   Add("/lever.v1.Admin/ListServices", &AdminService::ListServices);
   Add("/lever.v1.Admin/ListInstances", &AdminService::ListInstances);
+  Add("/lever.v1.Admin/ListOwners", &AdminService::ListOwners);
   Add("/lever.v1.Admin/Logs", &AdminService::Logs);
   Add("/lever.v1.Admin/GetHost", &AdminService::GetHost);
   Add("/lever.v1.Admin/ListVersions", &AdminService::ListVersions);
@@ -159,6 +172,31 @@ void AdminService::ListInstances(rpc::Call& call) {
                 if (!Wanted(request.environment(), instance.environment)) continue;
                 if (!Wanted(request.service(), instance.service)) continue;
                 Fill(instance, reply.add_instances());
+              }
+              unary->Reply(reply);
+            });
+      });
+}
+
+void AdminService::ListOwners(rpc::Call& call) {
+  UnaryCall::AcceptAs<lever::v1::ListOwnersRequest>(
+      call, [loop = options_.loop, control = options_.control](
+                const std::shared_ptr<UnaryCall>& unary,
+                const lever::v1::ListOwnersRequest& request) {
+        control->ListOwners(
+            {request.environment(), request.service()}, loop,
+            [unary, request](const StatusOr<std::vector<scale::OwnerStatus>>& owners) {
+              if (!owners.ok()) return unary->Fail(owners.status());
+              lever::v1::ListOwnersReply reply;
+              const auto shards = static_cast<uint32_t>(owners->size());
+              reply.set_shards(shards);
+              const std::string& resource = request.resource();
+              const uint32_t wanted =
+                  resource.empty() ? 0
+                                   : policy::ShardOf(request.environment(), request.service(),
+                                                     resource, shards);
+              for (const scale::OwnerStatus& owner : *owners) {
+                if (resource.empty() || owner.shard == wanted) Fill(owner, reply.add_owners());
               }
               unary->Reply(reply);
             });

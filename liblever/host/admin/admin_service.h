@@ -58,6 +58,7 @@ class AdminService {
   void Remove(rpc::Call& call);
   void ListServices(rpc::Call& call);
   void ListInstances(rpc::Call& call);
+  void ListOwners(rpc::Call& call);
   void Logs(rpc::Call& call);
   void GetHost(rpc::Call& call);
   void ListVersions(rpc::Call& call);

@@ -93,6 +93,18 @@ struct ServiceStatus {
   int64_t backoff_until_ns = 0;  // 0: none
 };
 
+// Who has a shard of a service with resources.
+struct OwnerStatus {
+  uint32_t shard = 0;
+  std::string instance;  // empty: nobody
+  uint64_t generation = 0;
+  uint64_t version = 0;
+  bool settled = false;
+  int64_t age_ns = 0;
+  uint32_t calls = 0;
+  uint32_t streams = 0;
+};
+
 struct ControlCounters {
   uint64_t introductions = 0;      // direct connections made, the host's own not counted
   uint64_t instances_started = 0;
@@ -125,6 +137,9 @@ class Control : public fleet::AttachRegistry {
   // For the admin service; `done` runs on `loop`.
   virtual void ListInstances(Loop* loop,
                              std::function<void(std::vector<InstanceStatus>)> done) = 0;
+  // NOT_FOUND: no such service; FAILED_PRECONDITION: no instance of it has had resources.
+  virtual void ListOwners(ServiceName name, Loop* loop,
+                          std::function<void(StatusOr<std::vector<OwnerStatus>>)> done) = 0;
   virtual void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) = 0;
 
   virtual ControlCounters Counters() const = 0;

@@ -453,6 +453,20 @@ void ControlLoop::ListInstances(Loop* loop,
   });
 }
 
+void ControlLoop::ListOwners(ServiceName name, Loop* loop,
+                             std::function<void(StatusOr<std::vector<OwnerStatus>>)> done) {
+  this->loop().Post([this, environment = std::string(name.environment),
+                     service = std::string(name.service), loop, done = std::move(done)]() mutable {
+    const ServiceName owned{environment, service};
+    const ServiceController* controller = FindController(owned);
+    StatusOr<std::vector<OwnerStatus>> rows =
+        controller == nullptr
+            ? StatusOr<std::vector<OwnerStatus>>(NotFound("there is no service " + owned.ToString()))
+            : controller->ListOwners();
+    Answer(loop, std::move(done), std::move(rows));
+  });
+}
+
 void ControlLoop::ListServices(Loop* loop,
                                std::function<void(std::vector<ServiceStatus>)> done) {
   this->loop().Post([this, loop, done = std::move(done)]() mutable {

@@ -453,6 +453,29 @@ void ServiceController::Publish() {
   shell_->Publish(std::move(view));
 }
 
+StatusOr<std::vector<OwnerStatus>> ServiceController::ListOwners() const {
+  if (shards_ == nullptr) {
+    return FailedPrecondition("no instance of " + name().ToString() +
+                              " has said that it has resources");
+  }
+  if (!shards_->leading()) return Unavailable("this host does not know who owns them at the moment");
+  std::vector<OwnerStatus> rows;
+  for (ShardOwner& owner : shards_->Owners()) {
+    OwnerStatus& row = rows.emplace_back();
+    row.shard = static_cast<uint32_t>(rows.size() - 1);
+    row.generation = owner.generation;
+    row.settled = owner.settled;
+    row.age_ns = shell_->loop().now_ns() - owner.since_ns;
+    if (const Instance* instance = FindById(owner.instance)) {
+      row.version = instance->version;
+      row.calls = instance->load->calls.load(std::memory_order_relaxed);
+      row.streams = instance->load->streams.load(std::memory_order_relaxed);
+    }
+    row.instance = std::move(owner.instance);
+  }
+  return rows;
+}
+
 ServiceStatus ServiceController::GetStatus() const {
   ServiceStatus status;
   status.deployed = deployed();

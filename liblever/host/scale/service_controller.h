@@ -88,6 +88,7 @@ class ServiceController final : private ShardControllerShell {
   void OnGone(Instance* instance, const Status& why);
 
   ServiceStatus GetStatus() const;
+  StatusOr<std::vector<OwnerStatus>> ListOwners() const;
 
  private:
   // Something has changed: decides and acts.

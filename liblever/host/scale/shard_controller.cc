@@ -85,6 +85,7 @@ void ShardController::OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t sinc
   ledger_ = std::make_unique<policy::ShardLedger>(std::move(loaded->rows),
                                                   loaded->last_generation, since_ns);
   writes_ = 0;
+  since_ns_.assign(shards_, loop_->now_ns());
   for (const std::string& instance : sessions_) ledger_->OnSession(instance);
   Place();
   Changed();
@@ -150,7 +151,7 @@ std::vector<ShardOwner> ShardController::Owners() const {
   owners.resize(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
     const policy::ShardRow& row = ledger_->row(i);
-    owners[i] = {row.owner, row.generation, ledger_->Settled(i)};
+    owners[i] = {row.owner, row.generation, ledger_->Settled(i), since_ns_[i]};
   }
   return owners;
 }
@@ -200,8 +201,12 @@ void ShardController::Do(const LedgerAction& action,
                           result == ShardStore::Result::kNotHolder) {
                         return Resign("a row of it could not be written");
                       }
+                      const uint64_t before = ledger_->row(shard).generation;
                       ledger_->OnWritten(shard, result == ShardStore::Result::kDurable,
                                          loop_->clock().NowNs());
+                      if (ledger_->row(shard).generation != before) {
+                        since_ns_[shard] = loop_->now_ns();
+                      }
                       Act();
                     });
       return;

@@ -40,6 +40,7 @@ struct ShardOwner {
   std::string instance;     // empty: nobody
   uint64_t generation = 0;  // that it was named for
   bool settled = false;     // it has been granted it
+  int64_t since_ns = 0;     // when this host learned of it
 };
 
 class ShardControllerShell {
@@ -126,6 +127,7 @@ class ShardController {
   std::vector<std::unique_ptr<ShardStore>> old_stores_;
   std::set<std::string, std::less<>> sessions_;
   std::vector<std::string> eligible_;
+  std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;
   bool discards_ = false;

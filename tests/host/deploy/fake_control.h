@@ -36,6 +36,8 @@ class FakeControl : public scale::Control {
   void ListInstances(Loop* loop, std::function<void(std::vector<scale::InstanceStatus>)> done) override {
     loop->Post([done = std::move(done), rows = instances] { done(rows); });
   }
+  void ListOwners(scale::ServiceName, Loop*,
+                  std::function<void(StatusOr<std::vector<scale::OwnerStatus>>)>) override {}
   void ListServices(Loop* loop, std::function<void(std::vector<scale::ServiceStatus>)> done) override {
     loop->Post([done = std::move(done), rows = services] { done(rows); });
   }
@@ -60,6 +62,9 @@ class FakeControl : public scale::Control {
   }
   void AttachReady(uint64_t key) override {}
   void AttachLoad(uint64_t key, fleet::LoadReportData report) override {}
+  void AttachRenew(uint64_t, uint64_t) override {}
+  void AttachReleased(uint64_t, fleet::ShardReleasedData) override {}
+  void AttachState(uint64_t, fleet::StateRequestData) override {}
   void AttachDraining(uint64_t key) override {}
   void AttachDrained(uint64_t key, uint32_t cut_off) override {}
   void AttachEnded(uint64_t key, Status status) override {}

@@ -74,8 +74,14 @@ class FakePeer final : public fleet::AttachPeer {
     drain_timeout_ns = timeout_ns;
     reason = std::move(why);
   }
+  void TellShards(fleet::ShardOrdersData orders) override { shards.push_back(std::move(orders)); }
+  void TellRenewed(uint64_t id) override { renewed.push_back(id); }
+  void TellState(fleet::StateAnswerData answer) override { states.push_back(std::move(answer)); }
   void End(Status status) override { ended = std::move(status); }
 
+  std::vector<fleet::ShardOrdersData> shards;
+  std::vector<uint64_t> renewed;
+  std::vector<fleet::StateAnswerData> states;
   bool serving = false;
   int64_t drain_timeout_ns = -1;
   std::string reason;
