@@ -123,6 +123,7 @@ int Serve(const lever::ServiceOptions& options) {
 int main(int argc, char** argv) {
   lever::ServiceOptions options;
   options.method_threads = 4;
+  options.stream_threads_max = 1000;
   if (argc > 1) {
     if (std::string_view(argv[1]) != "attach") return 2;
     options.name = "owned";

@@ -1,0 +1,78 @@
+"""Resources move from instance to instance under load, and no call fails for that.
+
+LEVER_UPGRADES: how many times all of them move (3; `tests/run.sh --long`: 100).
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+from lever_testing import BUILD, open_directory, wait_until
+from test_resources import deploy_owned, events
+
+CALLERS = BUILD / "tests" / "e2e" / "owned" / "callers"
+UPGRADES = int(os.environ.get("LEVER_UPGRADES", "3"))
+
+
+class Callers:
+    def __init__(self, host, *flags):
+        self.program = subprocess.Popen(
+            [CALLERS, "--host", host.address, "--service", "owned", *map(str, flags)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.program.poll() is None:
+            self.program.kill()
+            self.program.wait()
+
+    def result(self):
+        out, _ = self.program.communicate(timeout=200)
+        return json.loads(out)
+
+
+def upgrade(host, directory, turn):
+    (directory / "turn").write_text(str(turn))
+    host.deploy(directory)
+
+
+def serving(host):
+    """The versions of the instances that are ready."""
+    return {row["version"] for row in host.instances("owned") if row["phase"] == "ready"}
+
+
+def move_all(host, directory, way, rate=500):
+    """Upgrades under load; what the callers saw, and the journal."""
+    journal = deploy_owned(host, directory, minInstances=2, drainTimeout="10s")
+    wait_until(lambda: len(host.instances("owned")) == 2, what="two instances")
+    with Callers(host, "--rate", rate, "--resources", 200, "--streams", 100, "--way", way) as callers:
+        time.sleep(1)
+        for turn in range(UPGRADES):
+            upgrade(host, directory, turn)
+            wait_until(lambda: len(serving(host)) == 1 and len(host.instances("owned")) == 2,
+                       timeout_s=60, what="the end of the version before")
+            time.sleep(0.5)
+        seen = callers.result()
+    print(json.dumps(seen))
+    return seen, events(journal)
+
+
+def check(seen, happened):
+    assert seen["failed"] == 0 and seen["unanswered"] == 0, seen
+    assert seen["lost"] == 0
+    assert not [event for event in happened if event[1] == "lost"]
+    # Each time all resources that were open moved.
+    assert len([event for event in happened if event[1] == "carried"]) >= UPGRADES * 100
+    assert set(seen["stream_ends"]) <= {"UNAVAILABLE"}
+
+
+def test_upgrades_fail_no_call_of_our_library(host):
+    check(*move_all(host, pathlib.Path(open_directory()) / "owned", "direct"))
+
+
+def test_upgrades_fail_no_call_through_the_host(host):
+    check(*move_all(host, pathlib.Path(open_directory()) / "owned", "host"))
