@@ -75,7 +75,7 @@ void Attempts::ChoosePeer(const route::Peer* failed) {
 
 bool Attempts::Redirected(const rpc::CallEnd& end) {
   told_of_owner_ = false;
-  if (target_ == nullptr || target_->route == nullptr || end.trailers == nullptr ||
+  if (target_ == nullptr || end.trailers == nullptr ||
       end.status.executed() != LEVER_EXECUTED_NO) {
     return false;
   }
@@ -83,6 +83,8 @@ bool Attempts::Redirected(const rpc::CallEnd& end) {
   if (!header.has_value()) return false;
   const auto shard = policy::ParseShardGeneration(*header);
   if (!shard.has_value()) return false;
+  // Who calls through the host alone keeps no table: it knows more by then.
+  if (target_->route == nullptr) return true;
   const std::string_view instance = end.trailers->Find(route::kOwnerTrailer).value_or("");
   told_of_owner_ = !instance.empty();
   target_->route->Learn(*shard, instance);

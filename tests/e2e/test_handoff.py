@@ -40,21 +40,19 @@ def upgrade(host, directory, turn):
     host.deploy(directory)
 
 
-def serving(host):
-    """The versions of the instances that are ready."""
-    return {row["version"] for row in host.instances("owned") if row["phase"] == "ready"}
+def versions(host):
+    return {row["version"] for row in host.instances("owned")}
 
 
 def move_all(host, directory, way, rate=500):
     """Upgrades under load; what the callers saw, and the journal."""
-    journal = deploy_owned(host, directory, minInstances=2, drainTimeout="10s")
-    wait_until(lambda: len(host.instances("owned")) == 2, what="two instances")
+    journal = deploy_owned(host, directory, minInstances=2, maxInstances=4, drainTimeout="10s")
     with Callers(host, "--rate", rate, "--resources", 200, "--streams", 100, "--way", way) as callers:
         time.sleep(1)
         for turn in range(UPGRADES):
             upgrade(host, directory, turn)
-            wait_until(lambda: len(serving(host)) == 1 and len(host.instances("owned")) == 2,
-                       timeout_s=60, what="the end of the version before")
+            wait_until(lambda: versions(host) == {turn + 2}, timeout_s=60,
+                       what="the end of the version before")
             time.sleep(0.5)
         seen = callers.result()
     print(json.dumps(seen))

@@ -16,7 +16,6 @@ ServiceController::ServiceController(ControllerShell* shell, std::string environ
 
 ServiceController::~ServiceController() {
   shell_->loop().Disarm(&wake_);
-  shell_->loop().Disarm(&publish_timer_);
   if (shards_ != nullptr) shards_->set_shell(nullptr);
 }
 
@@ -379,9 +378,9 @@ fleet::ShardCloseReason ServiceController::WhyItMoves(const std::string& from) {
                                                      : fleet::ShardCloseReason::kMoved;
 }
 
-// Many shards move at a time: their tables are published once a turn.
 void ServiceController::OnOwnersChanged() {
-  if (!publish_timer_.armed()) shell_->loop().Arm(&publish_timer_, shell_->loop().now_ns());
+  // What is being published places shards first.
+  if (!placing_) Publish();
 }
 
 // One that is stalled keeps its shards: it may be heard again, and its grant has to end before.
@@ -396,7 +395,9 @@ void ServiceController::PlaceShards() {
         instance->attached || (current_ && instance->version == current_->version);
     if (alive && serves) eligible.push_back(instance->id);
   }
+  placing_ = true;
   shards_->SetEligible(std::move(eligible));
+  placing_ = false;
 }
 
 std::shared_ptr<const ShardOwners> ServiceController::ShardOwnersOf(const ServiceView& view) const {
@@ -414,7 +415,6 @@ std::shared_ptr<const ShardOwners> ServiceController::ShardOwnersOf(const Servic
 }
 
 void ServiceController::Publish() {
-  shell_->loop().Disarm(&publish_timer_);
   PlaceShards();
   const uint64_t revision = shell_->NextRevision();
   const bool served = std::any_of(instances_.begin(), instances_.end(),

@@ -136,7 +136,7 @@ class ServiceController final : private ShardControllerShell {
   Status last_error_;
   FunctionTimer wake_;
   ShardController* shards_ = nullptr;  // of a service with resources
-  FunctionTimer publish_timer_{[this] { Publish(); }};
+  bool placing_ = false;
 };
 
 }  // namespace lever::scale

@@ -30,7 +30,10 @@ ShardController::ShardController(Loop* loop, registry::Registry* registry, HostL
   Compete();
 }
 
-ShardController::~ShardController() { loop_->Disarm(&timer_); }
+ShardController::~ShardController() {
+  loop_->Disarm(&timer_);
+  loop_->Disarm(&act_timer_);
+}
 
 // ---- Leading ----
 
@@ -165,10 +168,13 @@ bool ShardController::Quiet() const {
   return true;
 }
 
+// Many shards move at a time: what becomes of them in one turn goes together.
+void ShardController::ActSoon() { loop_->Arm(&act_timer_, loop_->now_ns()); }
+
 // Does what the ledger wants done. What it does may make the ledger want more, also from inside.
 void ShardController::Act() {
+  loop_->Disarm(&act_timer_);
   if (std::exchange(acting_, true)) return;
-  bool changed = false;
   while (ledger_ != nullptr) {
     const std::vector<LedgerAction> actions = ledger_->TakeActions();
     if (actions.empty()) break;
@@ -177,14 +183,13 @@ void ShardController::Act() {
       if (ledger_ == nullptr) break;
       Do(action, &orders);
     }
-    if (shell_ != nullptr) {
-      for (auto& [instance, told] : orders) shell_->TellShards(instance, std::move(told));
-    }
-    changed = true;
+    // Whoever lets go refuses calls from then on: the tables of this host know better before.
+    Changed();
+    if (shell_ == nullptr) continue;
+    for (auto& [instance, told] : orders) shell_->TellShards(instance, std::move(told));
   }
   acting_ = false;
   if (ledger_ != nullptr) ArmTimer();
-  if (changed) Changed();
 }
 
 void ShardController::Do(const LedgerAction& action,
@@ -207,7 +212,7 @@ void ShardController::Do(const LedgerAction& action,
                       if (ledger_->row(shard).generation != before) {
                         since_ns_[shard] = loop_->now_ns();
                       }
-                      Act();
+                      ActSoon();
                     });
       return;
     }
@@ -267,7 +272,7 @@ void ShardController::OnReleased(const std::string& instance,
   if (ledger_ == nullptr || released.shard >= shards_) return;
   ledger_->OnReleased(instance, released.shard, released.generation, released.clean,
                       loop_->clock().NowNs());
-  Act();
+  ActSoon();
 }
 
 // ---- What resources carry ----

@@ -51,7 +51,7 @@ class ShardControllerShell {
   virtual void TellState(const std::string& instance, fleet::StateAnswerData answer) = 0;
   // Why `from` lets go of a shard.
   virtual fleet::ShardCloseReason WhyItMoves(const std::string& from) = 0;
-  // Owners() has changed, or Eligible() is wanted for the first time.
+  // Owners() has changed; the instances hear of it after this has returned.
   virtual void OnOwnersChanged() = 0;
 };
 
@@ -100,6 +100,7 @@ class ShardController {
   void Changed();
   void Place();
   void Act();
+  void ActSoon();
   void Do(const policy::LedgerAction& action,
           std::map<std::string, fleet::ShardOrdersData>* orders);
   void ArmTimer();
@@ -132,6 +133,7 @@ class ShardController {
   bool acting_ = false;
   bool discards_ = false;
   FunctionTimer timer_{[this] { OnTimer(); }};
+  FunctionTimer act_timer_{[this] { Act(); }};
 };
 
 }  // namespace lever::scale
