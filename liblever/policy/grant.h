@@ -20,6 +20,8 @@ namespace lever::policy {
 inline constexpr int64_t kGrantTermNs = 10 * kNanosPerSecond;
 // How often an instance asks for its grant to be renewed.
 inline constexpr int64_t kGrantRenewNs = 2 * kNanosPerSecond;
+// The same while its grant has ended, or never begun: calls wait for it.
+inline constexpr int64_t kGrantRetryNs = 250 * kNanosPerMilli;
 static_assert(kGrantTermNs >= 4 * kGrantRenewNs, "lost renewals do not stop an instance");
 
 // One part in so many: how much faster one clock may run than another.

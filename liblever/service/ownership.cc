@@ -73,7 +73,9 @@ void Ownership::Renew() {
   if (id > kUnansweredMax) renewals_.erase(id - kUnansweredMax);
   renewals_.emplace(id, loop_->clock().NowNs());
   handler_->SendToHost(WriteRenewGrant(id));
-  loop_->Arm(&renew_timer_, DeadlineAfter(loop_->now_ns(), policy::kGrantRenewNs));
+  const bool valid = loop_->clock().NowNs() < shards_->end_ns();
+  loop_->Arm(&renew_timer_, DeadlineAfter(loop_->now_ns(), valid ? policy::kGrantRenewNs
+                                                                 : policy::kGrantRetryNs));
 }
 
 void Ownership::OnRenewed(const GrantRenewed& renewed) {
@@ -84,6 +86,7 @@ void Ownership::OnRenewed(const GrantRenewed& renewed) {
   renewals_.erase(found);
   view_->SetEnd(shards_->end_ns());
   if (was_valid) return;
+  loop_->Arm(&renew_timer_, DeadlineAfter(loop_->now_ns(), policy::kGrantRenewNs));
   std::vector<uint32_t> waiting;
   for (const auto& [shard, list] : waiting_) waiting.push_back(shard);
   for (const uint32_t shard : waiting) Recheck(shard);

@@ -67,12 +67,12 @@ TEST_F(OwnershipTest, ARenewalCountsFromWhenItWasAskedForNotFromTheAnswer) {
   Attach();
   Sync();
   Own(0, 1);
-  Advance(policy::kGrantRenewNs - 1);
+  Advance(policy::kGrantRetryNs - 1);
   ASSERT_EQ(renewals.size(), 1u);
   Renew();
   OpenNew("cart", 0, 1);
   FakeRequest& request = Ask("cart", 0, 1);
-  clock.Advance(policy::kGrantTermNs - policy::kGrantRenewNs);
+  clock.Advance(policy::kGrantTermNs - policy::kGrantRetryNs);
   EXPECT_TRUE(ownership->MayBegin(request));
   EXPECT_TRUE(ownership->MayReply(request));
   clock.Advance(1);

@@ -89,9 +89,13 @@ void ShardController::OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t sinc
                                                   loaded->last_generation, since_ns);
   writes_ = 0;
   since_ns_.assign(shards_, loop_->now_ns());
-  for (const std::string& instance : sessions_) ledger_->OnSession(instance);
+  for (const auto& [instance, renewal] : sessions_) ledger_->OnSession(instance);
   Place();
   Changed();
+  // Asked while nothing was known; behind what the instances were told now.
+  for (auto& [instance, renewal] : sessions_) {
+    if (renewal != 0) OnRenew(instance, std::exchange(renewal, 0));
+  }
 }
 
 void ShardController::Resign(const std::string& why) {
@@ -240,7 +244,7 @@ void ShardController::Do(const LedgerAction& action,
 // ---- Attach sessions ----
 
 void ShardController::OnSession(const std::string& instance) {
-  sessions_.insert(instance);
+  sessions_[instance] = 0;
   if (ledger_ == nullptr) return;
   ledger_->OnSession(instance);
   Act();
@@ -262,7 +266,13 @@ void ShardController::OnEnded(const std::string& instance) {
 }
 
 void ShardController::OnRenew(const std::string& instance, uint64_t id) {
-  if (ledger_ == nullptr || lease_->id() != led_under_ || !lease_->Valid()) return;
+  const auto session = sessions_.find(instance);
+  if (session == sessions_.end()) return;
+  if (ledger_ == nullptr) {
+    session->second = id;
+    return;
+  }
+  if (lease_->id() != led_under_ || !lease_->Valid()) return;
   if (!ledger_->AnswerRenewal(instance, loop_->clock().NowNs())) return;
   if (shell_ != nullptr) shell_->TellRenewed(instance, id);
 }

@@ -21,7 +21,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -126,7 +125,8 @@ class ShardController {
   std::unique_ptr<StateStore> states_;
   // Of former terms, since the registry may still answer them.
   std::vector<std::unique_ptr<ShardStore>> old_stores_;
-  std::set<std::string, std::less<>> sessions_;
+  // Instances in session, and the renewal that each has asked for while this did not lead; 0: none.
+  std::map<std::string, uint64_t> sessions_;
   std::vector<std::string> eligible_;
   std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way
