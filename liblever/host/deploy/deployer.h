@@ -165,6 +165,7 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   void ChooseVersion(std::shared_ptr<Job> job);
   void ReadVersion(std::shared_ptr<Job> job, uint64_t number);
   void FixShards(std::shared_ptr<Job> job);
+  void ForgetShards(const std::shared_ptr<Job>& job);
   void Commit(std::shared_ptr<Job> job);
   void OnCommitted(std::shared_ptr<Job> job, const StatusOr<registry::TransactionResult>& result);
   void Start(std::shared_ptr<Job> job);

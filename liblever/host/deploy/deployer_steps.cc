@@ -270,7 +270,25 @@ void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
                                     std::to_string(job->now.version) +
                                     ", which does not start: " + result.status().ToString());
         }
+        self->ForgetShards(job);
         self->Finish(job, status);
+      });
+}
+
+// A name whose first version never served has not said how many shards it has; unless something of it has
+// had some meanwhile.
+void Deployer::ForgetShards(const std::shared_ptr<Job>& job) {
+  if (!job->fixes_shards) return;
+  const std::string counter = registry::GenerationKey(job->name.first, job->name.second);
+  const auto shards = static_cast<uint64_t>(job->version.manifest.shards);
+  registry::Transaction transaction;
+  transaction.If(registry::Compare::Value(counter, scale::EncodeShardCounter({0, shards})))
+      .Then(registry::Operation::Delete(counter));
+  options_.registry->Commit(
+      std::move(transaction), [job](const StatusOr<registry::TransactionResult>& result) {
+        if (result.ok()) return;
+        Log(LogLevel::kWarning, job->ServiceText() + ": the number of its shards stays: " +
+                                    result.status().ToString());
       });
 }
 

@@ -172,8 +172,8 @@ class Admin : public deploy::DeployerTest, private rpc::CallDispatcher {
 // ---- Deploy ----
 
 TEST_F(Admin, ADeployTellsItsStepsAndTheVersion) {
-  const std::string bundle = Bundle(R"({"name": "hello", "shards": 16})", "one");
-  TestCall& call = BeginDeploy(R"({"name": "hello", "shards": 16})", bundle.size());
+  const std::string bundle = Bundle(R"({"name": "hello", "ram": 60})", "one");
+  TestCall& call = BeginDeploy(R"({"name": "hello", "ram": 60})", bundle.size());
   for (size_t at = 0; at < bundle.size(); at += 50) SendChunk(call, bundle.substr(at, 50));
   SendChunk(call, "");  // a sign of life
   CloseSend(call);
