@@ -22,7 +22,8 @@ def deploy_owned(host, directory, **manifest):
     journal.touch()
     journal.chmod(0o666)
     described = json.loads((directory / "lever.json").read_text())
-    described.update(manifest, config=str(journal))
+    # The journal lies outside of what a sandbox lets it write.
+    described.update(manifest, config=str(journal), sandbox="none")
     (directory / "lever.json").write_text(json.dumps(described))
     host.deploy(directory)
     return journal
