@@ -7,6 +7,9 @@
 
     @lever.method                                # in a service's module
     async def say_hello(name): return f"Hello, {name}!"
+
+    @lever.resource                              # /<service>/<name>/<method>: objects with one owner each
+    class Note: ...
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from ._client import Client, ClientStats
 from ._context import Context, context
 from ._errors import LeverError, LeverTimeoutError, MethodError
 from ._lever import Call
-from ._service import (Service, ServiceDetails, ThreadService, method, serve, serve_in_thread)
+from ._method import method
+from ._resource import resource
+from ._service import Service, ServiceDetails, ThreadService, serve, serve_in_thread
 from ._stream import ClientStream, ServiceStream, Stream
 from ._sync import MethodClient, SyncClient, SyncStream
 from ._values import Ext, Map, Timestamp
@@ -39,6 +44,6 @@ __version__: str = _lever.version
 __all__ = [
     "Call", "Client", "ClientStats", "ClientStream", "Context", "Ext", "LeverError", "LeverTimeoutError",
     "Map", "MethodClient", "MethodError", "Service", "ServiceDetails", "ServiceStream", "Stream",
-    "SyncClient", "SyncStream", "ThreadService", "Timestamp", "context", "method", "serve",
-    "serve_in_thread",
+    "SyncClient", "SyncStream", "ThreadService", "Timestamp", "context", "method",
+    "resource", "serve", "serve_in_thread",
 ]

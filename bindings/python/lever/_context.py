@@ -65,6 +65,17 @@ class Context:
         return self._incoming.cancelled  # type: ignore[no-any-return]
 
     @property
+    def resource(self) -> str:
+        """The name of the resource whose method runs, or which is being opened or closed; else `""`."""
+        return self._incoming.resource  # type: ignore[no-any-return]
+
+    @property
+    def generation(self) -> int:
+        """The resource's fencing token: it only rises for one resource, so that a store which refuses what
+        comes with a lower one is written to by the newest owner alone. 0 outside of a resource."""
+        return self._incoming.generation  # type: ignore[no-any-return]
+
+    @property
     def config(self) -> Any:
         """`config` of lever.json."""
         return self._incoming._service.config

@@ -9,28 +9,27 @@ import asyncio
 import contextvars
 import json
 import os
-import re
 import sys
 import threading
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable
 
 from . import _codes, _lever, _loop
 from ._client import Client
 from ._context import current
 from ._errors import invalid, refusal
+from ._method import MARK, NAME, is_plain, is_stream_name
+from ._resource import ResourceOptions, Resources, ResourceType, marked_options
 from ._stream import ServiceStream
 from ._sync import MethodClient, SyncStream, background, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from concurrent.futures import ThreadPoolExecutor
-    from typing import Any, NamedTuple, TypeVar, overload
+    from typing import Any, NamedTuple
 
     from ._errors import LeverError
     from ._types import TlsOptions
-
-    F = TypeVar("F", bound=Callable[..., Any])
 
     class ServiceDetails(NamedTuple):
         """What the host has told of an instance."""
@@ -48,47 +47,17 @@ else:
     ServiceDetails = namedtuple("ServiceDetails", "env name instance version listening")
     ServiceDetails.__doc__ = "What the host has told of an instance."
 
-    def overload(function):
-        return function
-
-_MARK = "__lever_method__"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _STARTING, _ATTACHED, _DRAINING, _DRAINED, _DETACHED = range(5)
 
 
-def is_stream_name(name: str) -> bool:
-    """Whether a method of this name is a streaming one."""
-    return name == "chan" or name.endswith(("Chan", "_chan"))
-
-
-@overload
-def method(function: F) -> F: ...
-@overload
-def method(*, name: str) -> Callable[[F], F]: ...
-def method(function: Any = None, *, name: str | None = None) -> Any:
-    """Makes a function a method of the service: `@lever.method`, or `@lever.method(name="sayHello")`.
-
-    An `async def` runs on the event loop, a plain `def` in a pool of threads. A function whose name ends in
-    `Chan` or `_chan`, or is `chan`, is a streaming method, and gets a stream as its first argument.
-    """
-    def mark(marked: Any) -> Any:
-        chosen = name or marked.__name__
-        if not _NAME.fullmatch(chosen):
-            raise invalid(f"{chosen!r} cannot be the name of a method")
-        setattr(marked, _MARK, chosen)
-        return marked
-
-    return mark if function is None else mark(function)
-
-
-def _methods_of(target: Any) -> dict[str, Callable[..., Any]]:
-    """The functions of a module or object that bear the mark; all of a dict."""
+def _parts_of(target: Any) -> dict[str, Any]:
+    """The functions and classes of a module or object that bear a mark, by their names; all of a dict."""
     if isinstance(target, dict):
         return target
     found = {}
     for attribute in dir(target):
         value = getattr(target, attribute, None)
-        name = getattr(value, _MARK, None)
+        name = attribute if marked_options(value) else getattr(value, MARK, None)
         if isinstance(name, str) and callable(value):
             found[name] = value
     return found
@@ -145,6 +114,8 @@ class Service:
                          "runtime": f"python {version}", "tls": tls}
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
         self._methods: dict[str, Callable[..., Any]] = {}
+        self._resource_type: ResourceType | None = None
+        self._resources: Resources | None = None
         self._handle: Any = None
         self._core: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -172,23 +143,46 @@ class Service:
 
         return take if function is None else take(function)
 
+    def resource(self, type: Any = None, *, serial: bool = False, max_concurrency: int = 0,
+                 idle_timeout: float = 0) -> Any:
+        """Makes a class the service's resource type, as `lever.resource` does."""
+        def take(taken: Any) -> Any:
+            self._take_resource(taken, ResourceOptions(serial, max_concurrency, idle_timeout))
+            return taken
+
+        return take if type is None else take(type)
+
     def add(self, target: Any) -> Service:
-        """Adds the functions of a module or object that `lever.method` has marked, or those of a dict by
-        name. Before start()."""
-        if self._started:
-            raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
-        for name, function in _methods_of(target).items():
-            if not _NAME.fullmatch(name):
+        """Adds the functions of a module or object that `lever.method` has marked, and the class that
+        `lever.resource` has; or all of a dict by name. Before start()."""
+        self._refuse_started()
+        for name, part in _parts_of(target).items():
+            if options := marked_options(part):
+                self._take_resource(part, options)
+                continue
+            if not NAME.fullmatch(name):
                 raise invalid(f"{name!r} cannot be the name of a method")
             if name in self._methods:
                 raise refusal(_codes.ALREADY_EXISTS, f"there are two methods {name}")
-            self._methods[name] = function
+            self._methods[name] = part
         return self
+
+    def _take_resource(self, type: type, options: ResourceOptions) -> None:
+        self._refuse_started()
+        taken = ResourceType(type, options)
+        if self._resource_type is not None and self._resource_type.type is not type:
+            raise refusal(_codes.ALREADY_EXISTS, f"there are two resource types, {type.__qualname__} and "
+                                                 f"{self._resource_type.type.__qualname__}")
+        self._resource_type = taken
+
+    def _refuse_started(self) -> None:
+        if self._started:
+            raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
 
     @property
     def method_count(self) -> int:
-        """How many methods there are."""
-        return len(self._methods)
+        """How many methods there are, those of resources included."""
+        return len(self._methods) + len(self._resource_type.methods if self._resource_type else ())
 
     # ---- Life ----
 
@@ -211,9 +205,10 @@ class Service:
             raise refusal(_codes.FAILED_PRECONDITION, "the service has been started")
         self.prepare()
         for name, function in self._methods.items():
-            plain = not iscoroutinefunction(function) and not iscoroutinefunction(
-                getattr(function, "__call__", None))
-            self._handle.add_method(name, function, plain, is_stream_name(name))
+            self._handle.add_method(name, function, is_plain(function), is_stream_name(name))
+        if self._resource_type is not None:
+            self._resource_type.register(self._handle)
+            self._resources = Resources(self, self._resource_type)
         self._handle.start()
         self._started = True
         return self
@@ -344,6 +339,8 @@ class Service:
             _loop.instance = None
         if self._pool is not None:
             self._pool.shutdown(wait=False)
+        if self._resources is not None:
+            self._resources.shutdown()
         closed = refusal(_codes.CANCELLED, "the service was closed")
         self._settle("attached", closed)
         self._settle("drained", closed)
@@ -363,11 +360,21 @@ class Service:
 
     def _on_stream(self, incoming: Any, function: Any, args: list[Any], in_pool: bool) -> None:
         stream = ServiceStream(self._core, incoming)
-        task = self._loop.create_task(  # type: ignore[union-attr]
-            self._run_stream(stream, incoming, function, args, in_pool))
-        stream._task = task
+        stream._task = self._spawn(self._run_stream(stream, incoming, function, args, in_pool))
+
+    def _on_resource_open(self, id: int, generation: int, name: str, state: Any, origin: int) -> None:
+        resources: Resources = self._resources  # type: ignore[assignment]
+        self._spawn(resources.open(self._handle, id, generation, name, state, origin))
+
+    def _on_resource_close(self, id: int, reason: int) -> None:
+        resources: Resources = self._resources  # type: ignore[assignment]
+        self._spawn(resources.close(self._handle, id, reason))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(coroutine)  # type: ignore[union-attr]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _run_stream(self, stream: ServiceStream, incoming: Any, function: Any, args: list[Any],
                           in_pool: bool) -> None:
@@ -398,7 +405,8 @@ class Service:
 
 def serve(target: Any, name: str | None = None, **options: Any) -> Service:
     """Makes this program an instance of a service, without a deploy: the functions of `target` (a module or
-    object with functions that `lever.method` has marked, or a dict of functions by name) are its methods.
+    object with functions that `lever.method` has marked, or a dict of functions by name) are its methods, and
+    a class that `lever.resource` has marked is its resource type.
     The options are those of `Service`. In an event loop; returns at once.
 
         service = lever.serve({"say_hello": say_hello}, "hello")

@@ -1,8 +1,8 @@
 """Runs a service that was deployed with `pyEntry`: python3 launcher.py ENTRY, started by a host in the bundle's
 directory.
 
-Functions that `lever.method` marks are the methods. `lever` is the package of the bundle, if it has one, else
-the one that this file is in.
+Functions that `lever.method` marks are the methods, and a class that `lever.resource` marks is the resource type.
+`lever` is the package of the bundle, if it has one, else the one that this file is in.
 
 Exit codes: 0 when the host has drained the instance, 1 for everything else, with the reason on standard error,
 whose last lines the callers of a service that does not start are told.
@@ -55,7 +55,8 @@ async def run(entry: str) -> int:
     service = lever.Service().prepare()
     service.add(load(entry))
     if service.method_count == 0:
-        say(f"{sys.argv[0]} marks no function with @lever.method: there is nothing to call")
+        say(f"{sys.argv[0]} marks no function with @lever.method and no class with @lever.resource: "
+            "there is nothing to call")
         return 1
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

@@ -75,6 +75,8 @@ class Testing:
     async def _close(self) -> None:
         await self.client.close()
         for service in self._services:
+            if service._resources:  # whose close() is called, as where an instance stops
+                await service.drain()
             await service.close()
 
     async def advance(self, seconds: float) -> None:
@@ -96,5 +98,6 @@ class Testing:
 def start(services: Mapping[str, Any], *, config: Mapping[str, Any] | None = None,
           env: str | None = None, hold_time: bool = False) -> Testing:
     """Services by name. What each is given is a module or object with functions that `lever.method` has
-    marked, or a dict of functions by name. `config` is by service, as in lever.json."""
+    marked and a class that `lever.resource` has, or a dict of these by name. Resources are opened as `"new"`,
+    and closed as `"idle"`, or as `"stopping"` at the end. `config` is by service, as in lever.json."""
     return Testing(services, config or {}, env, hold_time)

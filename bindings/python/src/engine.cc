@@ -183,6 +183,8 @@ void Engine::Deliver(const lever_event& event) {
       return OnIncomingCancelled(this, object.get());
     }
     case LEVER_EVENT_SERVICE_STATE: return OnServiceState(event);
+    case LEVER_EVENT_RESOURCE_OPEN:
+    case LEVER_EVENT_RESOURCE_CLOSE: return OnResource(event);
     case LEVER_EVENT_CLOSED: return OnClosed(event);
     default: return;
   }
@@ -234,6 +236,35 @@ void Engine::OnServiceState(const lever_event& event) {
   if (!result) Report(owner.get());
 }
 
+// The service's owner is told, which answers. One that is closed is found by no call any more.
+void Engine::OnResource(const lever_event& event) {
+  const auto found = attachments_.find(static_cast<Attachment*>(event.user_data));
+  if (found == attachments_.end() || !found->second->owner) return;
+  Attachment* attachment = found->second.get();
+  const Ref owner = Ref::Borrowed(attachment->owner.get());
+  Ref result;
+  if (event.type == LEVER_EVENT_RESOURCE_CLOSE) {
+    attachment->resources.erase(event.resource);
+    result = Ref(PyObject_CallMethod(owner.get(), "_on_resource_close", "Ki",
+                                     static_cast<unsigned long long>(event.resource),
+                                     static_cast<int>(event.close_reason)));
+  } else {
+    Ref state = Ref::Borrowed(Py_None);
+    if (event.kind != LEVER_KIND_NONE) {
+      state = DecodePayload(event.kind, event.slices, event.slice_count);
+    }
+    if (state) {
+      result = Ref(PyObject_CallMethod(
+          owner.get(), "_on_resource_open", "KKs#Oi",
+          static_cast<unsigned long long>(event.resource),
+          static_cast<unsigned long long>(event.generation), event.resource_name,
+          static_cast<Py_ssize_t>(event.resource_name_size), state.get(),
+          static_cast<int>(event.origin)));
+    }
+  }
+  if (!result) Report(owner.get());
+}
+
 void Engine::OnClosed(const lever_event& event) {
   const Ref owner = TakeClosed(event);
   if (!owner) return;
@@ -248,6 +279,7 @@ Ref Engine::TakeClosed(const lever_event& event) {
   attachments_.erase(found);
   Destroy(attachment.get());
   const auto methods = std::move(attachment->methods);
+  const auto resources = std::move(attachment->resources);
   return std::move(attachment->owner);
 }
 

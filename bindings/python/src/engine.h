@@ -31,6 +31,12 @@ namespace lever::python {
 class Engine;
 struct Method;
 
+// A resource of a service that is open here.
+struct OpenResource {
+  Ref object;  // of the program's class
+  Ref name;
+};
+
 // A client or service of an engine. Its events go to `owner`, a Python object.
 struct Attachment {
   Engine* engine = nullptr;  // null when the engine has ended
@@ -38,13 +44,15 @@ struct Attachment {
   lever_service* service = nullptr;
   Ref owner;
   std::vector<std::unique_ptr<Method>> methods;  // until its last event
+  std::unordered_map<uint64_t, OpenResource> resources;  // by the id of their opening
 };
 
 // A method of a service, as it is told of to the library.
 struct Method {
   Attachment* service = nullptr;  // which this belongs to
-  Ref function;
+  Ref function;   // of a resource: the name of the object's attribute
   Ref name;
+  bool of_resource = false;
   bool in_pool = false;  // a plain function
   bool is_stream = false;
 };
@@ -118,6 +126,7 @@ class Engine {
   void DeliverStream(const lever_event& event, PyObject* stream);
   void DeliverIncoming(const lever_event& event);
   void OnServiceState(const lever_event& event);
+  void OnResource(const lever_event& event);
   void OnClosed(const lever_event& event);
   // Lets go of what was closed, and of all that it kept of the program's. Gives who is to be told.
   Ref TakeClosed(const lever_event& event);

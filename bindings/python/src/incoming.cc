@@ -18,9 +18,11 @@ struct Incoming {
   PyObject* engine_object;  // keeps `engine` alive
   PyObject* service;        // the Python part's
   PyObject* caller;
+  PyObject* resource;  // its name; null: of none
   PyObject* metadata;  // a list of pairs until somebody looks, then a dict
   PyObject* object;    // what is told when the caller is gone: a Run, or a stream's or pool's
   uint64_t id;
+  uint64_t generation;  // of the resource
   int64_t deadline_ns;
   bool open;       // still to be answered
   bool cancelled;  // the caller is gone
@@ -385,6 +387,13 @@ PyObject* GetRemaining(PyObject* object, void*) {
 }
 
 PyObject* GetCaller(PyObject* object, void*) { return Py_NewRef(AsIncoming(object)->caller); }
+PyObject* GetResource(PyObject* object, void*) {
+  PyObject* name = AsIncoming(object)->resource;
+  return name == nullptr ? PyUnicode_FromStringAndSize(nullptr, 0) : Py_NewRef(name);
+}
+PyObject* GetGeneration(PyObject* object, void*) {
+  return PyLong_FromUnsignedLongLong(AsIncoming(object)->generation);
+}
 PyObject* GetService(PyObject* object, void*) { return Py_NewRef(AsIncoming(object)->service); }
 PyObject* GetOpen(PyObject* object, void*) { return PyBool_FromLong(AsIncoming(object)->open); }
 PyObject* GetCancelled(PyObject* object, void*) {
@@ -415,6 +424,7 @@ void IncomingDealloc(PyObject* object) {
   Incoming* incoming = AsIncoming(object);
   Py_XDECREF(incoming->object);
   Py_XDECREF(incoming->metadata);
+  Py_XDECREF(incoming->resource);
   Py_XDECREF(incoming->caller);
   Py_XDECREF(incoming->service);
   Py_XDECREF(incoming->engine_object);
@@ -437,6 +447,8 @@ PyGetSetDef incoming_getsets[] = {
     {"_remaining_ns", GetRemaining, nullptr, nullptr, nullptr},
     {"caller", GetCaller, nullptr, nullptr, nullptr},
     {"cancelled", GetCancelled, nullptr, nullptr, nullptr},
+    {"resource", GetResource, nullptr, nullptr, nullptr},
+    {"generation", GetGeneration, nullptr, nullptr, nullptr},
     {"_service", GetService, nullptr, nullptr, nullptr},
     {"_open", GetOpen, nullptr, nullptr, nullptr},
     {"_id", GetId, nullptr, nullptr, nullptr},
@@ -484,7 +496,19 @@ Ref MetadataPairs(const lever_event& event) {
   return pairs;
 }
 
-Ref NewIncoming(Engine* engine, Method* method, const lever_event& event) {
+// What is to be called: for a method of a resource that of its object, and its name. Empty without an
+// exception: the resource is not open here.
+Ref FunctionOf(const Method& method, const lever_event& event, Ref* resource) {
+  if (!method.of_resource) return Ref::Borrowed(method.function.get());
+  const auto& open = method.service->resources;
+  const auto found = open.find(event.resource);
+  if (found == open.end()) return Ref();
+  *resource = Ref::Borrowed(found->second.name.get());
+  const Ref object = Ref::Borrowed(found->second.object.get());
+  return Ref(PyObject_GetAttr(object.get(), method.function.get()));
+}
+
+Ref NewIncoming(Engine* engine, Method* method, const lever_event& event, Ref resource) {
   Ref caller = CallerText(event.caller);
   Ref metadata;
   if (event.metadata_count > 0) metadata = MetadataPairs(event);
@@ -496,6 +520,8 @@ Ref NewIncoming(Engine* engine, Method* method, const lever_event& event) {
   incoming->service = Py_NewRef(method->service->owner ? method->service->owner.get() : Py_None);
   incoming->caller = caller.release();
   incoming->metadata = metadata.release();
+  incoming->resource = resource.release();
+  incoming->generation = event.generation;
   incoming->id = event.id;
   incoming->deadline_ns = event.deadline_ns;
   incoming->open = true;
@@ -511,13 +537,13 @@ Ref Arguments(const lever_event& event) {
   return list;
 }
 
-bool StartRun(Engine* engine, Method* method, Incoming* incoming, Ref args) {
+bool StartRun(Engine* engine, Method* method, Incoming* incoming, PyObject* function, Ref args) {
   auto* run = reinterpret_cast<Run*>(run_type->tp_alloc(run_type, 0));
   if (run == nullptr) return false;
   const Ref held(Object(run));
   run->incoming = incoming;
   Py_INCREF(Object(incoming));
-  run->function = Py_NewRef(method->function.get());
+  run->function = Py_NewRef(function);
   run->name = Py_NewRef(method->name.get());
   run->args = args.release();
   run->task = PyObject_CallMethodOneArg(engine->loop(), names.create_task, held.get());
@@ -527,20 +553,30 @@ bool StartRun(Engine* engine, Method* method, Incoming* incoming, Ref args) {
   return true;
 }
 
-bool StartOther(Engine* engine, Method* method, Incoming* incoming, Ref args) {
+bool StartOther(Engine* engine, Method* method, Incoming* incoming, PyObject* function,
+                Ref args) {
   PyObject* owner = incoming->service;
   PyObject* how = method->is_stream ? names.on_stream : names.in_pool;
   const Ref in_pool(PyBool_FromLong(method->in_pool));
   if (!method->is_stream) engine->AddIncoming(incoming->id, Object(incoming));
-  const Ref done(PyObject_CallMethodObjArgs(owner, how, Object(incoming), method->function.get(),
-                                            args.get(), in_pool.get(), nullptr));
+  const Ref done(PyObject_CallMethodObjArgs(owner, how, Object(incoming), function, args.get(),
+                                            in_pool.get(), nullptr));
   return static_cast<bool>(done);
 }
 
 }  // namespace
 
 void OnIncoming(Engine* engine, Method* method, const lever_event& event) {
-  Ref object = NewIncoming(engine, method, event);
+  Ref resource;
+  const Ref function = FunctionOf(*method, event, &resource);
+  if (!function) {
+    const bool failed = PyErr_Occurred() != nullptr;
+    const std::string text = failed ? TakeText() : "the resource was closed";
+    lever_incoming_fail(engine->queue(), event.id, failed ? LEVER_INTERNAL : LEVER_UNAVAILABLE,
+                        text.data(), text.size());
+    return;
+  }
+  Ref object = NewIncoming(engine, method, event, std::move(resource));
   Ref args = object ? Arguments(event) : Ref();
   if (!args) {
     const std::string text = TakeText();
@@ -550,13 +586,14 @@ void OnIncoming(Engine* engine, Method* method, const lever_event& event) {
   }
   Incoming* incoming = AsIncoming(object.get());
   const bool plain = !method->is_stream && !method->in_pool;
-  const bool started = plain ? StartRun(engine, method, incoming, std::move(args))
-                             : StartOther(engine, method, incoming, std::move(args));
+  const bool started =
+      plain ? StartRun(engine, method, incoming, function.get(), std::move(args))
+            : StartOther(engine, method, incoming, function.get(), std::move(args));
   if (started) return;
   if (incoming->open) {
     Fail(incoming, LEVER_INTERNAL, TakeText().c_str());
   } else {
-    engine->Report(method->function.get());
+    engine->Report(function.get());
   }
 }
 

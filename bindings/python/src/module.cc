@@ -267,17 +267,61 @@ class ServiceHandle {
   }
 
   void AddMethod(const py::str& name, const py::object& function, bool in_pool, bool is_stream) {
-    auto method = std::make_unique<Method>();
-    method->service = attachment_.get();
-    method->function = Ref::Borrowed(function.ptr());
-    method->name = Ref::Borrowed(name.ptr());
-    method->in_pool = in_pool;
-    method->is_stream = is_stream;
-    const std::string text = name;
-    const lever_status status =
-        lever_service_add_method(Get(), text.data(), text.size(), method.get());
+    Add(name, function, in_pool, is_stream, lever_service_add_method)->of_resource = false;
+  }
+
+  void SetResource(const py::dict& given) {
+    lever_resource_options options{};
+    options.size = sizeof(options);
+    options.concurrency_max = Count<uint32_t>(given, "max_concurrency");
+    options.idle_timeout_ns = Seconds(given, "idle_timeout");
+    lever_error* error = nullptr;
+    const lever_status status = lever_service_set_resource(Get(), &options, &error);
+    if (status != LEVER_OK) Throw(status, error);
+  }
+
+  // `attribute` is what the method is on objects of the program's class.
+  void AddResourceMethod(const py::str& name, const py::str& attribute, bool in_pool,
+                         bool is_stream) {
+    Add(name, attribute, in_pool, is_stream, lever_service_add_resource_method)->of_resource =
+        true;
+  }
+
+  // From here on calls of the resource are the object's. Nothing where the service is closed by now, as
+  // for the next three.
+  void ResourceOpened(uint64_t id, const py::object& object, const py::str& name) {
+    if (attachment_->service == nullptr) return;
+    attachment_->resources[id] = {Ref::Borrowed(object.ptr()), Ref::Borrowed(name.ptr())};
+    lever_resource_opened(attachment_->service, id, LEVER_OK, nullptr, 0);
+    attachment_->engine->Requested();
+  }
+
+  void ResourceRefused(uint64_t id, const std::string& why) {
+    if (attachment_->service == nullptr) return;
+    lever_resource_opened(attachment_->service, id, LEVER_INTERNAL, why.data(), why.size());
+    attachment_->engine->Requested();
+  }
+
+  // With what it carries; None: nothing. Raises where that cannot be sent: it is to be answered yet.
+  void ResourceClosed(uint64_t id, const py::object& carried) {
+    if (attachment_->service == nullptr) return;
+    lever_status status = LEVER_OK;
+    if (carried.is_none()) {
+      status = lever_resource_closed(attachment_->service, id, LEVER_OK, LEVER_KIND_NONE, nullptr, 0);
+    } else {
+      Payload payload;
+      if (!payload.Message(carried.ptr())) throw py::error_already_set();
+      status = lever_resource_closed(attachment_->service, id, LEVER_OK, payload.kind(),
+                                     payload.slice(), 1);
+    }
+    attachment_->engine->Requested();
     if (status != LEVER_OK) Throw(status);
-    attachment_->methods.push_back(std::move(method));
+  }
+
+  void ResourceLost(uint64_t id) {
+    if (attachment_->service == nullptr) return;
+    lever_resource_closed(attachment_->service, id, LEVER_INTERNAL, LEVER_KIND_NONE, nullptr, 0);
+    attachment_->engine->Requested();
   }
 
   void Start() {
@@ -325,6 +369,21 @@ class ServiceHandle {
   }
 
  private:
+  Method* Add(const py::str& name, const py::object& function, bool in_pool, bool is_stream,
+              decltype(&lever_service_add_method) add) {
+    auto method = std::make_unique<Method>();
+    method->service = attachment_.get();
+    method->function = Ref::Borrowed(function.ptr());
+    method->name = Ref::Borrowed(name.ptr());
+    method->in_pool = in_pool;
+    method->is_stream = is_stream;
+    const std::string text = name;
+    const lever_status status = add(Get(), text.data(), text.size(), method.get());
+    if (status != LEVER_OK) Throw(status);
+    attachment_->methods.push_back(std::move(method));
+    return attachment_->methods.back().get();
+  }
+
   std::shared_ptr<Attachment> attachment_;
 };
 
@@ -423,6 +482,12 @@ PYBIND11_MODULE(_lever, m) {
   py::class_<lp::ServiceHandle>(m, "ServiceHandle")
       .def(py::init<lp::Engine&, const py::object&, const py::dict&>(), py::keep_alive<1, 2>())
       .def("add_method", &lp::ServiceHandle::AddMethod)
+      .def("set_resource", &lp::ServiceHandle::SetResource)
+      .def("add_resource_method", &lp::ServiceHandle::AddResourceMethod)
+      .def("resource_opened", &lp::ServiceHandle::ResourceOpened)
+      .def("resource_refused", &lp::ServiceHandle::ResourceRefused)
+      .def("resource_closed", &lp::ServiceHandle::ResourceClosed)
+      .def("resource_lost", &lp::ServiceHandle::ResourceLost)
       .def("start", &lp::ServiceHandle::Start)
       .def("drain", &lp::ServiceHandle::Drain)
       .def("close", &lp::ServiceHandle::Close)

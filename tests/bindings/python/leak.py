@@ -1,6 +1,6 @@
-"""Whether calls and streams leave memory behind:  leak.py [CALLS [STREAMS]]
+"""Whether calls, streams and resources leave memory behind:  leak.py [CALLS [STREAMS [RESOURCES]]]
 
-Clients and a service in one process, over a connection. Prints the resident memory after a warm-up and after each
+Clients and a service in one process, over a connection; resources that are opened, called and closed. Prints the resident memory after a warm-up and after each
 tenth, in KiB, as one line of JSON, and ends with 1 if it has grown by more than GROWTH_KIB from the first tenth on.
 """
 
@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import lever
+import lever.testing
 
 GROWTH_KIB = 2048
 OUTSTANDING = 64
@@ -48,6 +49,41 @@ async def echo_chan(stream, first):
         await stream.write(message)
 
 
+@lever.resource
+class Board:
+    async def open(self, name, state, origin):
+        self.values = [name]
+
+    async def close(self, reason):
+        return self.values
+
+    async def put(self, value):
+        self.values.append(value)
+        return len(self.values)
+
+    def plain(self, value):
+        return value
+
+
+async def resource(client, i):
+    await client.invoke(f"/leak/board-{i}/put", "x" * 32)
+    if i % 8 == 0:
+        await client.invoke(f"/leak/board-{i}/plain", i)
+
+
+async def open_and_close(count):
+    """Resident memory after each tenth, and before the first."""
+    async with lever.testing.start({"leak": {"Board": Board}}, hold_time=True) as t:
+        seen = []
+        for step in range(STEPS + 1):
+            await many(resource, t.client, count // STEPS)
+            await t.advance(200)  # so that they are idle, and closed
+            if t._services[0]._resources:
+                raise AssertionError("some are open")
+            seen.append(resident_kib())
+        return seen
+
+
 async def call(client, i):
     if i % 16 == 0:
         try:
@@ -82,7 +118,7 @@ async def many(work, client, count):
     await asyncio.gather(*(worker() for _ in range(OUTSTANDING)))
 
 
-async def main(calls, streams):
+async def main(calls, streams, resources):
     methods = {"echo": echo, "later": later, "fail": fail, "echo_chan": echo_chan}
     service = lever.serve(methods, "leak", host="127.0.0.1:1", listen="127.0.0.1:0")
     client = lever.Client(service.details.listening, only_through_host=True)
@@ -98,10 +134,12 @@ async def main(calls, streams):
         seen["streams"].append(resident_kib())
     await client.close()
     await service.close()
-    print(json.dumps({"number of calls": calls, "number of streams": streams, **seen}))
+    seen["resources"] = await open_and_close(resources)
+    print(json.dumps({"number of calls": calls, "number of streams": streams,
+                      "number of resources": resources, **seen}))
     return max(figures[-1] - figures[1] for figures in seen.values()) > GROWTH_KIB
 
 
 if __name__ == "__main__":
     given = [int(word) for word in sys.argv[1:]]
-    sys.exit(asyncio.run(main(*(given + [50_000, 5_000][len(given):]))))
+    sys.exit(asyncio.run(main(*(given + [50_000, 5_000, 5_000][len(given):]))))

@@ -11,6 +11,29 @@ async def say_hello(name: str) -> str:
 def other(name: str) -> str:
     return name
 
+@lever.resource(serial=True, idle_timeout=60)
+class Note:
+    def __init__(self) -> None:
+        self.text = ""
+
+    async def open(self, name: str, state: str | None, origin: str) -> None:
+        self.text = state or name + origin
+
+    async def edit(self, text: str) -> None:
+        self.text = text
+
+    async def watch_chan(self, stream: lever.ServiceStream) -> None:
+        await stream.write(self.text)
+
+    def close(self, reason: str) -> str:
+        return self.text
+
+@lever.resource
+class Bare:
+    def touch(self) -> int:
+        context = lever.context()
+        return context.generation + len(context.resource) if context is not None else 0
+
 async def main() -> None:
     client = lever.Client("127.0.0.1:8080", tls={"ca": "x"})
     answer: str = await client.invoke("/a/b", 1)
@@ -34,5 +57,7 @@ async def main() -> None:
         print(error.value)
     async with lever.testing.start({"a": {}}) as t:
         await t.client.invoke("/a/b")
+    note: Note = Note()
+    await note.edit(str(Bare().touch()))
     text: str = await say_hello("Ann")
     print(text, other("b"))
