@@ -23,6 +23,9 @@ type callContext struct {
 	deadlineNs int64 // on CLOCK_BOOTTIME; MaxInt64 without
 	caller     string
 	metadata   Metadata
+	resource   string // whose method it is
+	generation uint64
+	target     any // the program's object
 
 	mu       sync.Mutex
 	deadline time.Time // when it was first asked for
@@ -32,6 +35,9 @@ type callContext struct {
 	afters   int
 }
 
+// noDeadline is the deadline of those who wait for ever.
+const noDeadline = math.MaxInt64
+
 var closedChannel = func() chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -40,7 +46,7 @@ var closedChannel = func() chan struct{} {
 
 // Deadline implements context.Context.
 func (c *callContext) Deadline() (time.Time, bool) {
-	if c.deadlineNs == math.MaxInt64 {
+	if c.deadlineNs == noDeadline {
 		return time.Time{}, false
 	}
 	c.mu.Lock()
@@ -114,7 +120,7 @@ func (c *callContext) AfterFunc(f func()) func() bool {
 func (c *callContext) cancel(reason error) {
 	if reason == nil {
 		reason = context.Canceled
-		if c.deadlineNs != math.MaxInt64 && c.queue.now() >= c.deadlineNs {
+		if c.deadlineNs != noDeadline && c.queue.now() >= c.deadlineNs {
 			reason = context.DeadlineExceeded
 		}
 	}
@@ -165,6 +171,12 @@ func (i *CallInfo) Caller() string { return i.ctx.caller }
 
 // Metadata is what the caller sent along.
 func (i *CallInfo) Metadata() Metadata { return i.ctx.metadata }
+
+// Resource is the name of the resource whose method runs, or which is being opened or closed; else "".
+func (i *CallInfo) Resource() string { return i.ctx.resource }
+
+// Generation is its fencing token, see the function [Generation]; 0 outside of a resource.
+func (i *CallInfo) Generation() uint64 { return i.ctx.generation }
 
 // Config stores the field `config` of lever.json in what target points to, as encoding/json does.
 func (i *CallInfo) Config(target any) error { return i.ctx.service.Config(target) }

@@ -18,6 +18,8 @@
 //	})
 //	err := svc.Serve(ctx)
 //
+// Methods may be those of named objects, each owned by one instance at a time: [HandleResource].
+//
 // The same program is an instance that a host has started, where it needs no name, and attaches
 // itself to a host where it has one.
 //

@@ -104,6 +104,8 @@ func (q *queue) deliver(events []C.lever_event) {
 			}
 		case C.LEVER_EVENT_SERVICE_STATE, C.LEVER_EVENT_CLOSED:
 			q.onObject(event)
+		case C.LEVER_EVENT_RESOURCE_OPEN, C.LEVER_EVENT_RESOURCE_CLOSE:
+			q.onResource(event)
 		default:
 			if stream := q.streamOf(event, of); stream != nil {
 				stream.onEvent(event)
@@ -150,6 +152,17 @@ func (q *queue) onObject(event *C.lever_event) {
 	}
 }
 
+func (q *queue) onResource(event *C.lever_event) {
+	q.mu.Lock()
+	o := q.objects[tokenOf(event)]
+	q.mu.Unlock()
+	native := o.(*nativeService)
+	native.mu.Lock()
+	owner := native.owner
+	native.mu.Unlock()
+	owner.resource.onResource(q, event)
+}
+
 // ---- What comes in ----
 
 // incomingOf finds what came in under an event's id; nil if its slot is another's by now.
@@ -183,12 +196,12 @@ func (q *queue) addIncoming(in incoming) {
 	q.incoming[uint32(in.id)] = in
 }
 
-// contextOf makes the context of what has come in.
+// contextOf makes the context of what has come in; nil if that is of a resource which was closed.
 func (q *queue) contextOf(event *C.lever_event) (*method, *callContext) {
 	q.mu.Lock()
 	m := q.methods[methodTokenOf(event)]
 	q.mu.Unlock()
-	return m, &callContext{
+	ctx := &callContext{
 		queue:      q,
 		service:    m.service,
 		id:         uint64(event.id),
@@ -196,10 +209,23 @@ func (q *queue) contextOf(event *C.lever_event) (*method, *callContext) {
 		caller:     q.callerOf(event),
 		metadata:   metadataOf(event),
 	}
+	if m.resource == nil {
+		return m, ctx
+	}
+	of := m.resource.opened.find(uint64(event.resource))
+	if of == nil {
+		q.fail(ctx.id, CodeUnavailable, "the resource was closed")
+		return m, nil
+	}
+	ctx.target, ctx.resource, ctx.generation = of.value, of.ctx.resource, uint64(event.generation)
+	return m, ctx
 }
 
 func (q *queue) onIncomingCall(event *C.lever_event) {
 	m, ctx := q.contextOf(event)
+	if ctx == nil {
+		return
+	}
 	q.addIncoming(incoming{id: ctx.id, ctx: ctx})
 	in := incomingCalls.Get().(*incomingCall)
 	in.method, in.ctx = m, ctx
@@ -210,6 +236,9 @@ func (q *queue) onIncomingCall(event *C.lever_event) {
 
 func (q *queue) onIncomingStream(event *C.lever_event) {
 	m, ctx := q.contextOf(event)
+	if ctx == nil {
+		return
+	}
 	stream := newStream(q, ctx)
 	stream.id = ctx.id
 	q.addIncoming(incoming{id: ctx.id, ctx: ctx, stream: stream})

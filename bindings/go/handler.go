@@ -18,9 +18,10 @@ import (
 
 // A method is one function of a service. `bind` reads arguments, before anything of the program runs.
 type method struct {
-	service *Service
-	name    string
-	bind    func(arguments payload) (bound, error)
+	service  *Service
+	name     string
+	resource *resourceType // whose method it is; nil: the service's own
+	bind     func(arguments payload) (bound, error)
 	// Of a streaming method.
 	bindStream func(arguments payload) (boundStream, error)
 }
@@ -59,7 +60,7 @@ func (s *Service) Handle(name string, function any) {
 	case func(context.Context, any) (any, error):
 		m.bind = bindOne(f)
 	default:
-		shape, err := shapeOf(function, false)
+		shape, err := shapeOf(function, nil, false)
 		if err != nil {
 			s.refuse(name, err)
 			return
@@ -80,7 +81,7 @@ func HandleFunc[A, R any](s *Service, name string, function func(ctx context.Con
 //
 //	func(ctx context.Context, s *lever.Stream, greeting string) error
 func (s *Service) HandleStream(name string, function any) {
-	shape, err := shapeOf(function, true)
+	shape, err := shapeOf(function, nil, true)
 	if err != nil {
 		s.refuse(name, err)
 		return
@@ -97,18 +98,23 @@ func (s *Service) refuse(name string, err error) {
 func (s *Service) add(m *method, streaming bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.check(m, streaming, s.names)
+	s.methods = append(s.methods, m)
+}
+
+// check is called with the mutex held. `names` are those that are taken.
+func (s *Service) check(m *method, streaming bool, names map[string]bool) {
 	switch {
 	case s.started:
 		s.refuse(m.name, errors.New("methods are added before the service starts"))
-	case s.names[m.name]:
+	case names[m.name]:
 		s.refuse(m.name, errors.New("there is such a method already"))
 	case streaming && !isStreaming(m.name):
 		s.refuse(m.name, errors.New("the name of a streaming method ends in Chan or _chan, or is chan"))
 	case !streaming && isStreaming(m.name):
 		s.refuse(m.name, errors.New("the name is that of a streaming method, which HandleStream adds"))
 	}
-	s.names[m.name] = true
-	s.methods = append(s.methods, m)
+	names[m.name] = true
 }
 
 // ---- Arguments ----
@@ -160,12 +166,14 @@ type shape struct {
 	function   reflect.Value
 	parameters []reflect.Type // those that are arguments
 	variadic   bool           // the last one takes all that is left
+	receiver   bool           // a resource comes first
 	context    bool
 	result     int // which of what it returns is the answer; -1 without
 	failure    int // which is the error
 }
 
-func shapeOf(function any, streaming bool) (*shape, error) {
+// shapeOf reads a function's type. Its first parameter is `receiver`, unless that is nil.
+func shapeOf(function any, receiver reflect.Type, streaming bool) (*shape, error) {
 	v := reflect.ValueOf(function)
 	if v.Kind() != reflect.Func || v.IsNil() {
 		return nil, fmt.Errorf("a %T is no function", function)
@@ -173,7 +181,13 @@ func shapeOf(function any, streaming bool) (*shape, error) {
 	t := v.Type()
 	s := &shape{function: v, variadic: t.IsVariadic(), result: -1, failure: -1}
 	at := 0
-	if s.context = t.NumIn() > 0 && t.In(0) == contextType; s.context {
+	if s.receiver = receiver != nil; s.receiver {
+		if t.NumIn() == 0 || t.In(0) != receiver {
+			return nil, fmt.Errorf("%s: its first parameter is to be the resource, a %s", t, receiver)
+		}
+		at++
+	}
+	if s.context = t.NumIn() > at && t.In(at) == contextType; s.context {
 		at++
 	}
 	if streaming {
@@ -239,37 +253,50 @@ func (s *shape) call(values []reflect.Value) (any, error) {
 	return results[s.result].Interface(), nil
 }
 
-func (s *shape) bind(arguments payload) (bound, error) {
-	before := 0
-	if s.context {
-		before = 1
+// leading is how many parameters come before a stream and the arguments.
+func (s *shape) leading() int {
+	n := 0
+	if s.receiver {
+		n++
 	}
-	values, err := s.read(arguments, before)
+	if s.context {
+		n++
+	}
+	return n
+}
+
+// lead fills these in.
+func (s *shape) lead(values []reflect.Value, ctx context.Context) {
+	at := 0
+	if s.receiver {
+		values[at] = reflect.ValueOf(ctx.(*callContext).target)
+		at++
+	}
+	if s.context {
+		values[at] = reflect.ValueOf(ctx)
+	}
+}
+
+func (s *shape) bind(arguments payload) (bound, error) {
+	values, err := s.read(arguments, s.leading())
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (any, error) {
-		if s.context {
-			values[0] = reflect.ValueOf(ctx)
-		}
+		s.lead(values, ctx)
 		return s.call(values)
 	}, nil
 }
 
 func (s *shape) bindStream(arguments payload) (boundStream, error) {
-	before := 1
-	if s.context {
-		before = 2
-	}
-	values, err := s.read(arguments, before)
+	before := s.leading()
+	values, err := s.read(arguments, before+1)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, stream *Stream) error {
-		if s.context {
-			values[0] = reflect.ValueOf(ctx)
-		}
-		values[before-1] = reflect.ValueOf(stream)
+		s.lead(values, ctx)
+		values[before] = reflect.ValueOf(stream)
 		_, err := s.call(values)
 		return err
 	}, nil

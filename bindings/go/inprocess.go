@@ -78,7 +78,16 @@ func (t *inProcess) Close() {
 	if t.client != nil {
 		t.client.Close()
 	}
+	if t.queue.held.Swap(false) {
+		C.lever_queue_resume_time(t.queue.c)
+		C.lever_queue_wake(t.queue.c)
+	}
 	for _, service := range t.services {
+		if service.resource != nil && service.resource.opened.any() {
+			// Their Close is called, as where an instance stops.
+			service.Drain()
+			<-service.over
+		}
 		service.Close()
 	}
 	t.queue.release()

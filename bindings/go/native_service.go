@@ -4,11 +4,13 @@ package lever
 import "C"
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
 // Services as the library has them.
@@ -59,6 +61,25 @@ func newNativeService(q *queue, options ServiceOptions, config string) (*nativeS
 		return nil, errorOf(status, failure)
 	}
 	return n, nil
+}
+
+// addResource tells the library of the service's resources.
+func (n *nativeService) addResource(t *resourceType) error {
+	var failure *C.lever_error
+	status := C.lever_go_service_set_resource(n.c, C.uint32_t(t.concurrencyMax()),
+		C.int64_t(t.options.IdleTimeout), &failure)
+	if status != C.LEVER_OK {
+		return errorOf(status, failure)
+	}
+	for _, m := range t.methods {
+		token := n.queue.addMethod(m)
+		status := C.lever_go_service_add_resource_method(n.c, (*C.char)(unsafe.Pointer(unsafe.StringData(m.name))),
+			C.size_t(len(m.name)), C.uint64_t(token))
+		if status != C.LEVER_OK {
+			return refusal(Code(status), fmt.Sprintf("method %s: %s", m.name, codeTexts[Code(status)]))
+		}
+	}
+	return nil
 }
 
 // close ends the service, and waits for its last event.

@@ -69,10 +69,11 @@ type Details struct {
 
 // A Service is a set of methods that others call. Methods are added before it is started.
 type Service struct {
-	options ServiceOptions
-	methods []*method
-	names   map[string]bool
-	bad     error // what was wrong with a method
+	options  ServiceOptions
+	methods  []*method
+	names    map[string]bool
+	resource *resourceType // of its resources; nil: it has none
+	bad      error         // what was wrong with a method
 
 	attached chan struct{} // closed when it is attached for the first time
 	over     chan struct{} // closed when it has drained, was closed, or has lost the host that started it
@@ -176,6 +177,11 @@ func (s *Service) startNative(ctx context.Context, native *nativeService) error 
 			return refusal(Code(status), fmt.Sprintf("method %s: %s", m.name, codeTexts[Code(status)]))
 		}
 	}
+	if s.resource != nil {
+		if err := s.native.addResource(s.resource); err != nil {
+			return err
+		}
+	}
 	var failure *C.lever_error
 	if status := C.lever_service_start(s.native.c, &failure); status != C.LEVER_OK {
 		return errorOf(status, failure)
@@ -250,6 +256,9 @@ func (s *Service) Close() error {
 		defer s.mu.Unlock()
 		native.destroy()
 		close(s.isClosed)
+		if s.resource != nil {
+			s.resource.opened.end()
+		}
 	})
 	<-s.isClosed
 	return nil

@@ -199,6 +199,26 @@ lever_status lever_go_service_add_method(lever_service* service, const char* nam
   return lever_service_add_method(service, name, size, (void*)(uintptr_t)token);
 }
 
+lever_status lever_go_service_set_resource(lever_service* service, uint32_t concurrency_max,
+                                           int64_t idle_timeout_ns, lever_error** error) {
+  lever_resource_options options = {.size = sizeof(options)};
+  options.concurrency_max = concurrency_max;
+  options.idle_timeout_ns = idle_timeout_ns;
+  return lever_service_set_resource(service, &options, error);
+}
+
+lever_status lever_go_service_add_resource_method(lever_service* service, const char* name,
+                                                  size_t size, uint64_t token) {
+  return lever_service_add_resource_method(service, name, size, (void*)(uintptr_t)token);
+}
+
+lever_status lever_go_resource_closed(lever_service* service, uint64_t resource, int32_t kind,
+                                      const void* data, size_t size) {
+  const lever_slice slice = {data, size};
+  return lever_resource_closed(service, resource, LEVER_OK, kind, &slice,
+                               kind == LEVER_KIND_NONE ? 0 : 1);
+}
+
 lever_status lever_go_queue_create(uint32_t events_per_turn, lever_queue** out,
                                    lever_error** error) {
   lever_queue_options options = {.size = sizeof(options)};

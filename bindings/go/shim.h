@@ -63,6 +63,12 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
                                      uint64_t token, lever_service** out, lever_error** error);
 lever_status lever_go_service_add_method(lever_service* service, const char* name, size_t size,
                                          uint64_t token);
+lever_status lever_go_service_set_resource(lever_service* service, uint32_t concurrency_max,
+                                           int64_t idle_timeout_ns, lever_error** error);
+lever_status lever_go_service_add_resource_method(lever_service* service, const char* name,
+                                                  size_t size, uint64_t token);
+lever_status lever_go_resource_closed(lever_service* service, uint64_t resource, int32_t kind,
+                                      const void* data, size_t size);
 lever_status lever_go_queue_create(uint32_t events_per_turn, lever_queue** out, lever_error** error);
 // A duplicate of the queue's descriptor, close-on-exec; -1 if there is none to be had.
 int lever_go_queue_fd(lever_queue* queue);
