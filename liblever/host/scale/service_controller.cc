@@ -332,11 +332,18 @@ bool ServiceController::Serves(const Instance& instance) const {
 
 StatusOr<uint32_t> ServiceController::OnHasResources(Instance* instance) {
   uint32_t wanted = policy::kShardsDefault;
-  if (current_ && current_->version == instance->version) wanted = current_->shards;
-  if (next_ && next_->version == instance->version) wanted = next_->shards;
+  // All versions have the same, and so has an attached program beside them.
+  if (current_ && (instance->attached || current_->version == instance->version)) {
+    wanted = current_->shards;
+  }
+  if (next_ && (instance->attached || next_->version == instance->version)) {
+    wanted = next_->shards;
+  }
   if (shards_ == nullptr) shards_ = shell_->ShardsOf(this, wanted);
   if (shards_ == nullptr) return FailedPrecondition("this host keeps no resources");
   shards_->set_shell(this);
+  // It may be that of a service of this name that was removed.
+  shards_->set_discards(false);
   // An attached program takes what there is.
   if (!instance->attached && shards_->shards() != wanted) {
     return FailedPrecondition(name().ToString() + " has " + std::to_string(shards_->shards()) +

@@ -5,6 +5,7 @@
 
 #include "liblever/base/log.h"
 #include "liblever/host/registry/schema.h"
+#include "liblever/policy/shard.h"
 
 namespace lever::scale {
 
@@ -301,6 +302,13 @@ void ShardController::OnState(const std::string& instance, fleet::StateRequestDa
   if (!MayHold(instance, request.shard, request.generation)) {
     return Answer(instance, request.id,
                   FailedPrecondition("the instance does not own the shard").WithExecuted(
+                      LEVER_EXECUTED_NO));
+  }
+  // Else it could have what another owner's resource carries deleted.
+  if (request.resource.empty() ||
+      policy::ShardOf(environment_, service_, request.resource, shards_) != request.shard) {
+    return Answer(instance, request.id,
+                  InvalidArgument("the resource is not of that shard").WithExecuted(
                       LEVER_EXECUTED_NO));
   }
   const auto done = [this, instance, id = request.id](const Status& status) {

@@ -90,7 +90,7 @@ class FakePeer final : public fleet::AttachPeer {
 
 class ControlTest : public LoopTest, private DirectoryObserver {
  protected:
-  ControlTest() : planner(loop.get()) {
+  explicit ControlTest(registry::Registry* registry = nullptr) : planner(loop.get()) {
     char path[] = "/tmp/lever-control-XXXXXX";
     directory_path = ::mkdtemp(path);
     directory.AddObserver(this);
@@ -106,6 +106,8 @@ class ControlTest : public LoopTest, private DirectoryObserver {
         adopted.emplace(caller.instance_key, std::move(socket));
         return Status::Ok();
       };
+      options.registry = registry;
+      options.host_id = "h-1";
       options.random_seed = 7;
       auto opened = ControlLoop::Open(std::move(options));
       ASSERT_TRUE(opened.ok()) << opened.status().ToString();

@@ -74,13 +74,14 @@ class ShardControllerTest : public ::testing::Test {
     return asked.empty() ? ShardOrderData() : asked[0];
   }
   fleet::StateAnswerData Ask(const std::string& instance, StateRequestKind kind, uint32_t shard,
-                             uint64_t generation, const std::string& payload = "") {
+                             uint64_t generation, const std::string& payload = "",
+                             std::optional<std::string> resource = std::nullopt) {
     fleet::StateRequestData request;
     request.id = ++last_request_;
     request.kind = kind;
     request.shard = shard;
     request.generation = generation;
-    request.resource = NameIn(shard);
+    request.resource = resource.value_or(NameIn(shard));
     request.payload_kind = 2;
     request.payload = payload;
     Do([&] { controller().OnState(instance, request); });
@@ -93,12 +94,13 @@ class ShardControllerTest : public ::testing::Test {
   }
   // A resource of the shard.
   static std::string NameIn(uint32_t shard) {
-    for (int i = 0;; ++i) {
+    for (int i = 0; shard < kShards; ++i) {
       std::string name = "n" + std::to_string(i);
       if (policy::ShardOf(ShardWorld::kEnvironment, ShardWorld::kService, name, kShards) == shard) {
         return name;
       }
     }
+    return "none";
   }
   uint64_t Generation(uint32_t shard) { return controller().Owners().at(shard).generation; }
   std::vector<std::string> OwnerNames() {
@@ -497,6 +499,19 @@ TEST_F(ShardControllerTest, OnlyWhoHasTheShardIsAnsweredAboutItsResources) {
     }
   }
   EXPECT_EQ(Ask("a", StateRequestKind::kOpen, 1, generation).origin, StateOrigin::kNew);
+}
+
+TEST_F(ShardControllerTest, OnlyOfAResourceOfThatShard) {
+  Start();
+  OwnsAll("a");
+  EXPECT_TRUE(Ask("a", StateRequestKind::kCarry, 1, Generation(1), "blob").status.ok());
+  for (const std::string& resource : {NameIn(1), std::string()}) {
+    const auto answer = Ask("a", StateRequestKind::kOpened, 2, Generation(2), "", resource);
+    EXPECT_EQ(answer.status.code(), LEVER_INVALID_ARGUMENT);
+  }
+  EXPECT_EQ(Ask("a", StateRequestKind::kOpen, 1, Generation(1)).origin, StateOrigin::kCarried);
+  EXPECT_EQ(Ask("a", StateRequestKind::kOpen, kShards, 1).status.code(),
+            LEVER_FAILED_PRECONDITION);
 }
 
 TEST_F(ShardControllerTest, WhileItMovesTheShardIsThatOfTheOldOwner) {
