@@ -192,11 +192,59 @@ export interface Context {
   readonly signal: AbortSignal;
   /** A client bound to the environment. */
   readonly client: Client;
+  /** The name of the resource whose method it is, or which is opened or closed; null of none. */
+  readonly resource: string | null;
+  /** Its fencing token, a BigInt beyond 2^53; null without a resource. It only rises for one resource: a
+   * store that refuses what comes with a lower one is written to by the newest owner alone. */
+  readonly generation: number | bigint | null;
 }
 
 /** That of the method that is running here; undefined outside of one. It follows the method through
  * its awaits. */
 export function context(): Context | undefined;
+
+/** 'new': nothing is known of it. 'carried': with what its owner before has closed it with. 'lost': it may
+ * have been open elsewhere, and what it was there is gone. */
+export type Origin = 'new' | 'carried' | 'lost';
+
+/** What a resource is opened with. */
+export interface Opening<State = any> {
+  /** What close() has returned at the owner before; undefined if nothing is carried. */
+  state: State | undefined;
+  /** Where it comes from. */
+  origin: Origin;
+}
+
+/** Why a resource is closed. 'idle': nobody has called it for a while. 'moved': its shard goes to another
+ * instance. 'upgrade': to one of another version. 'stopping': the instance stops. 'lost': it is another
+ * instance's already. */
+export type CloseReason = 'idle' | 'moved' | 'upgrade' | 'stopping' | 'lost';
+
+/** What the objects of a service's class `Resource` may have beside their methods. All that their class
+ * and its bases have as methods are called by '/service/resource/method', but `constructor`, `open`,
+ * `close` and names that begin with _. A class with a method `resume` is refused for now. */
+export interface Resource<State = any> {
+  /** Before the first call. What it throws is told to those who call, whose methods have not run. */
+  open?(name: string, opening: Opening<State>): unknown;
+  /** After the last one, with what is to be carried to the next owner: undefined for nothing. It has 5 s.
+   * What is returned for 'idle' and 'lost' is dropped. */
+  close?(reason: CloseReason): State | undefined | void | Promise<State | undefined | void>;
+}
+
+/** How the resources of a service run. */
+export interface ResourceOptions {
+  /** One unary call of a resource at a time; the others wait. Streams are not counted. */
+  serial?: boolean;
+  /** So many at a time. 0: any number. */
+  maxConcurrency?: number;
+  /** How long a resource that nobody calls stays open. Default: 3 minutes. */
+  idleTimeoutMs?: number;
+}
+
+/** The class of a service's resources; one object of it is one resource that is open here. */
+export interface ResourceClass extends ResourceOptions {
+  new (): object;
+}
 
 /** What a service is, and which host it attaches itself to. */
 export interface ServiceOptions {
@@ -212,6 +260,8 @@ export interface ServiceOptions {
   maxConcurrency?: number;
   /** Default: what the host says, else 30 s. */
   drainTimeoutMs?: number;
+  /** Of its class `Resource`; goes before what the class says itself. */
+  resource?: ResourceOptions;
 }
 
 /** This program as an instance of a service. It keeps the process alive until it is drained or
@@ -222,9 +272,10 @@ export interface ServiceOptions {
 export class Service extends EventEmitter {
   /** Throws a LeverError for options that are wrong. `serve()` does all three steps. */
   constructor(options?: ServiceOptions);
-  /** Before start(): the functions of an object become methods. */
+  /** Before start(): the functions of an object become methods, and a class that is called `Resource`
+   * becomes that of the service's resources. */
   add(object: object): this;
-  /** How many methods were added. */
+  /** How many methods were added, those of resources included. */
   readonly methodCount: number;
   /** Attaches to the host and takes calls. */
   start(): this;
@@ -247,7 +298,8 @@ export class Service extends EventEmitter {
 }
 
 /** Makes this program an instance of a service, whose methods are the functions of `object`: those
- * whose names end in Chan or _chan, or are chan, get a Stream as their first argument. */
+ * whose names end in Chan or _chan, or are chan, get a Stream as their first argument. A class that is
+ * called `Resource` is a ResourceClass. */
 export function serve(object: object, options: ServiceOptions): Service;
 
 /** Of the native library. */

@@ -4,7 +4,7 @@
 // the bundle's directory.
 //
 // Every function that the entry exports is a method; those whose names end in Chan or _chan, or are
-// chan, are streaming methods. The entry may be CommonJS or an ES module. `lever` is the package of
+// chan, are streaming methods. A class that it exports as Resource is that of its resources. The entry may be CommonJS or an ES module. `lever` is the package of
 // the bundle, if it has one, else the one that this file is in.
 //
 // Exit codes: 0 when the host has drained the instance, 1 for everything else, with the reason on

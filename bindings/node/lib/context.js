@@ -19,9 +19,12 @@ class Context {
   #metadata; // bytes until somebody looks
   #abort = null;
   #cancelled = false;
+  #resource;
 
-  constructor(service, r, large) {
+  // `resource`: whose method it is, or which is opened or closed; null of none.
+  constructor(service, r, large, resource = null) {
     this.#service = service;
+    this.#resource = resource;
     this.idLow = shared.events[r + Event.ID_LOW];
     this.idHigh = shared.events[r + Event.ID_HIGH];
     this.open = true; // whether the call is still to be answered
@@ -66,6 +69,16 @@ class Context {
       if (this.#cancelled) this.#abort.abort();
     }
     return this.#abort.signal;
+  }
+
+  // The name of the resource whose method it is; null of none.
+  get resource() {
+    return this.#resource === null ? null : this.#resource.name;
+  }
+
+  // The resource's fencing token.
+  get generation() {
+    return this.#resource === null ? null : this.#resource.generation;
   }
 
   // A client bound to the environment, over the connection to the host that is there already.

@@ -90,6 +90,10 @@ function dispatchOne(r, large) {
     }
     case EventType.SERVICE_STATE:
       return objects.get(token).onState(r, large);
+    case EventType.RESOURCE_OPEN:
+      return objects.get(token).onResourceOpen(r, large);
+    case EventType.RESOURCE_CLOSE:
+      return objects.get(token).onResourceClose(r, large);
     case EventType.CLOSED: {
       const object = objects.get(token);
       objects.remove(token);

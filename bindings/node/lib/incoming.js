@@ -49,50 +49,33 @@ function replyError(context, thrown) {
 const isThenable = (value) =>
   value !== null && typeof value === 'object' && typeof value.then === 'function';
 
-class Method {
-  constructor(service, self, run) {
-    this.service = service;
-    this.self = self;
-    this.run = run;
+// Decodes the arguments and asks the library; undefined if the method must not run.
+function begin(context, r, large) {
+  let args;
+  try {
+    args = takePayload(r, large);
+  } catch (error) {
+    failWith(context, Status.INVALID_ARGUMENT, error.message);
+    return undefined;
   }
-
-  // Decodes the arguments and asks the library; undefined if the method must not run.
-  #begin(context, r, large) {
-    let args;
-    try {
-      args = takePayload(r, large);
-    } catch (error) {
-      failWith(context, Status.INVALID_ARGUMENT, error.message);
-      return undefined;
-    }
-    name(context);
-    if (addon.incomingBegin() !== Status.OK) return undefined;
-    incoming.add(context);
-    // Bytes are the one argument.
-    return Array.isArray(args) ? args : [args];
-  }
-
-  onCall(r, large) {
-    const context = new Context(this.service, r, large);
-    const args = this.#begin(context, r, large);
-    if (args !== undefined) contexts.run(context, runCall, this, context, args);
-  }
-
-  onStream(r, large) {
-    const context = new Context(this.service, r, large);
-    const args = this.#begin(context, r, large);
-    if (args === undefined) return;
-    const stream = new ServiceStream(context);
-    stream.begun();
-    contexts.run(context, runStream, this, stream, args);
-  }
+  name(context);
+  if (addon.incomingBegin() !== Status.OK) return undefined;
+  incoming.add(context);
+  // Bytes are the one argument.
+  return Array.isArray(args) ? args : [args];
 }
 
-function runCall(method, context, args) {
+function beginStream(context) {
+  const stream = new ServiceStream(context);
+  stream.begun();
+  return stream;
+}
+
+function runCall(self, run, context, args) {
   let result;
   let later;
   try {
-    result = method.run.apply(method.self, args);
+    result = run.apply(self, args);
     later = isThenable(result);
   } catch (error) {
     return replyError(context, error);
@@ -104,9 +87,9 @@ function runCall(method, context, args) {
   );
 }
 
-async function runStream(method, stream, args) {
+async function runStream(self, run, stream, args) {
   try {
-    await method.run.call(method.self, stream, ...args);
+    await run.call(self, stream, ...args);
     stream.end();
   } catch (error) {
     await stream.flushed().catch(() => {});
@@ -114,4 +97,61 @@ async function runStream(method, stream, args) {
   }
 }
 
-module.exports = { Method };
+// A function of an object.
+class Method {
+  constructor(service, self, run) {
+    this.service = service;
+    this.self = self;
+    this.run = run;
+  }
+
+  onCall(r, large) {
+    const context = new Context(this.service, r, large);
+    const args = begin(context, r, large);
+    if (args !== undefined) contexts.run(context, runCall, this.self, this.run, context, args);
+  }
+
+  onStream(r, large) {
+    const context = new Context(this.service, r, large);
+    const args = begin(context, r, large);
+    if (args === undefined) return;
+    contexts.run(context, runStream, this.self, this.run, beginStream(context), args);
+  }
+}
+
+// A function of the objects of a ResourceType.
+class ResourceMethod {
+  constructor(service, type, run) {
+    this.service = service;
+    this.type = type;
+    this.run = run;
+  }
+
+  // Nothing runs of one that was closed while the call was on its way.
+  #begin(context, resource, r, large) {
+    if (resource !== undefined) return begin(context, r, large);
+    failWith(context, Status.UNAVAILABLE, 'the resource was closed');
+    return undefined;
+  }
+
+  onCall(r, large) {
+    const resource = this.type.find(r);
+    const context = new Context(this.service, r, large, resource);
+    const args = this.#begin(context, resource, r, large);
+    if (args !== undefined) contexts.run(context, runCall, resource.object, this.run, context, args);
+  }
+
+  onStream(r, large) {
+    const resource = this.type.find(r);
+    const context = new Context(this.service, r, large, resource);
+    const args = this.#begin(context, resource, r, large);
+    if (args === undefined) return;
+    const stream = beginStream(context);
+    resource.streamBegan();
+    contexts
+      .run(context, runStream, resource.object, this.run, stream, args)
+      .finally(() => resource.streamReturned());
+  }
+}
+
+module.exports = { Method, ResourceMethod };

@@ -58,7 +58,11 @@ const Event = {
   METADATA: 15,
   METADATA_BYTES: 16,
   DEADLINE: 18,
-  WORDS: 20,
+  RESOURCE_LOW: 20,
+  RESOURCE_HIGH: 21,
+  GENERATION_LOW: 22,
+  GENERATION_HIGH: 23,
+  WORDS: 24,
 };
 
 const EventType = {
@@ -72,6 +76,8 @@ const EventType = {
   INCOMING_CANCELLED: 8,
   SERVICE_STATE: 9,
   CLOSED: 10,
+  RESOURCE_OPEN: 11,
+  RESOURCE_CLOSE: 12,
 };
 
 const Kind = { NONE: 0, VALUE: 1, RAW: 2, ERROR_VALUE: 3, ERROR_RAW: 4 };

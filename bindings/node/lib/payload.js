@@ -43,6 +43,13 @@ function putMessage(value) {
   return put(Kind.RAW, value);
 }
 
+// What a resource is closed with: undefined is nothing.
+function putCarried(value) {
+  if (value !== undefined) return putMessage(value);
+  encoder.resetScratch();
+  return put(Kind.NONE, null);
+}
+
 // One argument of bytes goes as it is.
 function putArguments(args) {
   if (!Array.isArray(args)) throw invalid('the arguments must be an array');
@@ -77,6 +84,19 @@ function errorValue(thrown) {
   if (thrown.name === 'MethodError' && 'value' in thrown) return thrown.value;
   const { stack, cause, ...fields } = thrown;
   return { ...fields, name: thrown.name, message: thrown.message };
+}
+
+// A line for those who are told that something has thrown.
+function textOfThrown(thrown) {
+  if (typeof thrown === 'string') return thrown.toWellFormed();
+  return fieldOf(thrown, 'message', 'no reason was given') || 'no reason was given';
+}
+
+// An integer of 64 bits of an event, as decoded ones are.
+function integerOf(r, low) {
+  const number = shared.events[r + low + 1] * 0x100000000 + shared.events[r + low];
+  if (Number.isSafeInteger(number)) return number;
+  return (BigInt(shared.events[r + low + 1]) << 32n) | BigInt(shared.events[r + low]);
 }
 
 // Where the bytes of an event are: its record `r`, and the memories of their own.
@@ -147,9 +167,12 @@ module.exports = {
   putMessage,
   putArguments,
   putError,
+  putCarried,
   takePayload,
   takeMessage,
   takeMetadata,
   takeCaller,
   errorOf,
+  integerOf,
+  textOfThrown,
 };

@@ -8,33 +8,37 @@ const { EventEmitter } = require('node:events');
 const { Client } = require('./client');
 const { Status } = require('./codes');
 const { asyncDispose } = require('./dispose');
-const { errorFor, refusal } = require('./errors');
+const { errorFor, invalid, refusal } = require('./errors');
 const { methods, objects } = require('./events');
-const { Method } = require('./incoming');
+const { Method, ResourceMethod } = require('./incoming');
 const { functionsOf } = require('./methods');
 const native = require('./native');
 const { checkOptions, countOf, millisecondsOf, textsOf } = require('./options');
 const { takeMessage } = require('./payload');
+const { ResourceType } = require('./resource');
 const { rejected } = require('./stream');
 
-const { addon, Event, shared } = native;
+const { addon, Command, Event, shared } = native;
 
 const State = { STARTING: 0, ATTACHED: 1, DRAINING: 2, DRAINED: 3, DETACHED: 4 };
 
 class Service extends EventEmitter {
   #token;
   #methodTokens = [];
+  #resourceOptions;
+  #resources = null; // the ResourceType, where there are resources
   #client = null;
   #config;
   #started = false;
   #state = State.STARTING;
   #waiting = { attached: [], drained: [], closed: [] };
 
-  // {name, env, host, listen, maxConcurrency, drainTimeoutMs}. Without a name: the instance that a
-  // host has started this process as.
+  // {name, env, host, listen, maxConcurrency, drainTimeoutMs, resource}. Without a name: the instance
+  // that a host has started this process as. resource: {serial, maxConcurrency, idleTimeoutMs}.
   constructor(options = {}) {
     super();
     checkOptions(options);
+    this.#resourceOptions = options.resource;
     const given = {
       ...textsOf(options, ['name', 'env', 'host', 'listen', 'configJson']),
       inProcess: options.inProcess,
@@ -50,18 +54,36 @@ class Service extends EventEmitter {
     throw refusal(status, addon.takeError());
   }
 
-  // Before start(): the functions of an object become methods.
+  // Before start(): the functions of an object become methods, and the class that is called Resource
+  // that of the service's resources.
   add(object) {
     for (const [key, run] of functionsOf(object)) {
-      const token = methods.add(new Method(this, object, run));
-      const status = addon.serviceAddMethod(this.#token, key, token);
-      if (status !== Status.OK) {
-        methods.remove(token);
-        throw refusal(status, `method ${key}: ${addon.takeError()}`);
-      }
-      this.#methodTokens.push(token);
+      this.#addMethod(addon.serviceAddMethod, key, new Method(this, object, run));
     }
+    if (object.Resource !== undefined) this.#addResource(object.Resource);
     return this;
+  }
+
+  #addMethod(add, key, method) {
+    const token = methods.add(method);
+    const status = add(this.#token, key, token);
+    if (status !== Status.OK) {
+      methods.remove(token);
+      throw refusal(status, `method ${key}: ${addon.takeError()}`);
+    }
+    this.#methodTokens.push(token);
+  }
+
+  #addResource(Class) {
+    const type = new ResourceType(this, Class, this.#resourceOptions);
+    const { maxConcurrency, idleTimeoutMs } = type.settings;
+    const status = addon.serviceSetResource(this.#token, maxConcurrency, idleTimeoutMs);
+    if (status !== Status.OK) throw refusal(status, `Resource: ${addon.takeError()}`);
+    this.#resources = type;
+    for (const [key, run] of type.methods) {
+      const method = new ResourceMethod(this, type, run);
+      this.#addMethod(addon.serviceAddResourceMethod, key, method);
+    }
   }
 
   get methodCount() {
@@ -69,6 +91,9 @@ class Service extends EventEmitter {
   }
 
   start() {
+    if (this.#resourceOptions !== undefined && this.#resources === null) {
+      throw invalid('resource: the service has no class Resource');
+    }
     const status = addon.serviceStart(this.#token);
     if (status !== Status.OK) throw refusal(status, addon.takeError());
     this.#started = true;
@@ -168,9 +193,41 @@ class Service extends EventEmitter {
     }
   }
 
+  // ---- Resources ----
+
+  onResourceOpen(r, large) {
+    this.#resources.onOpen(r, large);
+  }
+
+  onResourceClose(r, large) {
+    this.#resources.onClose(r, large);
+  }
+
+  // CANCELLED: the service is closed, and nobody is there to hear of it.
+  tellOpened(id, status, text) {
+    if (this.#token === 0) return Status.CANCELLED;
+    this.#name(id, status);
+    return addon.resourceOpened(text);
+  }
+
+  // `aside`: as putCarried() has given it.
+  tellClosed(id, status, aside) {
+    if (this.#token === 0) return Status.CANCELLED;
+    this.#name(id, status);
+    return native.send(addon.resourceClosed, aside);
+  }
+
+  #name(id, status) {
+    shared.words[Command.OBJECT] = this.#token;
+    shared.words[Command.ID_LOW] = id % 0x100000000;
+    shared.words[Command.ID_HIGH] = Math.floor(id / 0x100000000);
+    shared.words[Command.STATUS] = status;
+  }
+
   onClosed() {
     this.#token = 0;
     for (const token of this.#methodTokens.splice(0)) methods.remove(token);
+    this.#resources?.clear();
     const closed = refusal(Status.CANCELLED, 'the service was closed');
     this.#settle('attached', closed);
     this.#settle('drained', closed);

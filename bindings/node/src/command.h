@@ -9,7 +9,7 @@
 namespace lever::node {
 
 struct Command {
-  uint32_t object;          // 0: token of the client; 0 for streams that came in
+  uint32_t object;          // 0: token of the client; 0 for streams that came in; of a resource's service
   uint32_t address;         // 1: id from internAddress()
   uint32_t kind;            // 2: lever_kind
   uint32_t flags;           // 3
@@ -22,7 +22,7 @@ struct Command {
   uint32_t read_bytes;      // 10
   uint32_t id_low;          // 11: of what the command is about; of what it has begun
   uint32_t id_high;         // 12
-  uint32_t status;          // 13: of a cancel or fail
+  uint32_t status;          // 13: of a cancel or fail, or of what was opened or closed
   double timeout_ms;        // 14, 15: 0: the default; negative: none
 
   uint64_t id() const { return uint64_t{id_high} << 32 | id_low; }

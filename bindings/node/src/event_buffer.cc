@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <string_view>
 
 #include "metadata.h"
 
@@ -16,6 +17,22 @@ size_t PayloadBytes(const lever_event& event) {
 
 bool IsIncoming(const lever_event& event) {
   return event.type == LEVER_EVENT_INCOMING_CALL || event.type == LEVER_EVENT_INCOMING_STREAM;
+}
+
+uint32_t StateOf(const lever_event& event) {
+  switch (event.type) {
+    case LEVER_EVENT_RESOURCE_OPEN: return static_cast<uint32_t>(event.origin);
+    case LEVER_EVENT_RESOURCE_CLOSE: return static_cast<uint32_t>(event.close_reason);
+    default: return static_cast<uint32_t>(event.service_state);
+  }
+}
+
+// What is said of the status, or in its place the name of a resource.
+std::string_view TextOf(const lever_event& event) {
+  if (event.type == LEVER_EVENT_RESOURCE_OPEN) {
+    return {event.resource_name, event.resource_name_size};
+  }
+  return event.message == nullptr ? std::string_view() : std::string_view(event.message);
 }
 
 }  // namespace
@@ -66,15 +83,19 @@ bool EventBuffer::Add(const lever_event& event) {
   record->id_high = static_cast<uint32_t>(event.id >> 32);
   record->kind = static_cast<uint32_t>(event.kind);
   record->executed = static_cast<uint32_t>(event.executed);
-  record->state = static_cast<uint32_t>(event.service_state);
-  record->deadline_ms = event.deadline_ns == std::numeric_limits<int64_t>::max()
-                            ? std::numeric_limits<double>::infinity()
-                            : static_cast<double>(event.deadline_ns) / 1e6;
+  record->state = StateOf(event);
+  record->resource_low = static_cast<uint32_t>(event.resource);
+  record->resource_high = static_cast<uint32_t>(event.resource >> 32);
+  record->generation_low = static_cast<uint32_t>(event.generation);
+  record->generation_high = static_cast<uint32_t>(event.generation >> 32);
+  const bool bounded =
+      IsIncoming(event) && event.deadline_ns != std::numeric_limits<int64_t>::max();
+  record->deadline_ms = bounded ? static_cast<double>(event.deadline_ns) / 1e6
+                                : std::numeric_limits<double>::infinity();
 
   record->payload_bytes = static_cast<uint32_t>(PayloadBytes(event));
-  if (event.message != nullptr) {
-    record->message_bytes = static_cast<uint32_t>(std::strlen(event.message));
-  }
+  const std::string_view text = TextOf(event);
+  record->message_bytes = static_cast<uint32_t>(text.size());
   if (event.caller != nullptr) {
     record->caller_bytes = static_cast<uint32_t>(std::strlen(event.caller));
   }
@@ -94,7 +115,7 @@ bool EventBuffer::Add(const lever_event& event) {
     out += event.slices[i].size;
   }
   record->message = record->payload + record->payload_bytes;
-  std::memcpy(out, event.message == nullptr ? "" : event.message, record->message_bytes);
+  text.copy(reinterpret_cast<char*>(out), text.size());
   record->caller = record->message + record->message_bytes;
   out += record->message_bytes;
   std::memcpy(out, event.caller == nullptr ? "" : event.caller, record->caller_bytes);

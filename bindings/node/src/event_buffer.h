@@ -25,11 +25,11 @@ struct EventRecord {
   uint32_t id_high;   // 4
   uint32_t kind;      // 5: lever_kind
   uint32_t executed;  // 6: lever_executed
-  uint32_t state;     // 7: lever_service_state
+  uint32_t state;     // 7: lever_service_state; lever_resource_origin or lever_close_reason of RESOURCE_*
   uint32_t large;     // 8: 0: the offsets are in the buffer; n: in the n-th memory of its own
   uint32_t payload;   // 9: offset
   uint32_t payload_bytes;   // 10
-  uint32_t message;         // 11: offset of the text of `status`
+  uint32_t message;         // 11: offset of the text of `status`, or of the name of RESOURCE_OPEN
   uint32_t message_bytes;   // 12
   uint32_t caller;          // 13
   uint32_t caller_bytes;    // 14
@@ -37,8 +37,12 @@ struct EventRecord {
   uint32_t metadata_bytes;  // 16
   uint32_t reserved;        // 17
   double deadline_ms;       // 18, 19: on CLOCK_BOOTTIME; infinite without
+  uint32_t resource_low;    // 20
+  uint32_t resource_high;   // 21
+  uint32_t generation_low;  // 22
+  uint32_t generation_high;  // 23
 };
-static_assert(sizeof(EventRecord) == 80 && offsetof(EventRecord, deadline_ms) == 72);
+static_assert(sizeof(EventRecord) == 96 && offsetof(EventRecord, deadline_ms) == 72);
 
 class EventBuffer {
  public:

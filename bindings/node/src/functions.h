@@ -22,8 +22,9 @@ void DefineQueueFunctions(Napi::Env env, Napi::Object exports, Binding* binding)
 void DefineClientFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 // streamOpen, streamWrite, streamRead, streamCloseSend, streamFail, streamCancel
 void DefineStreamFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
-// serviceCreate, serviceAddMethod, serviceStart, serviceDrain, serviceClose, serviceDetails,
-// incomingBegin, incomingReply, incomingFail
+// serviceCreate, serviceAddMethod, serviceSetResource, serviceAddResourceMethod, serviceStart,
+// serviceDrain, serviceClose, serviceDetails, incomingBegin, incomingReply, incomingFail,
+// resourceOpened, resourceClosed
 void DefineServiceFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 
 // ---- What they share ----

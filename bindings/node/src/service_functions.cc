@@ -49,17 +49,32 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   return Status(info, LEVER_OK);
 }
 
-// serviceAddMethod(token, name, methodToken) -> status
-Napi::Value ServiceAddMethod(const Napi::CallbackInfo& info) {
+// serviceAddMethod(token, name, methodToken) -> status, and serviceAddResourceMethod
+template <lever_status (*add)(lever_service*, const char*, size_t, void*)>
+Napi::Value AddMethod(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   lever_service* service = binding.Service(info[0].As<Napi::Number>().Uint32Value());
   if (service == nullptr) return Status(info, LEVER_INVALID_ARGUMENT);
   const std::string name = info[1].As<Napi::String>().Utf8Value();
   const uintptr_t method = info[2].As<Napi::Number>().Uint32Value();
   const lever_status status =
-      lever_service_add_method(service, name.data(), name.size(), reinterpret_cast<void*>(method));
+      add(service, name.data(), name.size(), reinterpret_cast<void*>(method));
   if (status != LEVER_OK) binding.Refused(status, nullptr);
   return Status(info, status);
+}
+
+// serviceSetResource(token, maxConcurrency, idleTimeoutMs) -> status
+Napi::Value ServiceSetResource(const Napi::CallbackInfo& info) {
+  Binding& binding = BindingOf(info);
+  lever_service* service = binding.Service(info[0].As<Napi::Number>().Uint32Value());
+  if (service == nullptr) return Status(info, LEVER_INVALID_ARGUMENT);
+  lever_resource_options options{};
+  options.size = sizeof(options);
+  options.concurrency_max = info[1].As<Napi::Number>().Uint32Value();
+  options.idle_timeout_ns = static_cast<int64_t>(info[2].As<Napi::Number>().DoubleValue() * 1e6);
+  lever_error* error = nullptr;
+  const lever_status status = lever_service_set_resource(service, &options, &error);
+  return Status(info, binding.Refused(status, error));
 }
 
 // serviceStart(token) -> status
@@ -137,11 +152,39 @@ Napi::Value IncomingFail(const Napi::CallbackInfo& info) {
   return Status(info, status);
 }
 
+// resourceOpened(text) -> status; the command's object is the service, its id that of the resource.
+Napi::Value ResourceOpened(const Napi::CallbackInfo& info) {
+  Binding& binding = BindingOf(info);
+  const Command& command = binding.command();
+  const std::string text = info[0].As<Napi::String>().Utf8Value();
+  const lever_status status =
+      lever_resource_opened(binding.Service(command.object), command.id(),
+                            static_cast<lever_status>(command.status), text.data(), text.size());
+  binding.Requested();
+  return Status(info, status);
+}
+
+// resourceClosed([payload]) -> status; the same. The payload is nothing if its kind is.
+Napi::Value ResourceClosed(const Napi::CallbackInfo& info) {
+  Binding& binding = BindingOf(info);
+  const Command& command = binding.command();
+  lever_slice payload{};
+  if (!PayloadOf(info, &payload)) return Status(info, LEVER_INVALID_ARGUMENT);
+  const lever_status status = lever_resource_closed(
+      binding.Service(command.object), command.id(), static_cast<lever_status>(command.status),
+      static_cast<int32_t>(command.kind), &payload, command.kind == LEVER_KIND_NONE ? 0 : 1);
+  binding.Requested();
+  return Status(info, status);
+}
+
 }  // namespace
 
 void DefineServiceFunctions(Napi::Env env, Napi::Object exports, Binding* binding) {
   Define<ServiceCreate>(env, exports, "serviceCreate", binding);
-  Define<ServiceAddMethod>(env, exports, "serviceAddMethod", binding);
+  Define<AddMethod<lever_service_add_method>>(env, exports, "serviceAddMethod", binding);
+  Define<ServiceSetResource>(env, exports, "serviceSetResource", binding);
+  Define<AddMethod<lever_service_add_resource_method>>(env, exports, "serviceAddResourceMethod",
+                                                       binding);
   Define<ServiceStart>(env, exports, "serviceStart", binding);
   Define<WithService<lever_service_drain>>(env, exports, "serviceDrain", binding);
   Define<WithService<lever_service_close>>(env, exports, "serviceClose", binding);
@@ -149,6 +192,8 @@ void DefineServiceFunctions(Napi::Env env, Napi::Object exports, Binding* bindin
   Define<IncomingBegin>(env, exports, "incomingBegin", binding);
   Define<IncomingReply>(env, exports, "incomingReply", binding);
   Define<IncomingFail>(env, exports, "incomingFail", binding);
+  Define<ResourceOpened>(env, exports, "resourceOpened", binding);
+  Define<ResourceClosed>(env, exports, "resourceClosed", binding);
 }
 
 }  // namespace lever::node

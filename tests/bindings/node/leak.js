@@ -1,17 +1,20 @@
 'use strict';
 // Whether memory stays flat: calls and streams between a client and a service of this process, over a
-// real connection, and what is said after each tenth of them.
+// real connection, resources that are opened, called and closed, and what is said after each tenth of them.
 //
 //   LEVER_NODE_PACKAGE=build/release/runtime/node/node_modules/lever \
-//     node --expose-gc tests/bindings/node/leak.js [CALLS [STREAMS]]     by default 1,000,000 and 100,000
+//     node --expose-gc tests/bindings/node/leak.js [CALLS [STREAMS [RESOURCES]]]
+//                                                      by default 1,000,000, 100,000 and 50,000
 //
 // Ends with 1 if the last tenth is above the first three by more than what is said below: what was
 // allocated at first is kept, and is no leak.
 
+const { setTimeout: sleep } = require('node:timers/promises');
 const { lever } = require('./lever');
 
 const calls = Number(process.argv[2] ?? 1_000_000);
 const streams = Number(process.argv[3] ?? 100_000);
+const resources = Number(process.argv[4] ?? 50_000);
 const TENTHS = 10;
 const OUTSTANDING = 64;
 const MESSAGES = 3;
@@ -30,6 +33,44 @@ const service = lever.serve({
   },
 }, { name: 'leak', host: '127.0.0.1:1', listen: '127.0.0.1:0' });
 const client = new lever.Client({ host: service.details.listening, onlyThroughHost: true });
+
+let open = 0;
+
+// Each is closed as soon as nobody calls it.
+class Resource {
+  static idleTimeoutMs = 1;
+
+  #text;
+
+  async open(name) {
+    open += 1;
+    if (name.endsWith('7')) {
+      open -= 1;
+      throw new Error('on purpose');
+    }
+    this.#text = name;
+  }
+  get() {
+    return this.#text;
+  }
+  async watchChan(stream) {
+    await stream.write(this.#text);
+    for await (const message of stream) void message;
+  }
+  close() {
+    open -= 1;
+  }
+}
+const cycle = new lever.Service({ name: 'cycle', inProcess: true }).add({ Resource }).start();
+
+// One in ten cannot be opened, one in four has a stream too.
+async function resource(i) {
+  const stream = i % 4 === 0 ? cycle.client.stream(`/cycle/r${i}/watchChan`) : null;
+  const answer = await cycle.client.invoke(`/cycle/r${i}/get`).catch((error) => error.code);
+  if (answer !== (i % 10 === 7 ? 'INTERNAL' : `r${i}`)) throw new Error(`r${i} answers ${answer}`);
+  stream?.end();
+  if (stream !== null) for await (const message of stream) if (message !== `r${i}`) throw new Error('text');
+}
 
 // One call in eight ends with an error, one is cancelled, one has metadata, one is of bytes.
 async function call(i) {
@@ -87,16 +128,20 @@ async function main() {
   for (let tenth = 1; tenth <= TENTHS; tenth++) {
     await many(calls / TENTHS, call);
     await many(streams / TENTHS, stream);
+    await many(resources / TENTHS, resource);
+    while (open > 0) await sleep(1);
     const now = memory();
     seen.push(now);
     const { rss, heapUsed, external } = now;
     console.log(
-      `${(calls / TENTHS) * tenth} calls, ${(streams / TENTHS) * tenth} streams: ${mib(rss)} resident, ` +
+      `${(calls / TENTHS) * tenth} calls, ${(streams / TENTHS) * tenth} streams, ` +
+        `${(resources / TENTHS) * tenth} resources: ${mib(rss)} resident, ` +
         `${mib(heapUsed)} of objects, ${mib(external)} of buffers`
     );
   }
   await client.close();
   await service.close();
+  await cycle.close();
   const grown = Object.keys(GROWTH_MAX).filter((kind) => {
     const warm = Math.max(...seen.slice(0, WARM_TENTHS).map((one) => one[kind]));
     return seen.at(-1)[kind] > warm + GROWTH_MAX[kind];

@@ -326,10 +326,7 @@ test('a method that is not there, and the wrong kind of call', async () => {
   await assert.rejects(client.invoke('/other/sayHello'), no);
   await assert.rejects(client.invoke('/direct/echoChan'), { ...no, code: 'UNIMPLEMENTED' });
   await assert.rejects(client.stream('/direct/sayHello').next(), { ...no, code: 'UNIMPLEMENTED' });
-  await assert.rejects(client.invoke('/direct/resource/sayHello'), {
-    ...no,
-    code: 'UNIMPLEMENTED',
-  });
+  await assert.rejects(client.invoke('/direct/resource/sayHello'), { ...no, code: 'NOT_FOUND' });
 });
 
 test("the context has the caller's metadata and deadline, after an await too", async () => {
