@@ -86,8 +86,7 @@ bool Attempts::Redirected(const rpc::CallEnd& end) {
   // Who calls through the host alone keeps no table: it knows more by then.
   if (target_->route == nullptr) return true;
   const std::string_view instance = end.trailers->Find(route::kOwnerTrailer).value_or("");
-  told_of_owner_ = !instance.empty();
-  target_->route->Learn(*shard, instance);
+  told_of_owner_ = target_->route->Learn(*shard, instance);
   return true;
 }
 

@@ -55,18 +55,19 @@ ServiceRoute::Owner ServiceRoute::OwnerOf(uint64_t resource_hash) const {
   return owner;
 }
 
-void ServiceRoute::Learn(policy::ShardGeneration shard, std::string_view instance) {
-  if (shard.shard >= shards.size()) return;
+bool ServiceRoute::Learn(policy::ShardGeneration shard, std::string_view instance) {
+  if (shard.shard >= shards.size()) return false;
   ShardOwner& known = shards[shard.shard];
   if (shard.generation <= known.generation) {
     // It is not the owner of what it is called for: the host knows more.
     if (instance.empty()) known.peer = kNoPeer;
-    return;
+    return false;
   }
   known = {.peer = kNoPeer, .generation = shard.generation};
   for (uint32_t i = 0; i < table->peers.size(); ++i) {
     if (table->peers[i]->instance.id == instance) known.peer = i;
   }
+  return known.peer != kNoPeer;
 }
 
 std::shared_ptr<Peer> ServiceRoute::PickReady(const Peer* exclude, uint64_t random) {

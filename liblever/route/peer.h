@@ -87,8 +87,9 @@ struct ServiceRoute {
     std::shared_ptr<Peer> peer;     // null: it has to be called through the host
   };
   Owner OwnerOf(uint64_t resource_hash) const;
-  // A refusal has told of a newer owner; `instance` may be empty. Until a table does so, too.
-  void Learn(policy::ShardGeneration shard, std::string_view instance);
+  // A refusal has told of a newer owner; `instance` may be empty. Until a table does so, too. Whether
+  // it is one that can be called from then on.
+  bool Learn(policy::ShardGeneration shard, std::string_view instance);
 
   std::string environment;
   std::string service;

@@ -69,7 +69,8 @@ InstanceRoute ReadInstance(pbf_reader reader) {
   return instance;
 }
 
-// Two packed lists of the same length; what is not that is not understood, and calls go through the host.
+// Two packed lists of the same length; what is not that is not understood, and calls go through the
+// host. Of more than there may be one too many is read, so that it is not understood either.
 std::vector<ShardRoute> ReadShards(pbf_reader reader) {
   std::vector<ShardRoute> shards;
   std::vector<uint64_t> generations;
@@ -77,12 +78,12 @@ std::vector<ShardRoute> ReadShards(pbf_reader reader) {
     switch (reader.tag_and_type()) {
       case BytesField(1):
         for (const uint32_t owner : reader.get_packed_uint32()) {
-          if (shards.size() < policy::kShardsMax) shards.push_back({.owner = owner});
+          if (shards.size() <= policy::kShardsMax) shards.push_back({.owner = owner});
         }
         break;
       case BytesField(2):
         for (const uint64_t generation : reader.get_packed_uint64()) {
-          if (generations.size() < policy::kShardsMax) generations.push_back(generation);
+          if (generations.size() <= policy::kShardsMax) generations.push_back(generation);
         }
         break;
       default: reader.skip();

@@ -40,6 +40,26 @@ TEST(ShardVectors, ShardsPreferTheirOwners) {
   }
 }
 
+TEST(ShardGenerations, AreReadAsTheyAreWritten) {
+  for (const ShardGeneration value :
+       {ShardGeneration{0, 0}, ShardGeneration{11, 7}, ShardGeneration{65'535, 1},
+        ShardGeneration{UINT32_MAX, UINT64_MAX}}) {
+    EXPECT_EQ(ParseShardGeneration(FormatShardGeneration(value)), value);
+  }
+  EXPECT_EQ(FormatShardGeneration({11, 7}), "11.7");
+}
+
+TEST(ShardGenerations, NothingElseIsRead) {
+  for (const char* text :
+       {"", ".", "1", "1.", ".1", "1.2.3", "1..2", "01.2", "1.02", "00.0", "+1.2", "1.+2", "-1.2",
+        "1.-2", " 1.2", "1.2 ", "1 .2", "1. 2", "0x1.2", "a.b", "1.2a", "1,2", "4294967296.1",
+        "1.18446744073709551616", "99999999999999999999999.1"}) {
+    EXPECT_EQ(ParseShardGeneration(text), std::nullopt) << "\"" << text << "\"";
+  }
+  EXPECT_EQ(ParseShardGeneration(std::string_view("1.2\0", 4)), std::nullopt);
+  EXPECT_EQ(ParseShardGeneration(std::string_view("1\0.2", 4)), std::nullopt);
+}
+
 TEST(ShardCount, IsAPowerOfTwo) {
   for (const uint64_t good : {1, 2, 256, 65'536}) EXPECT_TRUE(IsShardCount(good)) << good;
   for (const uint64_t bad : {0, 3, 255, 257, 131'072}) EXPECT_FALSE(IsShardCount(bad)) << bad;

@@ -9,6 +9,7 @@
 
 #include "lever/v1/host.pb.h"
 #include "liblever/base/random.h"
+#include "liblever/policy/shard.h"
 #include "tests/value/mutation.h"
 
 namespace lever::route {
@@ -31,6 +32,10 @@ v1::ToWatcher RoutesMessage() {
     instance->set_latency_ns(1'000'000);
     instance->set_load_max(10);
     instance->set_concurrency_max(20);
+  }
+  for (const uint32_t owner : {1, 0, 2, 1}) {
+    routes->mutable_shards()->add_owner(owner);
+    routes->mutable_shards()->add_generation(uint64_t{1} << (10 * owner));
   }
   return message;
 }
@@ -56,6 +61,33 @@ TEST(WatchMessages, ARouteTableIsReadWholly) {
   EXPECT_EQ(routes->instances[1].latency_ns, 1'000'000u);
   EXPECT_EQ(routes->instances[1].load_max, 10u);
   EXPECT_EQ(routes->instances[1].concurrency_max, 20u);
+  ASSERT_EQ(routes->shards.size(), 4u);
+  EXPECT_EQ(routes->shards[0].owner, 1u);
+  EXPECT_EQ(routes->shards[1].owner, 0u);
+  EXPECT_EQ(routes->shards[1].generation, 1u);
+  EXPECT_EQ(routes->shards[2].owner, 2u);
+  EXPECT_EQ(routes->shards[2].generation, uint64_t{1} << 20);
+}
+
+// Calls go through the host then.
+TEST(WatchMessages, OwnersThatAreNotUnderstoodAreNone) {
+  const auto read = [](size_t owners, size_t generations) {
+    v1::ToWatcher message;
+    auto* shards = message.mutable_routes()->mutable_shards();
+    for (size_t i = 0; i < owners; ++i) shards->add_owner(1);
+    for (size_t i = 0; i < generations; ++i) shards->add_generation(i + 1);
+    const auto parsed = ParseToWatcher(message.SerializeAsString());
+    EXPECT_TRUE(parsed.ok());
+    return parsed.ok() ? std::get<Routes>(*parsed).shards.size() : SIZE_MAX;
+  };
+  EXPECT_EQ(read(1, 1), 1u);
+  EXPECT_EQ(read(65'536, 65'536), 65'536u);
+  for (const auto& [owners, generations] :
+       std::vector<std::pair<size_t, size_t>>{
+           {0, 0}, {3, 3}, {4, 0}, {0, 4}, {4, 3}, {3, 4}, {8, 4}, {255, 255}, {65'535, 65'535},
+           {65'537, 65'537}, {131'072, 131'072}}) {
+    EXPECT_EQ(read(owners, generations), 0u) << owners << " " << generations;
+  }
 }
 
 TEST(WatchMessages, TenThousandMutationsAreReadAsProtobufReadsThemOrRefused) {
@@ -95,6 +127,17 @@ TEST(WatchMessages, TenThousandMutationsAreReadAsProtobufReadsThemOrRefused) {
         if (!instance.id().empty()) theirs.push_back(instance.id() + (instance.local() ? "!" : ""));
       }
       ASSERT_EQ(ids, theirs);
+      ASSERT_TRUE(ours->shards.empty() || policy::IsShardCount(ours->shards.size()));
+      // Of two lists protobuf makes one, and we take the last.
+      if (bytes.size() == seeds[0].size() &&
+          static_cast<size_t>(oracle.routes().shards().owner_size()) == ours->shards.size() &&
+          static_cast<size_t>(oracle.routes().shards().generation_size()) == ours->shards.size()) {
+        for (size_t i = 0; i < ours->shards.size(); ++i) {
+          const int at = static_cast<int>(i);
+          ASSERT_EQ(ours->shards[i].owner, oracle.routes().shards().owner(at));
+          ASSERT_EQ(ours->shards[i].generation, oracle.routes().shards().generation(at));
+        }
+      }
     } else if (oracle.has_welcome()) {
       const auto* ours = std::get_if<WatcherWelcome>(&*parsed);
       ASSERT_NE(ours, nullptr);
