@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -231,6 +232,26 @@ class GatewayTest : public LoopTest {
     front->set_http(http.get());
   }
 
+  static constexpr uint32_t kShards = 4;
+
+  std::shared_ptr<scale::ServiceView> MakeView(const std::vector<TestInstance*>& ready) {
+    auto view = std::make_shared<scale::ServiceView>();
+    view->environment = "dev.lever";
+    view->service = "hello";
+    view->revision = ++revision;
+    view->startable = true;
+    for (const TestInstance* instance : ready) {
+      scale::InstanceView row;
+      row.key = instance->key();
+      row.id = "i-" + std::to_string(instance->key());
+      row.environment = "dev.lever";
+      row.service = "hello";
+      row.introducible = true;
+      row.load = std::make_shared<scale::InstanceLoad>();
+      view->instances.push_back(std::move(row));
+    }
+    return view;
+  }
   // A started instance that nobody knows of yet.
   TestInstance& NewInstance(service::ServiceOptions options = {}) {
     instances.push_back(std::make_unique<TestInstance>(loop.get(), instances.size() + 1));
@@ -243,21 +264,20 @@ class GatewayTest : public LoopTest {
   enum class Private : bool { kNo, kYes };
   // lever://dev.lever/hello has these instances from now on.
   void Publish(const std::vector<TestInstance*>& ready, Private is_private = Private::kNo) {
-    auto view = std::make_shared<scale::ServiceView>();
-    view->environment = "dev.lever";
-    view->service = "hello";
-    view->revision = ++revision;
+    std::shared_ptr<scale::ServiceView> view = MakeView(ready);
     view->is_private = is_private == Private::kYes;
-    view->startable = true;
-    for (const TestInstance* instance : ready) {
-      scale::InstanceView row;
-      row.key = instance->key();
-      row.id = "i-" + std::to_string(instance->key());
-      row.environment = "dev.lever";
-      row.service = "hello";
-      row.introducible = true;
-      row.load = std::make_shared<scale::InstanceLoad>();
-      view->instances.push_back(std::move(row));
+    Do([&] { directory.Apply(view); });
+  }
+  // It has resources. Null: nobody knows whose the shards are; else all are that of `owner`, an index
+  // into `ready` or kNobody, under this generation.
+  void PublishOwned(const std::vector<TestInstance*>& ready,
+                    std::optional<scale::ShardOwners::Owner> owner) {
+    std::shared_ptr<scale::ServiceView> view = MakeView(ready);
+    view->has_resources = true;
+    if (owner) {
+      auto shards = std::make_shared<scale::ShardOwners>();
+      shards->owners.assign(kShards, *owner);
+      view->shards = shards;
     }
     Do([&] { directory.Apply(view); });
   }

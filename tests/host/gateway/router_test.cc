@@ -35,6 +35,17 @@ class RouterTest : public GatewayTest {
     Do([&] { router->Route(&call, {"dev.lever", "hello"}, deadline_ns); });
     return call;
   }
+  // Of a resource.
+  Waiting& RouteRoom(int64_t deadline_ns = kNever) {
+    Waiting& call = calls.emplace_back();
+    Do([&] { router->Route(&call, {"dev.lever", "hello"}, deadline_ns, hash_); });
+    return call;
+  }
+  std::string Stamp(uint64_t generation) const {
+    return policy::FormatShardGeneration({policy::ShardOfHash(hash_, kShards), generation});
+  }
+
+  const uint64_t hash_ = policy::ResourceHash("dev.lever", "hello", "room");
   std::deque<Waiting> calls;
 };
 
@@ -177,6 +188,102 @@ TEST_F(RouterTest, OfTwoInstancesTheOneThatReportsLessIsTaken) {
       EXPECT_EQ(call.backend->instance().key, busy == 0 ? b.key() : a.key());
     }
   }
+}
+
+// ---- Resources ----
+
+TEST_F(RouterTest, ACallOfAResourceGoesToItsOwner) {
+  TestInstance& a = NewInstance();
+  TestInstance& b = NewInstance();
+  PublishOwned({&a, &b}, scale::ShardOwners::Owner{1, 7});
+  for (int i = 0; i < 20; ++i) {
+    Waiting& call = RouteRoom();
+    ASSERT_TRUE(Until([&] { return call.routed == 1; }));
+    EXPECT_EQ(call.backend->instance().key, b.key());
+    EXPECT_EQ(call.GenerationHeader(std::nullopt), Stamp(7));
+  }
+  Waiting& plain = Route();
+  ASSERT_TRUE(Until([&] { return plain.routed == 1; }));
+  EXPECT_EQ(plain.GenerationHeader(std::nullopt), "");
+}
+
+TEST_F(RouterTest, TheNewerGenerationIsPassedOn) {
+  TestInstance& a = NewInstance();
+  PublishOwned({&a}, scale::ShardOwners::Owner{0, 7});
+  Waiting& call = RouteRoom();
+  ASSERT_TRUE(Until([&] { return call.routed == 1; }));
+  EXPECT_EQ(call.GenerationHeader(Stamp(6)), Stamp(7));
+  EXPECT_EQ(call.GenerationHeader(Stamp(0)), Stamp(7));
+  EXPECT_EQ(call.GenerationHeader(Stamp(7)), Stamp(7));
+  EXPECT_EQ(call.GenerationHeader(Stamp(8)), Stamp(8));
+  // For the instance to refuse.
+  for (const char* text : {"", "x", "99.3", "99.8", "1", "01.1"}) {
+    EXPECT_EQ(call.GenerationHeader(text), text);
+  }
+}
+
+TEST_F(RouterTest, AServiceWithoutResourcesRefusesThemItself) {
+  TestInstance& a = Serve();
+  Waiting& call = RouteRoom();
+  ASSERT_TRUE(Until([&] { return call.routed == 1; }));
+  EXPECT_EQ(call.backend->instance().key, a.key());
+  EXPECT_EQ(call.GenerationHeader(std::nullopt), "");
+  EXPECT_EQ(call.GenerationHeader("1.2"), "1.2");
+}
+
+TEST_F(RouterTest, WithoutAnOwnerCallsAreHeldAndNoInstanceIsAskedFor) {
+  TestInstance& a = NewInstance();
+  PublishOwned({&a}, std::nullopt);
+  for (int i = 0; i < 10; ++i) RouteRoom();
+  PublishOwned({&a}, scale::ShardOwners::Owner{scale::ShardOwners::kNobody, 7});
+  for (int i = 0; i < 10; ++i) RouteRoom();
+  EXPECT_EQ(router->held(), 20u);
+  Advance(Router::kTellNs);
+  EXPECT_TRUE(control.demands.empty());
+  PublishOwned({&a}, scale::ShardOwners::Owner{0, 8});
+  ASSERT_TRUE(Until([&] { return calls.back().routed == 1; }));
+  for (const Waiting& call : calls) {
+    EXPECT_EQ(call.routed, 1);
+    EXPECT_EQ(call.GenerationHeader(std::nullopt), Stamp(8));
+  }
+  EXPECT_EQ(router->held(), 0u);
+  Advance(Router::kTellNs);
+  EXPECT_TRUE(control.demands.empty());
+}
+
+TEST_F(RouterTest, WhoWaitsForAnOwnerWaitsForAnInstanceWhenThereIsNone) {
+  TestInstance& a = NewInstance();
+  PublishOwned({&a}, std::nullopt);
+  for (int i = 0; i < 5; ++i) RouteRoom();
+  Do([&] { router->Cancel(&calls.front()); });
+  Publish({});
+  Advance(Router::kTellNs);
+  EXPECT_EQ(control.demanded["lever://dev.lever/hello"], 4u);
+  TestInstance& b = NewInstance();
+  PublishOwned({&b}, std::nullopt);
+  Advance(Router::kTellNs);
+  EXPECT_EQ(control.demanded["lever://dev.lever/hello"], 0u) << "more would not help";
+  EXPECT_EQ(router->held(), 4u);
+  PublishOwned({&b}, scale::ShardOwners::Owner{0, 1});
+  ASSERT_TRUE(Until([&] { return calls.back().routed == 1; }));
+}
+
+TEST_F(RouterTest, ACallWithoutAnOwnerIsHeldUntilItsDeadlineAndNoLongerThanAMinute) {
+  TestInstance& a = NewInstance();
+  PublishOwned({&a}, std::nullopt);
+  Waiting& short_one = RouteRoom(clock.NowNs() + kNanosPerSecond);
+  Waiting& long_one = RouteRoom();
+  Advance(kNanosPerSecond);
+  EXPECT_EQ(short_one.status.code(), LEVER_DEADLINE_EXCEEDED);
+  EXPECT_EQ(short_one.status.executed(), LEVER_EXECUTED_NO);
+  EXPECT_EQ(long_one.refused, 0);
+  Advance(Router::kHoldMaxNs - kNanosPerSecond);
+  EXPECT_EQ(long_one.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(router->held(), 0u);
+  // A removed service refuses them at once.
+  RouteRoom();
+  Do([&] { directory.Remove({"dev.lever", "hello"}, 100); });
+  EXPECT_EQ(calls.back().status.code(), LEVER_NOT_FOUND);
 }
 
 TEST_F(RouterTest, NamesAndPermissionsAreChecked) {
