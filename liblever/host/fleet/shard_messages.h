@@ -1,5 +1,5 @@
-// What host and instance say to each other of shards and their resources, as the host keeps it; the wire
-// is lever/v1/host.proto.
+// What host and instance say to each other of shards and their resources, as the host keeps it; the
+// wire is lever/v1/host.proto.
 #ifndef LIBLEVER_HOST_FLEET_SHARD_MESSAGES_H_
 #define LIBLEVER_HOST_FLEET_SHARD_MESSAGES_H_
 
@@ -14,7 +14,13 @@ namespace lever::fleet {
 // The numbers are those of the wire.
 enum class ShardOrderKind : uint8_t { kName = 1, kGrant = 2, kRelease = 3 };
 enum class ShardCloseReason : uint8_t { kMoved = 1, kUpgrade = 2, kStopping = 3 };
-enum class StateRequestKind : uint8_t { kUnknown = 0, kOpen = 1, kOpened = 2, kCarry = 3, kLose = 4 };
+enum class StateRequestKind : uint8_t {
+  kUnknown = 0,
+  kOpen = 1,
+  kOpened = 2,
+  kCarry = 3,
+  kLose = 4,
+};
 enum class StateOrigin : uint8_t { kNew = 0, kCarried = 1, kLost = 2 };
 
 struct ShardOrderData {

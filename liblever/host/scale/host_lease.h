@@ -1,11 +1,11 @@
 // The host's lease in the registry: what lives under it is gone when the host is.
 //
-// Time is counted as policy/grant.h says: from when a keep-alive was sent that was answered, so that the
-// host believes itself out before the registry does. A lease that has ended, or may have, is replaced by
-// a new one under another id.
+// Time is counted as policy/grant.h says: from when a keep-alive was sent that was answered, so
+// that the host believes itself out before the registry does. One that may have ended is kept and
+// asked about; when the registry says that it has, it is replaced by a new one under another id.
 //
-// Threads: the loop of the registry's executor. It goes when nothing of it is under way at the registry,
-// or after that.
+// Threads: the loop of the registry's executor. It goes when nothing of it is under way at the
+// registry, or after that.
 #ifndef LIBLEVER_HOST_SCALE_HOST_LEASE_H_
 #define LIBLEVER_HOST_SCALE_HOST_LEASE_H_
 

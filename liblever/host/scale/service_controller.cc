@@ -192,7 +192,8 @@ void ServiceController::FailStart(const Status& status) {
 }
 
 void ServiceController::SwitchToNext() {
-  const std::optional<ServiceSpec> old = std::exchange(current_, std::exchange(next_, std::nullopt));
+  const std::optional<ServiceSpec> old =
+      std::exchange(current_, std::exchange(next_, std::nullopt));
   held_calls_.clear();
   Publish();
   const std::vector<Instance*> instances = instances_;
@@ -362,7 +363,8 @@ Instance* ServiceController::FindById(const std::string& id) const {
 
 void ServiceController::TellShards(const std::string& id, fleet::ShardOrdersData orders) {
   const Instance* instance = FindById(id);
-  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellShards(std::move(orders));
+  if (instance == nullptr || instance->peer == nullptr) return;
+  instance->peer->TellShards(std::move(orders));
 }
 
 void ServiceController::TellRenewed(const std::string& id, uint64_t renewal) {
@@ -372,7 +374,8 @@ void ServiceController::TellRenewed(const std::string& id, uint64_t renewal) {
 
 void ServiceController::TellState(const std::string& id, fleet::StateAnswerData answer) {
   const Instance* instance = FindById(id);
-  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellState(std::move(answer));
+  if (instance == nullptr || instance->peer == nullptr) return;
+  instance->peer->TellState(std::move(answer));
 }
 
 fleet::ShardCloseReason ServiceController::WhyItMoves(const std::string& from) {
@@ -465,7 +468,9 @@ StatusOr<std::vector<OwnerStatus>> ServiceController::ListOwners() const {
     return FailedPrecondition("no instance of " + name().ToString() +
                               " has said that it has resources");
   }
-  if (!shards_->leading()) return Unavailable("this host does not know who owns them at the moment");
+  if (!shards_->leading()) {
+    return Unavailable("this host does not know who owns them at the moment");
+  }
   std::vector<OwnerStatus> rows;
   for (ShardOwner& owner : shards_->Owners()) {
     OwnerStatus& row = rows.emplace_back();

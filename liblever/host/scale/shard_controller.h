@@ -1,19 +1,19 @@
-// Who owns the shards of one service: the shell round policy/shard_ledger.h. It holds the controller's
-// key under the host's lease, writes rows, talks to the instances' attach sessions, and tells who owns
-// what for the route tables.
+// Who owns the shards of one service: the shell round policy/shard_ledger.h. It holds the
+// controller's key under the host's lease, writes rows, talks to the instances' attach sessions,
+// and tells who owns what for the route tables.
 //
 //   kAway     another host has the key, or the registry does not answer: it is tried again
 //   kLoading  the key is ours; the rows are being read
 //   kLeading  it decides
 //
-// Threads: the control loop, on which the registry answers, too. It lives as long as the registry may
-// answer it.
+// Threads: the control loop, on which the registry answers, too. It lives as long as the registry
+// may answer it.
 //
 // Invariants
-//  1. Renewals are answered, and rows written, only by the holder of the key: the host's lease is valid
-//     by the clock as read then, and each write compares the key's create revision.
-//  2. After a write of which the outcome is not known, or another's key, everything begins anew from what
-//     is durable.
+//  1. Renewals are answered, and rows written, only by the holder of the key: the host's lease is
+//     valid by the clock as read then, and each write compares the key's create revision.
+//  2. After a write of which the outcome is not known, or another's key, everything begins anew
+//     from what is durable.
 #ifndef LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
 #define LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
 

@@ -1,5 +1,5 @@
-// What closed resources carry to their next owners, durable in the registry: one key a resource, with
-// what it carries, or that it is lost.
+// What closed resources carry to their next owners, durable in the registry: one key a resource,
+// with what it carries, or that it is lost.
 //
 // Threads: the registry's executor; what it calls is called there.
 #ifndef LIBLEVER_HOST_SCALE_STATE_STORE_H_
