@@ -157,6 +157,8 @@ Call* ChannelImpl::StartCall(const CallOptions& options, CallHandler* handler) {
   if (call->waiting() && state_ == State::kReady && !call->Attach(current_)) {
     // Its stream ids are used up, or OnDraining() is on its way.
     LoseCurrent(Status::Ok());
+    // One that was handed in has no next connection.
+    if (const Status refused = NoNewCalls(); !refused.ok()) call->EndLater(refused);
   }
   if (!call->waiting()) {
     open_.push_back(*call);

@@ -341,5 +341,29 @@ TEST_F(CallTest, ManyCallsAtOnceShareAConnection) {
   }
 }
 
+// The connection takes no more, which it has not said yet, and there is no other to wait for.
+TEST_F(CallTest, ACallThatComesAsAConnectionHandedInDrainsEndsUnwritten) {
+  Connect();
+  dispatcher.on_call = [&](TestCall& handler, Call& call) {
+    call.Read(UINT64_MAX);
+    handler.on_message = [&](TestCall& handler, Call& call) {
+      server->Drain([] {});
+      call.Write(Bytes(handler.messages.back()));
+    };
+    handler.on_peer_end = [](TestCall&, Call& call) { call.Finish(Status::Ok()); };
+  };
+  TestCall& first = Start({}, [](TestCall&, Call& call) { call.Write(Bytes("one")); });
+  // In the turn in which the GOAWAY has come, too.
+  TestCall second;
+  first.on_message = [&](TestCall&, Call& call) {
+    second.call = channel->StartCall({.path = "/test.Service/Method", .authority = ""}, &second);
+    call.CloseSend();
+  };
+  ASSERT_TRUE(UntilEnd(first));
+  ASSERT_TRUE(UntilEnd(second));
+  EXPECT_EQ(second.status.code(), LEVER_UNAVAILABLE) << second.Text();
+  EXPECT_TRUE(second.never_written);
+}
+
 }  // namespace
 }  // namespace lever::rpc

@@ -135,7 +135,10 @@ void ShardController::SetEligible(std::vector<std::string> instances) {
   if (ledger_ != nullptr) Place();
 }
 
+// A shard that is being handed to one who may have it stays with that one until it is: calls wait for it
+// there, and would have to follow.
 void ShardController::Place() {
+  unplaced_ = false;
   std::vector<policy::PlacementInstance> instances;
   for (const std::string& id : eligible_) instances.push_back({.id = id});
   std::vector<policy::PlacementShard> shards(shards_);
@@ -147,7 +150,12 @@ void ShardController::Place() {
   const std::vector<uint32_t> placed = policy::PlaceShards(instances, shards);
   std::vector<std::string> targets(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
-    if (placed[i] != policy::kNoInstance) targets[i] = eligible_[placed[i]];
+    if (!ledger_->Settled(i) && shards[i].owner != policy::kNoInstance) {
+      targets[i] = ledger_->row(i).owner;
+      unplaced_ |= placed[i] != shards[i].owner;
+    } else if (placed[i] != policy::kNoInstance) {
+      targets[i] = eligible_[placed[i]];
+    }
   }
   ledger_->SetTargets(targets, loop_->clock().NowNs());
   Act();
@@ -194,7 +202,16 @@ void ShardController::Act() {
     for (auto& [instance, told] : orders) shell_->TellShards(instance, std::move(told));
   }
   acting_ = false;
-  if (ledger_ != nullptr) ArmTimer();
+  if (ledger_ == nullptr) return;
+  ArmTimer();
+  if (unplaced_ && AllSettled()) Place();
+}
+
+bool ShardController::AllSettled() const {
+  for (uint32_t i = 0; i < shards_; ++i) {
+    if (!ledger_->Settled(i)) return false;
+  }
+  return true;
 }
 
 void ShardController::Do(const LedgerAction& action,

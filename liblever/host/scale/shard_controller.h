@@ -98,6 +98,7 @@ class ShardController {
   void Resign(const std::string& why);
   void Changed();
   void Place();
+  bool AllSettled() const;
   void Act();
   void ActSoon();
   void Do(const policy::LedgerAction& action,
@@ -131,6 +132,7 @@ class ShardController {
   std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;
+  bool unplaced_ = false;  // some shards are to be placed anew when all are settled
   bool discards_ = false;
   FunctionTimer timer_{[this] { OnTimer(); }};
   FunctionTimer act_timer_{[this] { Act(); }};
