@@ -111,6 +111,9 @@ run_packages() {
 }
 
 started=$SECONDS
+if [ -n "$long" ]; then
+  export LEVER_UPGRADES=100 LEVER_FAULT_SECONDS=1800
+fi
 run_preset release
 run_e2e
 run_interop
