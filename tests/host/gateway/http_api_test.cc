@@ -174,9 +174,9 @@ TEST_P(HttpApiTest, AMessageBeyondTheLimitIs413) {
   EXPECT_EQ(instance.calls, 1);
 }
 
-TEST_P(HttpApiTest, ACallOfAResourceIs501) {
+TEST_P(HttpApiTest, AServiceWithoutResourcesHasNoneOfAnyName) {
   TestInstance& instance = Serve();
-  ExpectRefused(Post("/hello/room%201/echo", "[]"), 501, "UNIMPLEMENTED");
+  ExpectRefused(Post("/hello/room%201/echo", "[]"), 404, "NOT_FOUND");
   EXPECT_EQ(instance.calls, 0);
 }
 

@@ -101,7 +101,7 @@ TEST_F(RelayTest, BadRequestsAreRefusedUnexecuted) {
   refused({}, LEVER_INVALID_ARGUMENT);
   refused({{"lever-url", "hello/echo"}}, LEVER_INVALID_ARGUMENT);
   refused({{"lever-url", "/hello/echo"}, {"lever-proto", "2"}}, LEVER_FAILED_PRECONDITION);
-  refused({{"lever-url", "/hello/echo"}, {"lever-resource", "r"}}, LEVER_UNIMPLEMENTED);
+  refused({{"lever-url", "/hello/echo"}, {"lever-resource", "%zz"}}, LEVER_INVALID_ARGUMENT);
   refused({{"lever-url", "/nobody/echo"}}, LEVER_NOT_FOUND);
   EXPECT_EQ(counters.calls.load(), 0u);
 }

@@ -138,5 +138,49 @@ TEST_F(Watch, AStalledInstanceIsOutOfTheTableUntilItIsHeard) {
   EXPECT_EQ(Tables().back().instances_size(), 1);
 }
 
+// An owner is told by its place among the instances that the watcher is shown.
+TEST_F(Watch, TheOwnersOfAServiceWithResourcesAreTold) {
+  Subscribe();
+  auto view = std::make_shared<ServiceView>();
+  view->environment = "dev.lever";
+  view->service = "hello";
+  view->revision = 1;
+  view->has_resources = true;
+  for (const char* id : {"hidden", "a", "b"}) {
+    InstanceView& instance = view->instances.emplace_back();
+    instance.key = view->instances.size();
+    instance.id = id;
+    instance.introducible = instance.id != "hidden";
+    instance.load = std::make_shared<InstanceLoad>();
+  }
+  const auto apply = [&](std::shared_ptr<const ShardOwners> shards) {
+    auto next = std::make_shared<ServiceView>(*view);
+    next->revision = ++view->revision;
+    next->shards = std::move(shards);
+    Do([&] { directory.Apply(next); });
+    Settle();
+    return Tables().back();
+  };
+  EXPECT_FALSE(apply(nullptr).has_shards()) << "nobody knows";
+  auto shards = std::make_shared<ShardOwners>();
+  shards->owners = {{2, 7}, {ShardOwners::kNobody, 8}, {0, 9}, {1, 10}};
+  const v1::Routes routes = apply(shards);
+  ASSERT_EQ(routes.instances_size(), 2);
+  ASSERT_EQ(routes.shards().owner_size(), 4);
+  ASSERT_EQ(routes.shards().generation_size(), 4);
+  EXPECT_EQ(routes.instances(static_cast<int>(routes.shards().owner(0)) - 1).id(), "b");
+  EXPECT_EQ(routes.shards().owner(1), 0u) << "nobody's";
+  EXPECT_EQ(routes.shards().owner(2), 0u) << "one that is called through the host alone";
+  EXPECT_EQ(routes.instances(static_cast<int>(routes.shards().owner(3)) - 1).id(), "a");
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(routes.shards().generation(i), 7u + static_cast<uint64_t>(i));
+  }
+  // A private service shows nothing to who may not call it.
+  view->is_private = true;
+  const v1::Routes hidden = apply(shards);
+  EXPECT_EQ(hidden.instances_size(), 0);
+  EXPECT_FALSE(hidden.has_shards());
+}
+
 }  // namespace
 }  // namespace lever::scale
