@@ -1,7 +1,8 @@
 """What a call costs as tables and connections grow: the largest against the smallest.
 
 instances, services: routing a call and picking an instance for it, by the host's own code on synthetic
-tables (bench/parts/scaling.cc). connections: CPU of a service a call, one caller with 64 outstanding, while
+tables (bench/parts/scaling.cc). route.owner: from the name of one of a million resources to the instance that
+owns it. connections: CPU of a service a call, one caller with 64 outstanding, while
 10,000 other connections are open and idle.
 """
 
@@ -26,6 +27,9 @@ ROWS = [
     table_row("scaling.services", "RouteAmongServices", 1, 100_000, "1 service (Lever: 100,000)"),
     table_row("scaling.services.zipf", "RouteAmongServicesZipf", 1, 100_000,
               "1 service (Lever: 100,000, called by Zipf's law)"),
+    Row("route.owner.ns", "ns CPU a call", LOWER, "256 shards (Lever: 16,384)", 2, ("tables",),
+        lambda r: r["tables"]["OwnerAmongMillionNames/16384"],
+        lambda r: r["tables"]["OwnerAmongMillionNames/256"]),
     compare("scaling.connections", "us CPU a call", LOWER, 2, "1 connection (Lever: 10,000 idle beside it)",
             "service_us", "many", "one"),
 ]
@@ -33,7 +37,7 @@ ROWS = [
 
 class Tables:
     def __init__(self, bench):
-        self.command = [bench.programs / "lever_parts", "--benchmark_filter=^RouteAmong.*/(1|10000|100000)$",
+        self.command = [bench.programs / "lever_parts", "--benchmark_filter=^(RouteAmong.*/(1|10000|100000)|OwnerAmong.*)$",
                         "--benchmark_format=json", f"--benchmark_min_time={MIN_TIME[bench.quick]}"]
 
     def measure(self, _seconds):
