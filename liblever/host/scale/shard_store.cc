@@ -117,7 +117,12 @@ uint32_t ShardStore::RowsOf(uint32_t page) const {
 
 // ---- Reading ----
 
-void ShardStore::Load(std::function<void(StatusOr<Loaded>)> done) {
+void ShardStore::Load(std::function<void(StatusOr<Loaded>)> asked) {
+  loading_ = true;
+  const auto done = [this, asked = std::move(asked)](StatusOr<Loaded> loaded) {
+    loading_ = false;
+    asked(std::move(loaded));
+  };
   registry_->Get(registry::GenerationKey(environment_, service_), [this, done](const auto& read) {
     const Status counter = ReadCounter(read);
     if (!counter.ok()) return done(counter);

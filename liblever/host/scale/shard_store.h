@@ -70,7 +70,7 @@ class ShardStore {
   // be read; FAILED_PRECONDITION: it has another number of shards.
   void Load(std::function<void(StatusOr<Loaded>)> done);
   // Nothing is under way.
-  bool idle() const { return !under_way_ && pending_.empty(); }
+  bool idle() const { return !loading_ && !under_way_ && pending_.empty(); }
   void Write(uint32_t shard, policy::ShardRow row, uint64_t last_generation,
              std::function<void(Result)> done);
 
@@ -97,6 +97,7 @@ class ShardStore {
   std::vector<policy::ShardRow> rows_;  // durable
   uint64_t last_generation_ = 0;
   Changes pending_;
+  bool loading_ = false;
   bool under_way_ = false;
   Result broken_ = Result::kDurable;  // what everything is answered, if not this
 };
