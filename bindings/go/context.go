@@ -181,6 +181,9 @@ func (i *CallInfo) Generation() uint64 { return i.ctx.generation }
 // Config stores the field `config` of lever.json in what target points to, as encoding/json does.
 func (i *CallInfo) Config(target any) error { return i.ctx.service.Config(target) }
 
+// Secrets gives what `lever secret set` has set, by name. The map is the caller's.
+func (i *CallInfo) Secrets() map[string]string { return i.ctx.service.Secrets() }
+
 // Service tells of the instance.
 func (i *CallInfo) Service() Details { return i.ctx.service.Details() }
 
@@ -193,4 +196,15 @@ func (i *CallInfo) Client() (*Client, error) { return i.ctx.service.Client() }
 // the host has told it is null.
 func (s *Service) Config(target any) error {
 	return json.Unmarshal([]byte(s.details().config), target)
+}
+
+// Secrets gives what `lever secret set` has set, by name; before the host has told, nothing. The map is the
+// caller's.
+func (s *Service) Secrets() map[string]string {
+	secrets := map[string]string{}
+	// It is an object of texts whatever the host is: the library has it from the host's own writer.
+	if json.Unmarshal([]byte(s.details().secrets), &secrets) != nil {
+		return map[string]string{}
+	}
+	return secrets
 }

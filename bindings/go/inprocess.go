@@ -19,12 +19,12 @@ type inProcess struct {
 }
 
 func init() {
-	hooks.Start = func(services any, configs map[string]string, holdTime bool) (hooks.Test, error) {
-		return startInProcess(services.(map[string]*Service), configs, holdTime)
+	hooks.Start = func(services any, configs, secrets map[string]string, holdTime bool) (hooks.Test, error) {
+		return startInProcess(services.(map[string]*Service), configs, secrets, holdTime)
 	}
 }
 
-func startInProcess(services map[string]*Service, configs map[string]string, holdTime bool) (hooks.Test, error) {
+func startInProcess(services map[string]*Service, configs, secrets map[string]string, holdTime bool) (hooks.Test, error) {
 	q, err := openQueue()
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func startInProcess(services map[string]*Service, configs map[string]string, hol
 		options := ServiceOptions{Name: name, MaxConcurrency: service.options.MaxConcurrency,
 			DrainTimeout: service.options.DrainTimeout}
 		err := service.start(context.Background(), func() (*nativeService, error) {
-			return newNativeService(q, options, config)
+			return newNativeService(q, options, config, secrets[name])
 		})
 		if err != nil {
 			t.Close()

@@ -37,16 +37,16 @@ func (n *nativeService) onState(state serviceState, status Code, message string)
 
 func (n *nativeService) onClosed() { close(n.gone) }
 
-// newNativeService makes the library's service on a queue. With a config (JSON) it is there for clients of
-// the same queue alone.
-func newNativeService(q *queue, options ServiceOptions, config string) (*nativeService, error) {
+// newNativeService makes the library's service on a queue. With a config (JSON), and secrets beside it, it is
+// there for clients of the same queue alone.
+func newNativeService(q *queue, options ServiceOptions, config, secrets string) (*nativeService, error) {
 	if options.MaxConcurrency < 0 || uint64(options.MaxConcurrency) > math.MaxUint32 {
 		return nil, invalid("MaxConcurrency is %d", options.MaxConcurrency)
 	}
 	var t texts
 	name, env, host, listen := t.add(options.Name), t.add(options.Env), t.add(options.Host), t.add(options.Listen)
 	version := t.add(strings.Replace(runtime.Version(), "go", "go ", 1))
-	tls, ownConfig := t.addTLS(options.TLS), t.add(config)
+	tls, ownConfig, ownSecrets := t.addTLS(options.TLS), t.add(config), t.add(secrets)
 	if t.bad {
 		return nil, invalid("an option has a NUL in it")
 	}
@@ -55,7 +55,7 @@ func newNativeService(q *queue, options ServiceOptions, config string) (*nativeS
 	var failure *C.lever_error
 	status := C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
 		C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
-		C.uint64_t(n.token), &n.c, &failure)
+		ownSecrets, C.uint64_t(n.token), &n.c, &failure)
 	if status != C.LEVER_OK {
 		q.removeObject(n.token)
 		return nil, errorOf(status, failure)
@@ -109,5 +109,5 @@ func newOwnQueueService(options ServiceOptions) (*nativeService, error) {
 		return nil, err
 	}
 	defer q.release() // the service has its own
-	return newNativeService(q, options, "")
+	return newNativeService(q, options, "", "")
 }

@@ -308,18 +308,19 @@ func (s *Service) onState(state State, status Code, message string) {
 
 type serviceDetails struct {
 	Details
-	config string
+	config  string
+	secrets string
 }
 
 func (s *Service) details() serviceDetails {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.native == nil {
-		return serviceDetails{config: "null"}
+		return serviceDetails{config: "null", secrets: "{}"}
 	}
 	select {
 	case <-s.isClosed:
-		return serviceDetails{config: "null"}
+		return serviceDetails{config: "null", secrets: "{}"}
 	default:
 	}
 	d := C.lever_service_details{size: C.sizeof_lever_service_details}
@@ -329,7 +330,8 @@ func (s *Service) details() serviceDetails {
 			Env: C.GoString(d.environment), Name: C.GoString(d.name), Instance: C.GoString(d.instance),
 			Version: uint64(d.version), Listening: C.GoString(d.listening),
 		},
-		config: C.GoString(d.config_json),
+		config:  C.GoString(d.config_json),
+		secrets: C.GoString(d.secrets_json),
 	}
 }
 

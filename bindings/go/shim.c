@@ -177,7 +177,8 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
                                      uint32_t environment, uint32_t host, uint32_t listen,
                                      uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
                                      int64_t drain_timeout_ns, int in_process, uint32_t config,
-                                     uint64_t token, lever_service** out, lever_error** error) {
+                                     uint32_t secrets, uint64_t token, lever_service** out,
+                                     lever_error** error) {
   lever_tls_options tls_options = {0};
   lever_service_options options = {.size = sizeof(options)};
   set_text(texts, name, &options.name, &options.name_size);
@@ -189,6 +190,7 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
   options.drain_timeout_ns = drain_timeout_ns;
   options.in_process = in_process;
   set_text(texts, config, &options.config_json, &options.config_json_size);
+  set_text(texts, secrets, &options.secrets_json, &options.secrets_json_size);
   options.user_data = (void*)(uintptr_t)token;
   options.tls = set_tls(texts, tls, &tls_options);
   return flushed(queue, lever_service_create(queue, &options, out, error), 1);

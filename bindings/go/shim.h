@@ -60,7 +60,8 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
                                      uint32_t environment, uint32_t host, uint32_t listen,
                                      uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
                                      int64_t drain_timeout_ns, int in_process, uint32_t config,
-                                     uint64_t token, lever_service** out, lever_error** error);
+                                     uint32_t secrets, uint64_t token, lever_service** out,
+                                     lever_error** error);
 lever_status lever_go_service_add_method(lever_service* service, const char* name, size_t size,
                                          uint64_t token);
 lever_status lever_go_service_set_resource(lever_service* service, uint32_t concurrency_max,

@@ -184,8 +184,10 @@ export interface Context {
   readonly metadata: Metadata;
   /** 'lever://env/service' of who calls, '' if it is outside. */
   readonly caller: string;
-  /** `config` of lever.json. */
+  /** `config` of lever.json, and what `lever config set` has laid over it. */
   readonly config: any;
+  /** What `lever secret set` has set, by name. */
+  readonly secrets: Readonly<Record<string, string>>;
   /** The instance that runs it. */
   readonly service: ServiceDetails;
   /** Aborted when the caller is gone or the deadline has passed. */
@@ -281,8 +283,10 @@ export class Service extends EventEmitter {
   start(): this;
   /** What the host has told. */
   readonly details: ServiceDetails;
-  /** `config` of lever.json. */
+  /** `config` of lever.json, and what `lever config set` has laid over it. */
   readonly config: any;
+  /** What `lever secret set` has set, by name. */
+  readonly secrets: Readonly<Record<string, string>>;
   /** A client over the service's own connection to its host. */
   readonly client: Client;
   /** Resolves when the host knows the service; rejects if it is closed before that. */

@@ -6,6 +6,8 @@ import { Client } from './index.js';
 export interface TestingOptions {
   /** For each service by name what `config` of its lever.json would be. */
   config?: Record<string, unknown>;
+  /** For each service by name what `lever secret set` would have set. */
+  secrets?: Record<string, Record<string, string>>;
   /** Default: LEVER_ENV, else dev.lever. */
   env?: string;
   /** Lever's time stands still and is moved by advance() alone: timeouts and deadlines of calls, for

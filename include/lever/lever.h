@@ -464,6 +464,9 @@ typedef struct lever_service_options {
   /* in_process: what lever_service_get_details() gives as config_json. Default "null". */
   const char* config_json;
   size_t config_json_size;
+  /* in_process: and as secrets_json. Default "{}". */
+  const char* secrets_json;
+  size_t secrets_json_size;
 } lever_service_options;
 
 LEVER_API lever_status lever_service_create(lever_queue* queue,
@@ -526,6 +529,9 @@ typedef struct lever_service_details {
   uint64_t version;        /* 0: attached without a deploy */
   const char* config_json; /* "null" without */
   const char* listening;   /* the bound address, or "" */
+  /* The secrets that the service was set to (`lever secret set`): an object of texts, "{}" without.
+   * Not for logs. */
+  const char* secrets_json;
 } lever_service_details;
 LEVER_API lever_status lever_service_get_details(lever_service* service,
                                                  lever_service_details* out);

@@ -46,17 +46,20 @@ class Lever {
   }
 
   // A service to add methods to, before start(). `config_json` is what lever.json would say as its
-  // config. One name is one service.
+  // config, `secrets_json` an object of what `lever secret set` would have set. One name is one
+  // service.
   Service& service(std::string name, const std::string& config_json = "null",
-                   ServiceOptions options = {}) {
+                   ServiceOptions options = {}, const std::string& secrets_json = "{}") {
     options.name = std::move(name);
     options.environment = environment_;
     auto running = std::make_unique<Running>();
     running->service = std::make_unique<Service>(
-        queue_, options, [&config_json](lever_service_options& native) {
+        queue_, options, [&config_json, &secrets_json](lever_service_options& native) {
           native.in_process = 1;
           native.config_json = config_json.data();
           native.config_json_size = config_json.size();
+          native.secrets_json = secrets_json.data();
+          native.secrets_json_size = secrets_json.size();
         });
     services_.push_back(std::move(running));
     return *services_.back()->service;

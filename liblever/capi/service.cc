@@ -22,6 +22,9 @@ Status ToInProcess(const lever_service_options& options, service::ServiceOptions
   if (options.config_json != nullptr) {
     to->config_json = ReadText(options.config_json, options.config_json_size);
   }
+  if (options.secrets_json != nullptr) {
+    to->secrets_json = ReadText(options.secrets_json, options.secrets_json_size);
+  }
   return policy::CheckService(to->name);
 }
 
@@ -38,8 +41,9 @@ Status ToServiceOptions(const lever_service_options& options, service::ServiceOp
   if (options.drain_timeout_ns < 0) return InvalidArgument("drain_timeout_ns: negative");
   to->drain_timeout_ns = options.drain_timeout_ns;
   if (options.in_process != 0) return ToInProcess(options, to);
-  if (options.config_json != nullptr) {
-    return InvalidArgument("config_json: only together with in_process, else the host tells it");
+  if (options.config_json != nullptr || options.secrets_json != nullptr) {
+    return InvalidArgument(
+        "config_json, secrets_json: only together with in_process, else the host tells them");
   }
   if (options.name != nullptr) {
     LEVER_ASSIGN_OR_RETURN(to->tls, ReadTlsOptions(options.tls, to->host));
@@ -203,5 +207,6 @@ lever_status lever_service_get_details(lever_service* service, lever_service_det
   ours.version = details.version;
   ours.config_json = details.config_json.c_str();
   ours.listening = details.listening.c_str();
+  ours.secrets_json = details.secrets_json.c_str();
   return lever::capi::WriteSized(ours, "lever_service_details", out).code();
 }

@@ -46,6 +46,7 @@ InstanceWelcome ReadWelcome(pbf_reader reader) {
       case BytesField(9): welcome.nonce = reader.get_bytes(); break;
       case VarintField(10): welcome.load_interval_ns = reader.get_uint64(); break;
       case VarintField(11): welcome.concurrency_max = reader.get_uint32(); break;
+      case BytesField(12): welcome.secrets_json = reader.get_bytes(); break;
       case VarintField(13): welcome.shards = reader.get_uint32(); break;
       default: reader.skip();
     }

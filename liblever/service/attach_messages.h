@@ -58,6 +58,7 @@ struct InstanceWelcome {
   uint64_t load_interval_ns = 0;
   uint32_t concurrency_max = 0;
   uint32_t shards = 0;  // 0: the host knows of no resources
+  std::string secrets_json;
 };
 
 struct DrainRequest {

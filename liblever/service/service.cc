@@ -80,6 +80,7 @@ Status ServiceImpl::Start() {
     attachment_.Start();
   } else {
     details_.config_json = options_.config_json;
+    details_.secrets_json = options_.secrets_json;
     if (ownership_ != nullptr) ownership_->OwnAll();
     SetState(State::kAttached);
   }
@@ -116,6 +117,7 @@ void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
   details_.instance = welcome.instance;
   details_.version = welcome.version;
   details_.config_json = welcome.config_json.empty() ? "null" : welcome.config_json;
+  details_.secrets_json = welcome.secrets_json.empty() ? "{}" : welcome.secrets_json;
   host_drain_timeout_ns_ = static_cast<int64_t>(
       std::min<uint64_t>(welcome.drain_timeout_ns, static_cast<uint64_t>(INT64_MAX)));
   concurrency_max_ = options_.concurrency_max;

@@ -165,10 +165,11 @@ struct ServiceOptions {
   uint32_t concurrency_max = 0;   // 0: only the transport's limits
   int64_t drain_timeout_ns = 0;   // 0: what the host says, else 30 s
   size_t message_bytes_max = rpc::kMessageBytesMax;
-  // No host: only clients of the same loop reach it. Attached as soon as it is started; details() have
-  // `config_json` as a host would tell it.
+  // No host: only clients of the same loop reach it. Attached as soon as it is started; details()
+  // have `config_json` and `secrets_json` as a host would tell them.
   std::shared_ptr<route::InProcess> in_process{};
   std::string config_json = "null";
+  std::string secrets_json = "{}";
 };
 
 // What the host has told of the instance.
@@ -178,6 +179,7 @@ struct Details {
   std::string instance;
   uint64_t version = 0;
   std::string config_json = "null";
+  std::string secrets_json = "{}";
   std::string listening;  // the bound address, or ""
 };
 

@@ -5,6 +5,7 @@ namespace lever_test {
 namespace {
 
 constexpr const char* kConfig = "{\"greeting\":\"hi\"}";
+constexpr char kSecrets[] = R"({"token":"hunter2"})";
 
 lever_service_options InProcess(const char* name) {
   lever_service_options options{};
@@ -114,12 +115,15 @@ TEST_F(InProcessTest, HasTheConfigurationThatItWasGiven) {
   lever_service_options options = InProcess("configured");
   options.config_json = kConfig;
   options.config_json_size = LEVER_NUL_TERMINATED;
+  options.secrets_json = kSecrets;
+  options.secrets_json_size = LEVER_NUL_TERMINATED;
   Service service(&events_, options);
   service.Start();
   lever_service_details details{};
   details.size = sizeof(details);
   EXPECT_EQ(lever_service_get_details(service.get(), &details), LEVER_OK);
   EXPECT_STREQ(details.config_json, kConfig);
+  EXPECT_STREQ(details.secrets_json, kSecrets);
   EXPECT_STREQ(details.name, "configured");
 }
 
@@ -145,6 +149,10 @@ TEST_F(InProcessTest, RefusesWhatDoesNotGoTogether) {
   options = Service::Options();
   options.config_json = kConfig;
   options.config_json_size = LEVER_NUL_TERMINATED;
+  EXPECT_EQ(lever_service_create(events_.get(), &options, &service, nullptr), LEVER_INVALID_ARGUMENT);
+  options = Service::Options();
+  options.secrets_json = kSecrets;
+  options.secrets_json_size = LEVER_NUL_TERMINATED;
   EXPECT_EQ(lever_service_create(events_.get(), &options, &service, nullptr), LEVER_INVALID_ARGUMENT);
   lever_client* client = nullptr;
   lever_client_options of_client = InProcessClient();

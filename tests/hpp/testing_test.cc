@@ -19,9 +19,11 @@ using std::chrono::seconds;
 class TestingTest : public testing::Test {
  protected:
   TestingTest() {
-    lever::Service& hello = lever_.service("hello", R"({"greeting":"Hi"})", {.method_threads = 2});
+    lever::Service& hello = lever_.service("hello", R"({"greeting":"Hi"})", {.method_threads = 2},
+                                           R"({"token":"hunter2"})");
     hello.method("sayHello", [](const std::string& name) { return "Hello, " + name + "!"; });
     hello.method("config", [&hello] { return std::string(hello.details().config_json); });
+    hello.method("secrets", [&hello] { return std::string(hello.details().secrets_json); });
     hello.method("remaining", [](const lever::CallContext& context) -> std::optional<int64_t> {
       const auto left = context.remaining();
       if (!left) return std::nullopt;
@@ -61,6 +63,7 @@ TEST_F(TestingTest, ServicesAreCalledByNameAndCallEachOther) {
   EXPECT_EQ(lever_.client().invoke<std::string>("/hello/sayHello", "Ann"), "Hello, Ann!");
   EXPECT_EQ(lever_.client().invoke<std::string>("/outer/greet", "Ben"), "Hello, Ben!");
   EXPECT_EQ(lever_.client().invoke<std::string>("/hello/config"), R"({"greeting":"Hi"})");
+  EXPECT_EQ(lever_.client().invoke<std::string>("/hello/secrets"), R"({"token":"hunter2"})");
 }
 
 TEST_F(TestingTest, OtherServicesAreNotFound) {

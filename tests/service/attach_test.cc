@@ -73,6 +73,7 @@ class Attaching : public ServiceTest {
 
 TEST_F(Attaching, AStartedInstanceIsToldWhoItIs) {
   host->welcome.set_config_json(R"({"a":1})");
+  host->welcome.set_secrets_json(R"({"token":"hunter2"})");
   Start();
   const auto& hello = attach().received.at(0).hello();
   EXPECT_EQ(hello.protocol_min(), 1u);
@@ -89,6 +90,7 @@ TEST_F(Attaching, AStartedInstanceIsToldWhoItIs) {
   EXPECT_EQ(details.version, 7u);
   EXPECT_EQ(details.instance, "i-1");
   EXPECT_EQ(details.config_json, R"({"a":1})");
+  EXPECT_EQ(details.secrets_json, R"({"token":"hunter2"})");
 }
 
 TEST_F(Attaching, AnAttachedProgramSaysWhoItIs) {

@@ -20,6 +20,8 @@ type Options struct {
 	// Config has for each service what lever.json would have as its `config`: what encoding/json makes
 	// JSON of.
 	Config map[string]any
+	// Secrets has for each service what `lever secret set` would have set.
+	Secrets map[string]map[string]string
 	// HoldTime has Lever's time stand still, but for Advance: deadlines, timeouts and back-offs. Go's own
 	// timers, and so the deadlines of contexts, go on.
 	HoldTime bool
@@ -49,7 +51,18 @@ func Start(tb testing.TB, options Options, services map[string]*lever.Service) *
 		}
 		configs[name] = string(text)
 	}
-	inside, err := hooks.Start(services, configs, options.HoldTime)
+	secrets := make(map[string]string, len(options.Secrets))
+	for name, texts := range options.Secrets {
+		if services[name] == nil {
+			tb.Fatalf("levertest: secrets for %q, which is no service of this test", name)
+		}
+		text, err := json.Marshal(texts)
+		if err != nil {
+			tb.Fatalf("levertest: the secrets of %s: %v", name, err)
+		}
+		secrets[name] = string(text)
+	}
+	inside, err := hooks.Start(services, configs, secrets, options.HoldTime)
 	if err != nil {
 		tb.Fatalf("levertest: %v", err)
 	}

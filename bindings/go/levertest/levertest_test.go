@@ -22,6 +22,7 @@ func hello() *lever.Service {
 		}
 		return c.Greeting + ", " + name + "!", nil
 	})
+	s.Handle("Secrets", func(ctx context.Context) map[string]string { return lever.FromContext(ctx).Secrets() })
 	s.Handle("Wait", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 	s.HandleStream("EchoChan", func(s *lever.Stream, greeting string) error {
 		if err := s.Send(greeting); err != nil {
@@ -54,10 +55,14 @@ func other() *lever.Service {
 }
 
 func TestServicesRunWithoutAHost(t *testing.T) {
-	run := levertest.Start(t, levertest.Options{Config: map[string]any{"hello": settings{"Hi"}}},
+	run := levertest.Start(t, levertest.Options{Config: map[string]any{"hello": settings{"Hi"}},
+		Secrets: map[string]map[string]string{"hello": {"token": "hunter2"}}},
 		map[string]*lever.Service{"hello": hello(), "other": other()})
 	ctx := context.Background()
 	if got, err := lever.Invoke[string](ctx, run.Client, "/hello/SayHello", "Ann"); err != nil || got != "Hi, Ann!" {
+		t.Error(got, err)
+	}
+	if got, err := lever.Invoke[map[string]string](ctx, run.Client, "/hello/Secrets"); err != nil || len(got) != 1 || got["token"] != "hunter2" {
 		t.Error(got, err)
 	}
 	if got, err := lever.Invoke[string](ctx, run.Client, "/hello/ViaOther"); err != nil || got != "other" {

@@ -57,6 +57,11 @@ class Context {
     return this.#service.config;
   }
 
+  // What `lever secret set` has set, by name.
+  get secrets() {
+    return this.#service.secrets;
+  }
+
   // {env, name, instance, version} of this instance.
   get service() {
     return this.#service.details;

@@ -29,6 +29,7 @@ class Service extends EventEmitter {
   #resources = null; // the ResourceType, where there are resources
   #client = null;
   #config;
+  #secrets;
   #started = false;
   #state = State.STARTING;
   #waiting = { attached: [], drained: [], closed: [] };
@@ -40,7 +41,7 @@ class Service extends EventEmitter {
     checkOptions(options);
     this.#resourceOptions = options.resource;
     const given = {
-      ...textsOf(options, ['name', 'env', 'host', 'listen', 'configJson']),
+      ...textsOf(options, ['name', 'env', 'host', 'listen', 'configJson', 'secretsJson']),
       inProcess: options.inProcess,
       runtime: `node ${process.versions.node}`,
       maxConcurrency: countOf(options.maxConcurrency, 'maxConcurrency'),
@@ -102,7 +103,7 @@ class Service extends EventEmitter {
 
   // {env, name, instance, version, listening}: what the host has told, and the bound address or ''.
   get details() {
-    const { configJson, ...details } = addon.serviceDetails(this.#token) ?? {};
+    const { configJson, secretsJson, ...details } = addon.serviceDetails(this.#token) ?? {};
     return details;
   }
 
@@ -111,6 +112,15 @@ class Service extends EventEmitter {
       this.#config = JSON.parse(addon.serviceDetails(this.#token)?.configJson ?? 'null');
     }
     return this.#config;
+  }
+
+  // Frozen, since all calls share it.
+  get secrets() {
+    if (this.#secrets === undefined) {
+      const text = addon.serviceDetails(this.#token)?.secretsJson ?? '{}';
+      this.#secrets = Object.freeze(JSON.parse(text));
+    }
+    return this.#secrets;
   }
 
   get client() {
@@ -176,6 +186,7 @@ class Service extends EventEmitter {
     switch (this.#state) {
       case State.ATTACHED:
         this.#config = undefined;
+        this.#secrets = undefined;
         this.#settle('attached');
         this.emit('attached');
         break;

@@ -78,15 +78,22 @@ async function settled() {
 }
 
 // Starts services by name; what each is given is a module or object whose functions are its methods.
-async function start(services, { config = {}, env, holdTime = false } = {}) {
-  const unknown = Object.keys(config).find((name) => !Object.hasOwn(services, name));
-  if (unknown !== undefined) throw invalid(`config: there is no service ${unknown}`);
+async function start(services, { config = {}, secrets = {}, env, holdTime = false } = {}) {
+  for (const [option, given] of Object.entries({ config, secrets })) {
+    const unknown = Object.keys(given).find((name) => !Object.hasOwn(services, name));
+    if (unknown !== undefined) throw invalid(`${option}: there is no service ${unknown}`);
+  }
+  for (const [name, texts] of Object.entries(secrets)) {
+    const other = Object.keys(texts).find((key) => typeof texts[key] !== 'string');
+    if (other !== undefined) throw invalid(`secrets: ${other} of ${name} is not a string`);
+  }
   native.open();
   const started = [];
   try {
     for (const [name, object] of Object.entries(services)) {
       const configJson = JSON.stringify(config[name] ?? null);
-      const service = new Service({ name, env, inProcess: true, configJson });
+      const secretsJson = JSON.stringify(secrets[name] ?? {});
+      const service = new Service({ name, env, inProcess: true, configJson, secretsJson });
       started.push(service);
       service.add(methodsOf(object)).start();
       await service.attached();

@@ -13,13 +13,13 @@ bool Text(const Napi::Object& options, const char* name, std::string* out) {
   return true;
 }
 
-// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs, inProcess,
-// configJson}) -> status
+// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs,
+// inProcess, configJson, secretsJson}) -> status
 Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const uint32_t token = info[0].As<Napi::Number>().Uint32Value();
   const auto given = info[1].As<Napi::Object>();
-  std::string name, environment, host, listen, runtime, config;
+  std::string name, environment, host, listen, runtime, config, secrets;
   lever_service_options options{};
   options.size = sizeof(options);
   if (Text(given, "name", &name)) options.name = name.data();
@@ -35,6 +35,8 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   options.in_process = given.Get("inProcess").ToBoolean().Value();
   if (Text(given, "configJson", &config)) options.config_json = config.data();
   options.config_json_size = config.size();
+  if (Text(given, "secretsJson", &secrets)) options.secrets_json = secrets.data();
+  options.secrets_json_size = secrets.size();
   options.concurrency_max = given.Get("maxConcurrency").ToNumber().Uint32Value();
   options.drain_timeout_ns =
       static_cast<int64_t>(given.Get("drainTimeoutMs").ToNumber().DoubleValue() * 1e6);
@@ -103,7 +105,7 @@ Napi::Value WithService(const Napi::CallbackInfo& info) {
   return Status(info, status);
 }
 
-// serviceDetails(token) -> {env, name, instance, version, configJson, listening}
+// serviceDetails(token) -> {env, name, instance, version, configJson, listening, secretsJson}
 Napi::Value ServiceDetails(const Napi::CallbackInfo& info) {
   lever_service* service = BindingOf(info).Service(info[0].As<Napi::Number>().Uint32Value());
   lever_service_details details{};
@@ -118,6 +120,7 @@ Napi::Value ServiceDetails(const Napi::CallbackInfo& info) {
   out.Set("version", static_cast<double>(details.version));
   out.Set("configJson", details.config_json);
   out.Set("listening", details.listening);
+  out.Set("secretsJson", details.secrets_json);
   return out;
 }
 

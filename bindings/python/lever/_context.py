@@ -7,6 +7,7 @@ from contextvars import ContextVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from typing import Any
 
@@ -79,6 +80,11 @@ class Context:
     def config(self) -> Any:
         """`config` of lever.json."""
         return self._incoming._service.config
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """What `lever secret set` has set, by name."""
+        return self._incoming._service.secrets  # type: ignore[no-any-return]
 
     @property
     def service(self) -> ServiceDetails:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from inspect import isawaitable
+from types import MappingProxyType
 
 from . import _codes, _lever, _loop
 from ._client import Client
@@ -123,6 +124,7 @@ class Service:
         self._client: Client | None = None
         self._config: Any = None
         self._config_known = False
+        self._secrets: Mapping[str, str] | None = None
         self._state = _STARTING
         self._started = False
         self._closed = False
@@ -233,9 +235,10 @@ class Service:
         if self._state != _DRAINED:
             await self._wait("drained")
 
-    def _in_process(self, config: Any) -> Service:
+    def _in_process(self, config: Any, secrets: Mapping[str, str]) -> Service:
         """Without a host: for `lever.testing`."""
-        self._options.update(in_process=True, config_json=json.dumps(config))
+        self._options.update(in_process=True, config_json=json.dumps(config),
+                             secrets_json=json.dumps(dict(secrets)))
         return self
 
     async def close(self) -> None:
@@ -262,7 +265,7 @@ class Service:
     def details(self) -> ServiceDetails:
         """Environment, name, instance, version and address, as far as the host has told."""
         details = self._prepared().details()
-        del details["config_json"]
+        del details["config_json"], details["secrets_json"]
         return ServiceDetails(**details)
 
     @property
@@ -272,6 +275,13 @@ class Service:
             self._config = json.loads(self._prepared().details()["config_json"])
             self._config_known = True
         return self._config
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """What `lever secret set` has set, by name."""
+        if self._secrets is None:
+            self._secrets = MappingProxyType(json.loads(self._prepared().details()["secrets_json"]))
+        return self._secrets
 
     @property
     def state(self) -> str:
@@ -327,6 +337,7 @@ class Service:
         self._error = error
         if state == _ATTACHED:
             self._config_known = False
+            self._secrets = None
             self._settle("attached")
         elif state == _DRAINED:
             self._settle("drained")

@@ -39,13 +39,19 @@ class Testing:
     client: Client
     """A client of the services."""
 
-    def __init__(self, services: Mapping[str, Any], config: Mapping[str, Any], env: str | None,
-                 hold_time: bool) -> None:
-        unknown = [name for name in config if name not in services]
-        if unknown:
-            raise invalid(f"config: there is no service {unknown[0]}")
+    def __init__(self, services: Mapping[str, Any], config: Mapping[str, Any],
+                 secrets: Mapping[str, Mapping[str, str]], env: str | None, hold_time: bool) -> None:
+        for option, given in (("config", config), ("secrets", secrets)):
+            unknown = [name for name in given if name not in services]
+            if unknown:
+                raise invalid(f"{option}: there is no service {unknown[0]}")
+        for name, texts in secrets.items():
+            others = [key for key, text in texts.items() if not isinstance(text, str)]
+            if others:
+                raise invalid(f"secrets: {others[0]} of {name} is not a str")
         self._targets = services
         self._config = config
+        self._secrets = secrets
         self._env = env
         self._hold_time = hold_time
         self._services: list[Service] = []
@@ -58,7 +64,8 @@ class Testing:
         try:
             for name, target in self._targets.items():
                 service = Service(name, env=self._env).add(target)
-                self._services.append(service._in_process(self._config.get(name)).start())
+                service._in_process(self._config.get(name), self._secrets.get(name, {}))
+                self._services.append(service.start())
                 await service.attached()
             if self._hold_time:
                 self._core.hold_time()
@@ -96,8 +103,10 @@ class Testing:
 
 
 def start(services: Mapping[str, Any], *, config: Mapping[str, Any] | None = None,
-          env: str | None = None, hold_time: bool = False) -> Testing:
+          secrets: Mapping[str, Mapping[str, str]] | None = None, env: str | None = None,
+          hold_time: bool = False) -> Testing:
     """Services by name. What each is given is a module or object with functions that `lever.method` has
     marked and a class that `lever.resource` has, or a dict of these by name. Resources are opened as `"new"`,
-    and closed as `"idle"`, or as `"stopping"` at the end. `config` is by service, as in lever.json."""
-    return Testing(services, config or {}, env, hold_time)
+    and closed as `"idle"`, or as `"stopping"` at the end. `config` is by service, as in lever.json, and so are
+    `secrets`, as `lever secret set` would have set them."""
+    return Testing(services, config or {}, secrets or {}, env, hold_time)

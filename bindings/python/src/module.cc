@@ -244,13 +244,14 @@ class ServiceHandle {
     options.size = sizeof(options);
     const auto name = Text(given, "name"), env = Text(given, "env"), host = Text(given, "host"),
                listen = Text(given, "listen"), runtime = Text(given, "runtime"),
-               config = Text(given, "config_json");
+               config = Text(given, "config_json"), secrets = Text(given, "secrets_json");
     PointTo(name, &options.name, &options.name_size);
     PointTo(env, &options.environment, &options.environment_size);
     PointTo(host, &options.host, &options.host_size);
     PointTo(listen, &options.listen, &options.listen_size);
     PointTo(runtime, &options.runtime, &options.runtime_size);
     PointTo(config, &options.config_json, &options.config_json_size);
+    PointTo(secrets, &options.secrets_json, &options.secrets_json_size);
     options.in_process = Flag(given, "in_process") ? 1 : 0;
     options.concurrency_max = Count<uint32_t>(given, "max_concurrency");
     options.drain_timeout_ns = Seconds(given, "drain_timeout");
@@ -357,6 +358,7 @@ class ServiceHandle {
     out["version"] = details.version;
     out["config_json"] = details.config_json;
     out["listening"] = details.listening;
+    out["secrets_json"] = details.secrets_json;
     return out;
   }
 

@@ -9,6 +9,8 @@ const { folder, lever } = require('./lever');
 const testing = require(path.join(folder, 'testing.js'));
 
 const hello = {
+  secret: (name) => lever.context().secrets[name] ?? null,
+  isSealed: () => Object.isFrozen(lever.context().secrets),
   sayHello: (name) => `${lever.context().config?.greeting ?? 'Hello'}, ${name}!`,
   hang: () => new Promise(() => {}),
   left() {
@@ -37,11 +39,16 @@ const greeter = {
 };
 
 test('services are called by name, and call each other, without a host', async () => {
-  const t = await testing.start({ hello, greeter }, { config: { hello: { greeting: 'Hi' } } });
+  const t = await testing.start({ hello, greeter }, {
+    config: { hello: { greeting: 'Hi' } }, secrets: { hello: { token: 'hunter2' } },
+  });
   assert.strictEqual(await t.client.invoke('/hello/sayHello', 'Ann'), 'Hi, Ann!');
   assert.deepStrictEqual(await t.client.invoke('/greeter/greetAll', ['Ann', 'Bob']), [
     'Hi, Ann!', 'Hi, Bob!',
   ]);
+  assert.strictEqual(await t.client.invoke('/hello/secret', 'token'), 'hunter2');
+  assert.strictEqual(await t.client.invoke('/hello/secret', 'other'), null);
+  assert.strictEqual(await t.client.invoke('/hello/isSealed'), true);
   assert.strictEqual((await t.client.invoke('/greeter/where'))[0], 'greeter');
   await assert.rejects(t.client.invoke('/hello/fail'), { name: 'MethodError', message: 'no', field: 7 });
   await assert.rejects(t.client.invoke('/hello/nope'), { code: 'NOT_FOUND', executed: 'no' });
@@ -107,6 +114,8 @@ test('after a test that held it, time goes on', async () => {
 
 test('a wrong use says what is wrong, and leaves nothing behind', async () => {
   await assert.rejects(testing.start({ hello }, { config: { helo: {} } }), /there is no service helo/);
+  await assert.rejects(testing.start({ hello }, { secrets: { helo: {} } }), /secrets: there is no service helo/);
+  await assert.rejects(testing.start({ hello }, { secrets: { hello: { token: 5 } } }), /token of hello is not a string/);
   await assert.rejects(testing.start({ 'no name': hello }), { code: 'INVALID_ARGUMENT' });
   const t = await testing.start({ hello });
   await assert.rejects(testing.start({ greeter, hello }), { code: 'ALREADY_EXISTS' });

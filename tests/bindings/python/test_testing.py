@@ -19,6 +19,10 @@ def module():
         return f"{context.config['greeting']}, {name}! {context.service.name} {context.remaining}"
 
     @lever.method
+    def secrets():
+        return dict(lever.context().secrets)
+
+    @lever.method
     async def hang():
         try:
             await asyncio.sleep(1000)
@@ -37,7 +41,7 @@ def module():
         async for message in stream:
             await stream.write(message)
 
-    made.__dict__.update(say_hello=say_hello, hang=hang, plain=plain, echo_chan=echo_chan)
+    made.__dict__.update(say_hello=say_hello, secrets=secrets, hang=hang, plain=plain, echo_chan=echo_chan)
     return made
 
 
@@ -48,7 +52,9 @@ async def echo(value):
 def test_services_answer_without_a_host(run):
     async def main():
         services = {"hello": module(), "other": {"echo": echo}}
-        async with lever.testing.start(services, config={"hello": {"greeting": "Hi"}}) as t:
+        async with lever.testing.start(services, config={"hello": {"greeting": "Hi"}},
+                                       secrets={"hello": {"token": "hunter2"}}) as t:
+            assert await t.client.invoke("/hello/secrets") == {"token": "hunter2"}
             answer = await t.client.call("/hello/say_hello", ["Ann"], timeout=5)
             assert answer.startswith("Hi, Ann! hello ")
             assert await t.client.invoke("/hello/plain", {"a": 1}) == {"a": 1}
@@ -88,6 +94,10 @@ def test_bad_tests_are_refused(run):
     async def main():
         with pytest.raises(lever.LeverError, match="no service"):
             lever.testing.start({}, config={"hello": 1})
+        with pytest.raises(lever.LeverError, match="secrets: there is no service hello"):
+            lever.testing.start({}, secrets={"hello": {}})
+        with pytest.raises(lever.LeverError, match="token of hello is not a str"):
+            lever.testing.start({"hello": {}}, secrets={"hello": {"token": 5}})
         with pytest.raises(lever.LeverError):
             async with lever.testing.start({"no name!": {}}):
                 pass

@@ -11,5 +11,5 @@ type Test interface {
 	Close()
 }
 
-// Start starts services, map[string]*lever.Service, with their configurations in JSON.
-var Start func(services any, configs map[string]string, holdTime bool) (Test, error)
+// Start starts services, map[string]*lever.Service, with their configurations and secrets in JSON.
+var Start func(services any, configs, secrets map[string]string, holdTime bool) (Test, error)
