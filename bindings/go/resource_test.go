@@ -135,7 +135,7 @@ func startBoards(t *testing.T, options ResourceOptions, hold bool) (*inProcess, 
 
 func startAlone(t *testing.T, s *Service, hold bool) *inProcess {
 	t.Helper()
-	run, err := startInProcess(map[string]*Service{"boards": s}, nil, hold)
+	run, err := startInProcess(map[string]*Service{"boards": s}, nil, nil, hold)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ def test_close_comes_after_what_runs_and_after_what_was_cut_off(run):
     async def main():
         Board, seen = board()
         service = lever.Service("boards", drain_timeout=0.3).add({"Board": Board})
-        service._in_process(None).start()
+        service._in_process(None, {}).start()
         client = lever.Client()
         client._options["in_process"] = True
         hanging = client.call("/boards/a/hang", timeout=60)
