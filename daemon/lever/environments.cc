@@ -17,6 +17,16 @@ std::string CountText(uint32_t services) {
   return std::to_string(services) + (services == 1 ? " service" : " services");
 }
 
+int ReportDone(const Globals& globals, const std::string& name, const std::string& what,
+               uint32_t services, bool say_services) {
+  if (globals.format == Format::kJson) {
+    return Report(globals, PrintJson({{what, name}, {"services", services}}));
+  }
+  std::string text = "environment " + name + " " + what;
+  if (say_services) text += " with " + CountText(services);
+  return Report(globals, Print(text + "\n"));
+}
+
 }  // namespace
 
 int CreateEnvironment(const Globals& globals, const EnvironmentArguments& arguments) {
@@ -26,13 +36,8 @@ int CreateEnvironment(const Globals& globals, const EnvironmentArguments& argume
   lever::v1::CreateEnvironmentReply reply;
   const Status status = AskHost(globals, "/lever.v1.Admin/CreateEnvironment", request, &reply);
   if (!status.ok()) return Report(globals, status);
-  if (globals.format == Format::kJson) {
-    return Report(globals,
-                  PrintJson({{"created", arguments.name}, {"services", reply.services()}}));
-  }
-  std::string text = "environment " + arguments.name + " created";
-  if (!arguments.copy_from.empty()) text += " with " + CountText(reply.services());
-  return Report(globals, Print(text + "\n"));
+  return ReportDone(globals, arguments.name, "created", reply.services(),
+                    !arguments.copy_from.empty());
 }
 
 int DeleteEnvironment(const Globals& globals, const EnvironmentArguments& arguments) {
@@ -42,13 +47,7 @@ int DeleteEnvironment(const Globals& globals, const EnvironmentArguments& argume
   lever::v1::DeleteEnvironmentReply reply;
   const Status status = AskHost(globals, "/lever.v1.Admin/DeleteEnvironment", request, &reply);
   if (!status.ok()) return Report(globals, status);
-  if (globals.format == Format::kJson) {
-    return Report(globals,
-                  PrintJson({{"deleted", arguments.name}, {"services", reply.services()}}));
-  }
-  std::string text = "environment " + arguments.name + " deleted";
-  if (reply.services() > 0) text += " with " + CountText(reply.services());
-  return Report(globals, Print(text + "\n"));
+  return ReportDone(globals, arguments.name, "deleted", reply.services(), reply.services() > 0);
 }
 
 int ListEnvironments(const Globals& globals) {

@@ -4,8 +4,8 @@
 //   node examples/chat/client.cjs lobby Ann
 //
 // A member joins with a stream: what it writes is said in the room, what it reads is what others
-// say. This version of Lever runs one instance of a service, so that all members of a room meet in
-// it.
+// say. Its rooms are in one process ("maxInstances": 1), so that all members of a room meet there;
+// examples/rooms has them as resources, over any number of instances.
 import { xxh32 } from '@node-rs/xxhash';
 import { context } from 'lever';
 import { nanoid } from 'nanoid';

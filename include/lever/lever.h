@@ -239,8 +239,9 @@ typedef struct lever_event {
   const char* caller;    /* INCOMING_*: "lever://env/service" of the caller, or "" if outside */
   void* retained;        /* for lever_event_retain() */
   uint64_t resource;     /* RESOURCE_*, and INCOMING_* of a resource: its id; else 0 */
-  uint64_t generation;   /* with it: the fencing token. It only rises for one resource, so that a store
-                            which refuses lower ones is written to by the newest owner alone */
+  uint64_t generation;   /* RESOURCE_OPEN, and INCOMING_* of a resource: the fencing token. It only
+                            rises for one resource, so that a store which refuses lower ones is
+                            written to by the newest owner alone */
   const char* resource_name; /* RESOURCE_OPEN: UTF-8, decoded */
   size_t resource_name_size;
   int32_t origin;        /* RESOURCE_OPEN: lever_resource_origin */

@@ -54,7 +54,7 @@ void Resources::Admit(ResourceRequest* request) {
   if (request->ResourceRequest::Waiting::is_linked()) request->ResourceRequest::Waiting::unlink();
   resource->pending.push_back(*request);
   // From here on it may be gone.
-  if (made) return Ask(resource, StateRequest::Kind::kOpen);
+  if (made) return Ask(resource, Phase::kAsking);
   if (resource->phase == Phase::kOpen) TakeTurns(resource->id);
 }
 
@@ -103,6 +103,10 @@ void Resources::Ended(ResourceRequest* request) {
   if (resource->phase != Phase::kOpen) return;
   if (!resource->idle()) return TakeTurns(resource->id);
   if (resource->Timed::is_linked()) resource->Timed::unlink();
+  BecomeIdle(resource);
+}
+
+void Resources::BecomeIdle(Resource* resource) {
   resource->since_ns = loop_->now_ns();
   idle_.push_back(*resource);
   ArmSweep();
@@ -133,12 +137,9 @@ Resource* Resources::Create(const ResourceRequest& request) {
   return resource;
 }
 
-void Resources::Ask(Resource* resource, StateRequest::Kind kind) {
-  switch (kind) {
-    case StateRequest::Kind::kOpen: resource->phase = Phase::kAsking; break;
-    case StateRequest::Kind::kOpened: resource->phase = Phase::kForgetting; break;
-    default: resource->phase = Phase::kStoring;
-  }
+// The phase says what it asks; see SendRequest().
+void Resources::Ask(Resource* resource, Phase phase) {
+  resource->phase = phase;
   resource->state_request = next_request_++;
   requests_.emplace(resource->state_request, resource->id);
   SendRequest(resource);
@@ -223,7 +224,7 @@ void Resources::Opened(uint64_t id, const Status& status) {
   // Also where it leaves already: what it was opened with is not to be opened by the next as well.
   const bool lost = resource->leaving == CloseReason::kLost;
   if (resource->origin == Origin::kNew || lost || host_gone_) return BecomeOpen(resource);
-  Ask(resource, StateRequest::Kind::kOpened);
+  Ask(resource, Phase::kForgetting);
 }
 
 void Resources::BecomeOpen(Resource* resource) {
@@ -237,9 +238,7 @@ void Resources::BecomeOpen(Resource* resource) {
       resource->Timed::is_linked()) {
     return;
   }
-  resource->since_ns = loop_->now_ns();
-  idle_.push_back(*resource);
-  ArmSweep();
+  BecomeIdle(resource);
 }
 
 // ---- Closing ----
@@ -302,8 +301,7 @@ void Resources::Closed(uint64_t id, const Status& status, route::Kind kind,
 void Resources::Store(Resource* resource, route::Kind kind, const SliceList* state) {
   resource->carried_kind = kind;
   if (state != nullptr) resource->carried = *state;
-  Ask(resource, kind == route::Kind::kNone ? StateRequest::Kind::kLose
-                                           : StateRequest::Kind::kCarry);
+  Ask(resource, Phase::kStoring);
 }
 
 // Nothing of it is left here.
@@ -323,7 +321,7 @@ void Resources::Finish(Resource* resource) {
     Resource* again = Create(resource->pending.front());
     again->pending.swap(resource->pending);
     for (ResourceRequest& request : again->pending) request.resource = again;
-    Ask(again, StateRequest::Kind::kOpen);
+    Ask(again, Phase::kAsking);
   } else if (of_shard) {
     CheckShard(resource->shard);
   }

@@ -146,9 +146,10 @@ class Resources {
 
   Resource* Find(uint64_t id) const;
   Resource* Create(const ResourceRequest& request);
-  void Ask(Resource* resource, StateRequest::Kind kind);
+  void Ask(Resource* resource, Resource::Phase phase);
   void SendRequest(Resource* resource);
   void BecomeOpen(Resource* resource);
+  void BecomeIdle(Resource* resource);
   void TakeTurns(uint64_t id);
   bool HasRoom(const Resource& resource, const ResourceRequest& request) const;
   void FailPending(Resource* resource, const Status& status, const rpc::HeaderList* trailers);

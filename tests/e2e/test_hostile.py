@@ -57,7 +57,7 @@ def service(request, host, tmp_path):
     """(url, pid) of a service that takes any value."""
     if request.param == "node":
         host.deploy(write_service(tmp_path / "echo", {"s.js": NODE_SERVICE}, name="echo",
-                                  jsEntry="s.js", idleTimeout="1h"))
+                                  jsEntry="s.js", idleTimeout="1h", maxInstances=1))
         url = "/echo/echo"
         host.invoke(url, 1)
         (row,) = host.instances("echo")

@@ -174,14 +174,21 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
 
   void BeginJob(std::shared_ptr<Job> job, std::string environment, std::string service);
   void Prune(const Name& name, const ServiceRecord& current);
-  void ReadCurrent(const Name& name,
-                   std::function<void(StatusOr<std::pair<ServiceRecord, VersionRecord>>)> done);
+  // A service's record, and that of the version which serves.
+  using Current = std::pair<ServiceRecord, VersionRecord>;
+  void ReadCurrent(const Name& name, std::function<void(StatusOr<Current>)> done);
+  // The same on the control loop, for the names that a caller has given; one of the two is called.
+  void WithCurrent(std::string environment, std::string service, std::function<void(Status)> fail,
+                   std::function<void(const Name&, const Current&)> use);
   void RemoveTaken(const Name& name, std::function<void(Status)> done);
   void RemoveVersions(const Name& name, const registry::Entry& record,
                       const std::vector<registry::Entry>& versions,
                       std::function<void(Status)> done);
 
+  using EnvironmentDone = std::function<void(StatusOr<uint32_t>)>;
   Status TakeEnvironment(const std::string& environment);
+  void WithEnvironment(std::string environment, EnvironmentDone answer,
+                       std::function<void(const EnvironmentDone&)> work);
   void TellEnvironments(std::function<void(Status)> done);
   void ReadForCopy(const std::string& environment,
                    std::function<void(StatusOr<std::vector<Copy>>)> done);

@@ -87,6 +87,22 @@ void Deployer::ListEnvironments(Loop* loop,
   });
 }
 
+// Nothing else is done to the environment until `work` has called what it is given.
+void Deployer::WithEnvironment(std::string environment, EnvironmentDone answer,
+                               std::function<void(const EnvironmentDone&)> work) {
+  Post([self = shared_from_this(), environment = std::move(environment),
+        answer = std::move(answer), work = std::move(work)] {
+    if (Status taken = self->TakeEnvironment(environment); !taken.ok()) {
+      answer(std::move(taken));
+      return;
+    }
+    work([self, environment, answer](StatusOr<uint32_t> services) {
+      self->busy_environments_.erase(environment);
+      answer(std::move(services));
+    });
+  });
+}
+
 // ---- Create ----
 
 void Deployer::CreateEnvironment(std::string environment, std::string copy_from, Loop* loop,
@@ -101,16 +117,8 @@ void Deployer::CreateEnvironment(std::string environment, std::string copy_from,
     answer(std::move(status));
     return;
   }
-  Post([self = shared_from_this(), environment = std::move(environment),
-        copy_from = std::move(copy_from), answer = std::move(answer)] {
-    if (Status taken = self->TakeEnvironment(environment); !taken.ok()) {
-      answer(std::move(taken));
-      return;
-    }
-    const auto finish = [self, environment, answer](StatusOr<uint32_t> services) {
-      self->busy_environments_.erase(environment);
-      answer(std::move(services));
-    };
+  WithEnvironment(environment, std::move(answer), [self = shared_from_this(), environment,
+                                                   copy_from](const EnvironmentDone& finish) {
     if (copy_from.empty()) {
       self->PutEnvironment(environment, {}, finish);
       return;
@@ -266,16 +274,8 @@ void Deployer::DeleteEnvironment(std::string environment, Force force, Loop* loo
     answer(std::move(status));
     return;
   }
-  Post([self = shared_from_this(), environment = std::move(environment), force,
-        answer = std::move(answer)] {
-    if (Status taken = self->TakeEnvironment(environment); !taken.ok()) {
-      answer(std::move(taken));
-      return;
-    }
-    const auto finish = [self, environment, answer](StatusOr<uint32_t> services) {
-      self->busy_environments_.erase(environment);
-      answer(std::move(services));
-    };
+  WithEnvironment(environment, std::move(answer), [self = shared_from_this(), environment,
+                                                   force](const EnvironmentDone& finish) {
     self->CheckEnvironment(environment, [self, environment, force, finish](Status checked) {
       if (!checked.ok()) {
         finish(std::move(checked));

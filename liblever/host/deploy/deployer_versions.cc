@@ -134,8 +134,8 @@ void Deployer::Prune(const Name& name, const ServiceRecord& current) {
 
 // ---- Lists ----
 
-void Deployer::ReadCurrent(
-    const Name& name, std::function<void(StatusOr<std::pair<ServiceRecord, VersionRecord>>)> done) {
+void Deployer::ReadCurrent(const Name& name,
+                           std::function<void(StatusOr<Current>)> done) {
   options_.registry->Get(
       registry::ServiceKey(name.first, name.second),
       [self = shared_from_this(), name,
@@ -170,70 +170,75 @@ void Deployer::ReadCurrent(
       });
 }
 
-void Deployer::ListVersions(std::string environment, std::string service, Loop* loop,
-                            std::function<void(StatusOr<std::vector<VersionInfo>>)> done) {
-  auto answer = AnswerOn(loop, std::move(done));
+void Deployer::WithCurrent(std::string environment, std::string service,
+                           std::function<void(Status)> fail,
+                           std::function<void(const Name&, const Current&)> use) {
   if (Status status = CheckNames(environment, service); !status.ok()) {
-    answer(std::move(status));
+    fail(std::move(status));
     return;
   }
   Post([self = shared_from_this(), name = Name(std::move(environment), std::move(service)),
-        answer = std::move(answer)] {
-    self->ReadCurrent(name, [self, name, answer](const auto& current) {
-      if (!current.ok()) {
-        answer(current.status());
-        return;
+        fail = std::move(fail), use = std::move(use)] {
+    self->ReadCurrent(name, [name, fail, use](const StatusOr<Current>& current) {
+      if (current.ok()) {
+        use(name, *current);
+      } else {
+        fail(current.status());
       }
-      registry::ScanPrefix(
-          self->options_.registry,
-          registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second),
-          [answer, serving = current->first.version](
-              const StatusOr<std::vector<registry::Entry>>& entries) {
-            if (!entries.ok()) {
-              answer(entries.status());
-              return;
-            }
-            std::vector<VersionInfo> rows;
-            for (const registry::Entry& entry : *entries) {
-              const auto key = registry::ParseKey(entry.key);
-              const StatusOr<VersionRecord> record = ParseVersionRecord(entry.value);
-              if (!key || !record.ok()) continue;
-              rows.push_back({key->number, key->number == serving, record->deployed_unix_ns,
-                              record->bundle, record->reason});
-            }
-            std::reverse(rows.begin(), rows.end());
-            answer(std::move(rows));
-          });
     });
   });
 }
 
+void Deployer::ListVersions(std::string environment, std::string service, Loop* loop,
+                            std::function<void(StatusOr<std::vector<VersionInfo>>)> done) {
+  const auto answer = AnswerOn(loop, std::move(done));
+  WithCurrent(
+      std::move(environment), std::move(service), answer,
+      [self = shared_from_this(), answer](const Name& name, const Current& current) {
+        registry::ScanPrefix(
+            self->options_.registry,
+            registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second),
+            [answer, serving = current.first.version](
+                const StatusOr<std::vector<registry::Entry>>& entries) {
+              if (!entries.ok()) {
+                answer(entries.status());
+                return;
+              }
+              std::vector<VersionInfo> rows;
+              for (const registry::Entry& entry : *entries) {
+                const auto key = registry::ParseKey(entry.key);
+                const StatusOr<VersionRecord> record = ParseVersionRecord(entry.value);
+                if (!key || !record.ok()) continue;
+                rows.push_back({key->number, key->number == serving, record->deployed_unix_ns,
+                                record->bundle, record->reason});
+              }
+              std::reverse(rows.begin(), rows.end());
+              answer(std::move(rows));
+            });
+      });
+}
+
 void Deployer::ListSettings(std::string environment, std::string service, Loop* loop,
                             std::function<void(StatusOr<SettingsInfo>)> done) {
-  auto answer = AnswerOn(loop, std::move(done));
-  if (Status status = CheckNames(environment, service); !status.ok()) {
-    answer(std::move(status));
-    return;
-  }
-  Post([self = shared_from_this(), name = Name(std::move(environment), std::move(service)),
-        answer = std::move(answer)] {
-    self->ReadCurrent(name, [answer](const auto& current) {
-      if (!current.ok()) {
-        answer(current.status());
-        return;
-      }
-      const VersionRecord& version = current->second;
-      StatusOr<std::string> config = MergedConfig(version.manifest.config_json, version.settings);
-      if (!config.ok()) {
-        answer(config.status());
-        return;
-      }
-      SettingsInfo info{current->first.version, std::move(*config), {}, {}};
-      for (const auto& [key, value] : version.settings.config) info.config_set.push_back(key);
-      for (const auto& [key, value] : version.settings.secrets) info.secrets.push_back(key);
-      answer(std::move(info));
-    });
-  });
+  const auto answer = AnswerOn(loop, std::move(done));
+  WithCurrent(std::move(environment), std::move(service), answer,
+              [answer](const Name&, const Current& current) {
+                const VersionRecord& version = current.second;
+                StatusOr<std::string> config =
+                    MergedConfig(version.manifest.config_json, version.settings);
+                if (!config.ok()) {
+                  answer(config.status());
+                  return;
+                }
+                SettingsInfo info{current.first.version, std::move(*config), {}, {}};
+                for (const auto& [key, value] : version.settings.config) {
+                  info.config_set.push_back(key);
+                }
+                for (const auto& [key, value] : version.settings.secrets) {
+                  info.secrets.push_back(key);
+                }
+                answer(std::move(info));
+              });
 }
 
 }  // namespace lever::deploy

@@ -40,7 +40,7 @@ struct VersionRecord {
   Manifest manifest;
   uint64_t packed_bytes = 0;  // of the bundle; 0: not known
   std::string reason{kReasonDeploy};
-  Settings settings;
+  Settings settings{};
 };
 
 std::string Encode(const ServiceRecord& record);

@@ -32,10 +32,10 @@ struct Settings {
 };
 
 struct SettingsChange {
-  std::map<std::string, std::string> config_json;
-  std::vector<std::string> config_unset;
-  std::map<std::string, std::string> secrets;  // as they are
-  std::vector<std::string> secrets_unset;
+  std::map<std::string, std::string> config_json{};
+  std::vector<std::string> config_unset{};
+  std::map<std::string, std::string> secrets{};  // as they are
+  std::vector<std::string> secrets_unset{};
 };
 
 // The settings after the change; `context` binds what is sealed to its service. INVALID_ARGUMENT: a

@@ -93,10 +93,10 @@ enum class EndpointKind : uint32_t {
 
 struct Started {
   int64_t pid = 0;     // 0: no process of this machine
-  std::string handle;  // the driver's own name for it, for people: a container's id
+  std::string handle{};  // the driver's own name for it, for people: a container's id
   EndpointKind endpoint = EndpointKind::kDescriptor;
-  std::string address;  // with kAddress
-  std::string confined;  // what runs it and how it is limited, if Driver::Describe() is not all
+  std::string address{};  // with kAddress
+  std::string confined{};  // what runs it and how it is limited, if Driver::Describe() is not all
 };
 
 enum class OutputStream : uint32_t { kStdout = 1, kStderr = 2 };

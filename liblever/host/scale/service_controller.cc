@@ -361,21 +361,21 @@ Instance* ServiceController::FindById(const std::string& id) const {
   return found == instances_.end() ? nullptr : *found;
 }
 
-void ServiceController::TellShards(const std::string& id, fleet::ShardOrdersData orders) {
+fleet::AttachPeer* ServiceController::PeerOf(const std::string& id) const {
   const Instance* instance = FindById(id);
-  if (instance == nullptr || instance->peer == nullptr) return;
-  instance->peer->TellShards(std::move(orders));
+  return instance == nullptr ? nullptr : instance->peer.get();
+}
+
+void ServiceController::TellShards(const std::string& id, fleet::ShardOrdersData orders) {
+  if (fleet::AttachPeer* peer = PeerOf(id)) peer->TellShards(std::move(orders));
 }
 
 void ServiceController::TellRenewed(const std::string& id, uint64_t renewal) {
-  const Instance* instance = FindById(id);
-  if (instance != nullptr && instance->peer != nullptr) instance->peer->TellRenewed(renewal);
+  if (fleet::AttachPeer* peer = PeerOf(id)) peer->TellRenewed(renewal);
 }
 
 void ServiceController::TellState(const std::string& id, fleet::StateAnswerData answer) {
-  const Instance* instance = FindById(id);
-  if (instance == nullptr || instance->peer == nullptr) return;
-  instance->peer->TellState(std::move(answer));
+  if (fleet::AttachPeer* peer = PeerOf(id)) peer->TellState(std::move(answer));
 }
 
 fleet::ShardCloseReason ServiceController::WhyItMoves(const std::string& from) {

@@ -113,6 +113,8 @@ class ServiceController final : private ShardControllerShell {
   void PlaceShards();
   std::shared_ptr<const ShardOwners> ShardOwnersOf(const ServiceView& view) const;
   Instance* FindById(const std::string& id) const;
+  // Null: it is gone, or not in session.
+  fleet::AttachPeer* PeerOf(const std::string& id) const;
   bool Serves(const Instance& instance) const;
   Instance* Starting(uint64_t version) const;
 

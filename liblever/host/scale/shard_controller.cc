@@ -47,15 +47,14 @@ void ShardController::Compete() {
   take.If(registry::Compare::Missing(key))
       .Then(registry::Operation::Put(key, host_, lease))
       .Else(registry::Operation::Get(key));
-  const int64_t asked_ns = loop_->clock().NowNs();
-  registry_->Commit(std::move(take), [this, lease, asked_ns](const auto& result) {
+  registry_->Commit(std::move(take), [this, lease](const auto& result) {
     competing_ = false;
-    OnCompeted(result, lease, asked_ns);
+    OnCompeted(result, lease);
   });
 }
 
 void ShardController::OnCompeted(const StatusOr<registry::TransactionResult>& result,
-                                 registry::LeaseId lease, int64_t asked_ns) {
+                                 registry::LeaseId lease) {
   if (!result.ok() && result.status().code() == LEVER_CANCELLED) return;  // it was closed
   registry::Revision revision = 0;
   if (result.ok() && result->succeeded) {
@@ -92,6 +91,7 @@ void ShardController::OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t sinc
   since_ns_.assign(shards_, loop_->now_ns());
   for (const auto& [instance, renewal] : sessions_) ledger_->OnSession(instance);
   Place();
+  rows_changed_ = false;
   Changed();
   // Asked while nothing was known; behind what the instances were told now.
   for (auto& [instance, renewal] : sessions_) {
@@ -190,14 +190,14 @@ void ShardController::Act() {
   if (std::exchange(acting_, true)) return;
   while (ledger_ != nullptr) {
     const std::vector<LedgerAction> actions = ledger_->TakeActions();
-    if (actions.empty()) break;
+    if (actions.empty() && !rows_changed_) break;
     std::map<std::string, fleet::ShardOrdersData> orders;
     for (const LedgerAction& action : actions) {
       if (ledger_ == nullptr) break;
       Do(action, &orders);
     }
     // Whoever lets go refuses calls from then on: the tables of this host know better before.
-    Changed();
+    if (std::exchange(rows_changed_, false)) Changed();
     if (shell_ == nullptr) continue;
     for (auto& [instance, told] : orders) shell_->TellShards(instance, std::move(told));
   }
@@ -229,8 +229,9 @@ void ShardController::Do(const LedgerAction& action,
                         return Resign("a row of it could not be written");
                       }
                       const uint64_t before = ledger_->row(shard).generation;
-                      ledger_->OnWritten(shard, result == ShardStore::Result::kDurable,
-                                         loop_->clock().NowNs());
+                      const bool durable = result == ShardStore::Result::kDurable;
+                      ledger_->OnWritten(shard, durable, loop_->clock().NowNs());
+                      rows_changed_ |= durable;
                       if (ledger_->row(shard).generation != before) {
                         since_ns_[shard] = loop_->now_ns();
                       }

@@ -91,8 +91,7 @@ class ShardController {
 
  private:
   void Compete();
-  void OnCompeted(const StatusOr<registry::TransactionResult>& result, registry::LeaseId lease,
-                  int64_t asked_ns);
+  void OnCompeted(const StatusOr<registry::TransactionResult>& result, registry::LeaseId lease);
   void Lead(registry::Revision revision, int64_t since_ns);
   void OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t since_ns);
   void Resign(const std::string& why);
@@ -132,6 +131,7 @@ class ShardController {
   std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;
+  bool rows_changed_ = false;  // since Changed() was called
   bool unplaced_ = false;  // some shards are to be placed anew when all are settled
   bool discards_ = false;
   FunctionTimer timer_{[this] { OnTimer(); }};

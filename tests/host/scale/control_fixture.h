@@ -146,7 +146,7 @@ class ControlTest : public LoopTest, private DirectoryObserver {
   uint64_t Last() const { return driver.order.empty() ? 0 : driver.order.back(); }
 
   void Started(uint64_t key) {
-    Do([&] { driver.events->OnStarted(key, {.pid = 1000 + static_cast<int64_t>(key), .handle = "", .address = ""}); });
+    Do([&] { driver.events->OnStarted(key, {.pid = 1000 + static_cast<int64_t>(key)}); });
     Settle();
   }
   void Attached(uint64_t key) {
