@@ -363,8 +363,8 @@ TEST_F(ShardControllerTest, ANewControllerTakesEveryOwnerForGrantedForATerm) {
   OwnsAll("a");
   // Another host takes over; "a" is unknown to it, and "b" has come.
   host().paused = true;
+  world.AdvanceRegistry(2 * kHostLeaseTtlNs);  // before the other has a lease, which would end too
   ShardHost& second = world.AddHost("h-2");
-  world.AdvanceRegistry(2 * kHostLeaseTtlNs);
   world.Settle();
   world.On(second, [&] {
     second.controller->OnSession("b");
