@@ -82,6 +82,19 @@ TEST_F(RuntimesTest, ThatServicesCannotReachSayWhatIsClosed) {
   EXPECT_TRUE(FindRuntimes(program, "", runtime_dir, ServiceUsers::kSeparate).ok());
 }
 
+TEST_F(RuntimesTest, ThatServicesCannotReachBehindALinkSayWhatIsClosed) {
+  const std::string program = Program("n", "echo v20.11.1");
+  const std::string runtime_dir = RuntimeDir();
+  ::chmod(directory_.path().c_str(), 0755);
+  const std::string folder = directory_.path() + "/closed";
+  ASSERT_EQ(::mkdir(folder.c_str(), 0700), 0);
+  ASSERT_EQ(::rename(program.c_str(), (folder + "/n").c_str()), 0);
+  ASSERT_EQ(::symlink((folder + "/n").c_str(), program.c_str()), 0);
+  const auto closed = FindRuntimes(program, "", runtime_dir, ServiceUsers::kSeparate);
+  ASSERT_FALSE(closed.ok());
+  EXPECT_THAT(closed.status().message(), HasSubstr("chmod o+x " + folder));
+}
+
 TEST_F(RuntimesTest, WithoutTheirPackageSayWhatIsMissing) {
   const auto runtimes = FindRuntimes("", Program("p", "echo Python 3.11.2"), RuntimeDir(), ServiceUsers::kSame);
   ASSERT_FALSE(runtimes.ok());
