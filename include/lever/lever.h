@@ -128,6 +128,8 @@ typedef uint64_t lever_call;     /* a unary call of ours */
 typedef uint64_t lever_stream;   /* a stream, ours or incoming */
 typedef uint64_t lever_incoming; /* a unary call that came in */
 
+#define LEVER_RESUME_TOKEN_MAX 4096 /* bytes of a token from which a stream is resumed */
+
 enum {
   LEVER_FLUSH_ANNOUNCED = 1,
   LEVER_FLUSH_PROMISED = 2
@@ -189,7 +191,10 @@ typedef enum lever_event_type {
   LEVER_EVENT_RESOURCE_OPEN = 11,
   /* The resource `resource` takes no calls any more and is to be closed, for `close_reason`. To be
    * answered with lever_resource_closed() within 5 s. */
-  LEVER_EVENT_RESOURCE_CLOSE = 12
+  LEVER_EVENT_RESOURCE_CLOSE = 12,
+  /* The resource of an incoming stream moves, and the stream can be resumed: no message comes any more,
+   * what is written still goes out, and the method is to return, which lever_stream_moved() tells. */
+  LEVER_EVENT_STREAM_MOVING = 13
 } lever_event_type;
 
 /* What a resource is opened with. */
@@ -246,6 +251,15 @@ typedef struct lever_event {
   size_t resource_name_size;
   int32_t origin;        /* RESOURCE_OPEN: lever_resource_origin */
   int32_t close_reason;  /* RESOURCE_CLOSE: lever_close_reason */
+  /* INCOMING_STREAM with `resumed` 1: it has run elsewhere before, and goes on here. The token is the
+   * last one that its caller has got ("" without), and `resume_received` says how many messages of the
+   * method's it has. STREAM_END of a stream of ours that could be resumed: the same, to open it again
+   * from there (LEVER_CALL_RESUME); `resumed` 1 says that it could. */
+  int32_t resumed;
+  int32_t reserved2;
+  const void* resume_token;
+  size_t resume_token_size;
+  uint64_t resume_received;
 } lever_event;
 
 LEVER_API lever_status lever_queue_create(const lever_queue_options* options, lever_queue** out,
@@ -358,7 +372,10 @@ enum {
   /* What the call or stream sends goes compressed (gzip), message by message where that makes it
    * smaller, and a service answers likewise. For slow networks: it costs far more time than the rest of
    * a call. Whatever comes compressed is taken always. */
-  LEVER_CALL_COMPRESS = 4
+  LEVER_CALL_COMPRESS = 4,
+  /* A stream of a resource that has ended is taken up again: `resume_token` and `resume_received` are
+   * what its LEVER_EVENT_STREAM_END had. What the method had read before is not known. */
+  LEVER_CALL_RESUME = 8
 };
 
 typedef struct lever_call_options {
@@ -381,6 +398,9 @@ typedef struct lever_call_options {
   /* Streams: credit for messages from the start, as by lever_stream_read(). */
   uint64_t read_messages;
   uint64_t read_bytes;
+  const void* resume_token; /* with LEVER_CALL_RESUME: at most LEVER_RESUME_TOKEN_MAX bytes */
+  size_t resume_token_size;
+  uint64_t resume_received;
 } lever_call_options;
 
 /* Starts a unary call. LEVER_EVENT_CALL_DONE follows. RESOURCE_EXHAUSTED: too many in flight. */
@@ -418,9 +438,21 @@ LEVER_API lever_status lever_stream_open(lever_client* client, const lever_call_
  * follows once. Empty messages of kind LEVER_KIND_RAW are legal. */
 LEVER_API lever_status lever_stream_write(lever_queue* queue, lever_stream stream, int32_t kind,
                                           const lever_slice* slices, size_t count);
+/* As lever_stream_write(), on an incoming stream, with a token from which the method could go on once the
+ * message has come; see `resumes` of lever_resource_options. INVALID_ARGUMENT: more than
+ * LEVER_RESUME_TOKEN_MAX bytes, or a stream of ours. Since 0.1. */
+LEVER_API lever_status lever_stream_write_resumable(lever_queue* queue, lever_stream stream,
+                                                    int32_t kind, const lever_slice* slices,
+                                                    size_t count, const void* token,
+                                                    size_t token_size);
+/* After LEVER_EVENT_STREAM_MOVING, when the method has returned: the caller goes on at the new owner, where
+ * all messages count as read that were delivered here but for the last `unread`. LEVER_EVENT_STREAM_END
+ * follows. FAILED_PRECONDITION: it does not move, or this side has ended already. Since 0.1. */
+LEVER_API lever_status lever_stream_moved(lever_queue* queue, lever_stream stream, uint64_t unread);
 /* Credit for messages, which adds up; bytes 0 means without a bound in bytes. While there is credit for
  * a message at least one is delivered whatever its size: bytes may go below zero and are made up
- * first. */
+ * first. On an incoming stream of a resource that resumes, the first credit says how many messages may
+ * lie unread, and each later one that as many have been read. */
 LEVER_API lever_status lever_stream_read(lever_queue* queue, lever_stream stream, uint64_t messages,
                                          uint64_t bytes);
 /* No more messages from this side. Ends an incoming stream with success. FAILED_PRECONDITION: this
@@ -490,6 +522,10 @@ typedef struct lever_resource_options {
    * wait. Streams are not counted. */
   uint32_t concurrency_max;
   int64_t idle_timeout_ns; /* until it is closed; 0: 3 minutes */
+  /* 1: streams go on where a resource moves to. Their methods are told LEVER_EVENT_STREAM_MOVING and
+   * return, and the new owner gets LEVER_EVENT_INCOMING_STREAM with `resumed`. Other streams end
+   * UNAVAILABLE then. Since 0.1. */
+  int32_t resumes;
 } lever_resource_options;
 
 /* The service has resources. Once, before lever_service_start() and before the methods of a resource are

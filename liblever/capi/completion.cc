@@ -9,6 +9,13 @@ void ViewSlices(const SliceList& payload, SliceViews* views) {
   for (const Slice& slice : payload) views->push_back({slice.data(), slice.size()});
 }
 
+void Completion::ResumedAt(const route::ResumePoint* point) {
+  if (point == nullptr) return;
+  resumed = true;
+  resume_token = point->token;
+  resume_received = point->received;
+}
+
 void Completion::Describe(lever_event* event) {
   ViewSlices(payload, &slices);
   fields.clear();
@@ -43,6 +50,11 @@ void Completion::Describe(lever_event* event) {
   event->resource_name_size = resource_name.size();
   event->origin = origin;
   event->close_reason = close_reason;
+  event->resumed = resumed ? 1 : 0;
+  event->reserved2 = 0;
+  event->resume_token = resume_token.data();
+  event->resume_token_size = resume_token.size();
+  event->resume_received = resume_received;
 }
 
 void Completion::Recycle() {
@@ -63,6 +75,9 @@ void Completion::Recycle() {
   resource_name.clear();
   origin = LEVER_RESOURCE_NEW;
   close_reason = LEVER_CLOSE_IDLE;
+  resumed = false;
+  resume_token.clear();
+  resume_received = 0;
 }
 
 }  // namespace lever::capi

@@ -16,6 +16,7 @@
 #include "lever/lever.h"
 #include "liblever/base/slice.h"
 #include "liblever/route/envelope.h"
+#include "liblever/route/resumption.h"
 #include "liblever/rpc/headers.h"
 
 namespace lever::capi {
@@ -46,11 +47,16 @@ struct Completion : public boost::intrusive::list_base_hook<
   std::string resource_name;
   lever_resource_origin origin = LEVER_RESOURCE_NEW;
   lever_close_reason close_reason = LEVER_CLOSE_IDLE;
+  bool resumed = false;
+  std::string resume_token;
+  uint64_t resume_received = 0;
 
   // Views of the above, as the event shows them.
   SliceViews slices;
   boost::container::small_vector<lever_metadata, 4> fields;
 
+  // A stream that was, or could be, resumed there; null: it is not such a one.
+  void ResumedAt(const route::ResumePoint* point);
   // What the program is told; points into this object.
   void Describe(lever_event* event);
   void Recycle();

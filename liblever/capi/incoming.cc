@@ -1,5 +1,6 @@
 // Calls and streams that come in: how a program hears of them, begins them, and answers.
 #include <cassert>
+#include <type_traits>
 #include <utility>
 
 #include "lever/lever.h"
@@ -44,6 +45,9 @@ Slot* Offer(lever_service* service, uint64_t kind, lever_event_type type, Reques
   event->deadline_ns = request.deadline_ns();
   event->resource = of.resource;
   event->generation = of.generation;
+  if constexpr (std::is_same_v<Request, service::IncomingStream>) {
+    event->ResumedAt(request.resumed());
+  }
   return slot;
 }
 

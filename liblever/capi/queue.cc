@@ -180,7 +180,9 @@ void lever_queue::HandOver(Completion* completion, CallWaiter* waiter) {
 
 void lever_queue::CompleteStream(Slot* slot, lever::route::Outcome outcome) {
   CancelChildren(slot);
-  Fill(NewEvent(LEVER_EVENT_STREAM_END, slot), std::move(outcome));
+  Completion* event = NewEvent(LEVER_EVENT_STREAM_END, slot);
+  event->ResumedAt(outcome.resume);
+  Fill(event, std::move(outcome));
 }
 
 void lever_queue::CancelChildren(Slot* slot) {

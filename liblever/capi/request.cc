@@ -1,6 +1,7 @@
 #include "liblever/capi/request.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,13 +16,14 @@ namespace lever::capi {
 namespace {
 
 constexpr uint32_t kKnownFlags =
-    LEVER_CALL_IDEMPOTENT | LEVER_CALL_GRPC | LEVER_CALL_COMPRESS;
+    LEVER_CALL_IDEMPOTENT | LEVER_CALL_GRPC | LEVER_CALL_COMPRESS | LEVER_CALL_RESUME;
 
 // A request that is not carried out yet. `request.payload` is empty; its address and metadata point
 // to what outlives it.
 struct Request {
   RequestKind kind = RequestKind::kCall;
   client::Request request;
+  std::optional<route::ResumePoint> resume;
   int64_t deadline_ns = kNever;
   uint64_t parent = 0;
 };
@@ -53,6 +55,11 @@ Status Read(lever_queue* queue, const lever_call_options& options, RequestKind k
     LEVER_RETURN_IF_ERROR(ReadMetadata(options.metadata, options.metadata_count, metadata));
     to.metadata = metadata;
   }
+  if ((options.flags & LEVER_CALL_RESUME) != 0) {
+    request->resume = {std::string(ReadText(static_cast<const char*>(options.resume_token),
+                                            options.resume_token_size)),
+                       options.resume_received, 0};
+  }
   to.read_messages = options.read_messages;
   to.read_bytes = options.read_bytes;
   request->parent = options.parent;
@@ -65,6 +72,7 @@ Status Read(lever_queue* queue, const lever_call_options& options, RequestKind k
 // Starts it on the loop. The slot is the request's if it is accepted.
 Status Begin(lever_client* client, Slot* slot, Request& request) {
   request.request.deadline_ns = request.deadline_ns;
+  request.request.resume = request.resume ? &*request.resume : nullptr;
   Slot* parent = nullptr;
   if (request.parent != 0) {
     parent = client->queue->slots.Find(request.parent, kIncoming);
@@ -113,6 +121,7 @@ Status StartLater(lever_client* client, const lever_call_options& options, Reque
   posted->address = request.request.address;
   request.request.address = posted->address;
   request.request.payload = CopyPayload(pieces, bytes);
+  request.request.resume = request.resume ? &*request.resume : nullptr;
   LEVER_RETURN_IF_ERROR(kind == RequestKind::kCall ? client::Client::CheckCall(request.request)
                                                    : client::Client::CheckStream(request.request));
   request.deadline_ns = DeadlineOf(options, kind, client->queue->loop->clock().NowNs());

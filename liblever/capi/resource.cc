@@ -41,6 +41,7 @@ namespace {
 Status SetResource(lever_service* service, const lever_resource_options* given) {
   lever_resource_options options;
   LEVER_RETURN_IF_ERROR(ReadSizedOrDefaults(given, "lever_resource_options", &options));
+  if (options.resumes != 0 && options.resumes != 1) return InvalidArgument("resumes: 0 or 1");
   if (options.idle_timeout_ns < 0) return InvalidArgument("idle_timeout_ns: negative");
   const std::lock_guard lock(service->setup_mutex);
   if (service->started) return FailedPrecondition("resources are told of before the service starts");
@@ -48,7 +49,9 @@ Status SetResource(lever_service* service, const lever_resource_options* given) 
   service->has_resources = true;
   Perform(service->queue, [service, options] {
     [[maybe_unused]] const Status set = service->service->SetResource(
-        {.concurrency_max = options.concurrency_max, .idle_timeout_ns = options.idle_timeout_ns});
+        {.concurrency_max = options.concurrency_max,
+         .idle_timeout_ns = options.idle_timeout_ns,
+         .resumes = options.resumes == 1});
     assert(set.ok());
   });
   return Status::Ok();

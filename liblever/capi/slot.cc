@@ -64,6 +64,11 @@ void Slot::OnHalfClosed(route::MessageStream&) {
   queue->NewEvent(LEVER_EVENT_STREAM_HALF_CLOSED, this);
 }
 
+void Slot::OnMoving(route::MessageStream&) {
+  moving.store(true);
+  queue->NewEvent(LEVER_EVENT_STREAM_MOVING, this);
+}
+
 void Slot::OnWritable(route::MessageStream&) {
   Recount();
   word.fetch_and(~kWritableWanted);

@@ -100,6 +100,7 @@ struct Slot final : public client::UnaryHandler,
   std::atomic<int64_t> deadline_ns{kNever};  // incoming
   std::atomic<ServiceGate*> gate{nullptr};   // incoming
   std::atomic<bool> bare{false};             // a gRPC stream: its messages are raw bytes
+  std::atomic<bool> moving{false};           // incoming stream: LEVER_EVENT_STREAM_MOVING was told
   // Incoming, of a resource: under what it may begin. A generation of 0: of none.
   std::atomic<uint32_t> shard{0};
   std::atomic<uint64_t> resource_generation{0};
@@ -142,6 +143,7 @@ struct Slot final : public client::UnaryHandler,
   void OnDone(client::UnaryCall& call, client::Outcome outcome) override;
   void OnMessage(route::MessageStream& stream, route::Kind kind, SliceList payload) override;
   void OnHalfClosed(route::MessageStream& stream) override;
+  void OnMoving(route::MessageStream& stream) override;
   void OnWritable(route::MessageStream& stream) override;
   void OnEnd(route::MessageStream& stream, route::Outcome outcome) override;
 };

@@ -54,6 +54,7 @@ void SlotTable::Release(Slot* slot) {
   slot->deadline_ns.store(kNever);
   slot->gate.store(nullptr);
   slot->bare.store(false);
+  slot->moving.store(false);
   slot->resource_generation.store(0);
   const uint64_t generation = GenerationOf(slot->word.load());
   allocated_.fetch_sub(1);

@@ -1,4 +1,9 @@
 // lever_stream_*: what both sides do with a stream.
+#include <algorithm>
+#include <cassert>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "lever/lever.h"
@@ -26,7 +31,14 @@ struct Message {
   route::Kind kind;
   std::span<const lever_slice> pieces;
   size_t bytes;
+  std::optional<std::string_view> token;  // of an incoming stream
 };
+
+Status Send(Slot* slot, route::Kind kind, SliceList payload,
+            const std::optional<std::string_view>& token) {
+  if (!token) return slot->stream->Write(kind, std::move(payload));
+  return slot->incoming_stream->WriteResumable(kind, std::move(payload), *token);
+}
 
 Status ReadMessage(int32_t kind, const lever_slice* slices, size_t count, Message* message) {
   message->kind = ReadKind(kind);
@@ -68,7 +80,7 @@ lever_status WriteNow(lever_queue* queue, Slot* slot, uint64_t id, const Message
     return LEVER_WOULD_BLOCK;
   }
   const Status written =
-      slot->stream->Write(message.kind, CopyPayload(message.pieces, message.bytes));
+      Send(slot, message.kind, CopyPayload(message.pieces, message.bytes), message.token);
   slot->Recount();
   queue->RecountLater(slot);
   return written.code();
@@ -89,12 +101,14 @@ lever_status WriteLater(lever_queue* queue, Slot* slot, uint64_t id, const Messa
     case Slot::Admission::kAdmitted:
       break;
   }
-  queue->Post([queue, slot, id, units, kind = message.kind,
+  std::optional<std::string> token;
+  if (message.token) token.emplace(*message.token);
+  queue->Post([queue, slot, id, units, kind = message.kind, token = std::move(token),
                payload = CopyPayload(message.pieces, message.bytes)]() mutable {
     if (!slot->IsSame(id)) return;
     slot->counted_units += units;
     if (slot->stream == nullptr) return;
-    const Status written = slot->stream->Write(kind, std::move(payload));
+    const Status written = Send(slot, kind, std::move(payload), token);
     // What was accepted and is lost shows in the stream's end.
     if (!written.ok()) slot->stream->Cancel(written);
     if (slot->stream != nullptr) slot->Recount();
@@ -104,7 +118,7 @@ lever_status WriteLater(lever_queue* queue, Slot* slot, uint64_t id, const Messa
 }
 
 lever_status Write(lever_queue* queue, lever_stream stream, int32_t kind, const lever_slice* slices,
-                   size_t count) {
+                   size_t count, std::optional<std::string_view> token = std::nullopt) {
   Slot* slot = nullptr;
   if (const lever_status found = FindStream(queue, stream, &slot); found != LEVER_OK) return found;
   Message message;
@@ -112,6 +126,10 @@ lever_status Write(lever_queue* queue, lever_stream stream, int32_t kind, const 
     return read.code();
   }
   if (route::IsError(message.kind)) return LEVER_INVALID_ARGUMENT;
+  message.token = token;
+  if (token && (!IsIncoming(slot) || token->size() > LEVER_RESUME_TOKEN_MAX)) {
+    return LEVER_INVALID_ARGUMENT;
+  }
   if (!MayUse(slot)) return LEVER_FAILED_PRECONDITION;
   if (!queue->HasRoom()) return LEVER_RESOURCE_EXHAUSTED;
   const QueueHold hold(queue);
@@ -157,6 +175,28 @@ using lever::capi::Slot;
 lever_status lever_stream_write(lever_queue* queue, lever_stream stream, int32_t kind,
                                 const lever_slice* slices, size_t count) {
   return lever::capi::Write(queue, stream, kind, slices, count);
+}
+
+lever_status lever_stream_write_resumable(lever_queue* queue, lever_stream stream, int32_t kind,
+                                          const lever_slice* slices, size_t count,
+                                          const void* token, size_t token_size) {
+  if (token == nullptr && token_size != 0) return LEVER_INVALID_ARGUMENT;
+  return lever::capi::Write(queue, stream, kind, slices, count,
+                            std::string_view(static_cast<const char*>(token), token_size));
+}
+
+lever_status lever_stream_moved(lever_queue* queue, lever_stream stream, uint64_t unread) {
+  Slot* slot = nullptr;
+  if (const lever_status found = FindStream(queue, stream, &slot); found != LEVER_OK) return found;
+  if (!slot->moving.load()) return LEVER_FAILED_PRECONDITION;
+  const lever_status taken = lever::capi::CloseThisSide(slot, stream);
+  if (taken != LEVER_OK) return taken;
+  lever::capi::Perform(queue, [slot, stream, unread] {
+    if (!slot->IsSame(stream) || slot->incoming_stream == nullptr) return;
+    [[maybe_unused]] const lever::Status moved = slot->incoming_stream->MoveOn(unread);
+    assert(moved.ok());
+  });
+  return LEVER_OK;
 }
 
 lever_status lever_stream_read(lever_queue* queue, lever_stream stream, uint64_t messages,

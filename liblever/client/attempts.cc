@@ -12,6 +12,9 @@
 #include "liblever/rpc/channel.h"
 
 namespace lever::client {
+
+bool Attempts::of_resource() const { return target_ != nullptr && !target_->resource.empty(); }
+
 void Attempts::Begin(ClientImpl* client, std::shared_ptr<Target> target, const Request& request,
                      int64_t deadline_ns) {
   client_ = client;
@@ -41,7 +44,7 @@ void Attempts::Reset() {
 }
 
 // Constant fields first: what is the same in every call stays in HPACK's table.
-void Attempts::BuildHeaders() {
+void Attempts::BuildHeaders(bool stream) {
   headers_.Clear();
   if (!bare()) {
     char digits[10];
@@ -49,7 +52,8 @@ void Attempts::BuildHeaders() {
     headers_.Add(route::kProtoHeader, route::kProtoVersion);
     headers_.Add(route::kUrlHeader, target_->url);
     headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
-    if (!target_->resource.empty()) {
+    if (of_resource()) {
+      if (stream) headers_.Add(route::kResumeHeader, route::kResumeYes);
       headers_.Add(route::kResourceHeader, target_->resource, rpc::Indexing::kNever);
       if (owner_.generation != 0) {
         headers_.Add(route::kGenerationHeader, policy::FormatShardGeneration(owner_));
@@ -99,7 +103,8 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   if (!bare() && !client_->options().only_through_host && !link.in_process()) {
     ChoosePeer(failed.get());
   }
-  BuildHeaders();
+  sampled_ = path == route::kInvokePath;
+  BuildHeaders(!sampled_);
   rpc::Channel* channel = &link.channel();
   if (peer_ != nullptr) {
     peer_->AttemptBegan();
@@ -111,7 +116,6 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   } else {
     ++client_->counters().calls_through_host;
   }
-  sampled_ = path == route::kInvokePath;
   started_ns_ = client_->loop()->now_ns();
   rpc::CallOptions options;
   options.path = bare() ? std::string_view(path_) : path;
@@ -135,6 +139,11 @@ void Attempts::Ended(const rpc::CallEnd& end) {
     if (sampled_ && end.replied) peer_->load().AddLatency(client_->loop()->now_ns() - started_ns_);
   }
   if (end.status.ok()) budget().OnSuccess();
+}
+
+void Attempts::MovedTo(const policy::ShardGeneration& shard, std::string_view owner) {
+  retry_ = policy::RetryState();
+  told_of_owner_ = target_->route != nullptr && target_->route->Learn(shard, owner);
 }
 
 std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "liblever/client/client.h"
 #include "liblever/policy/retry.h"
@@ -41,6 +42,7 @@ class Attempts {
 
   int64_t deadline_ns() const { return deadline_ns_; }
   bool bare() const { return target_ == nullptr; }
+  bool of_resource() const;
   // Between two attempts: another one is only made if the method surely did not run, or may run twice.
   lever_executed ExecutedSoFar() const {
     return idempotent_ ? LEVER_EXECUTED_UNKNOWN : LEVER_EXECUTED_NO;
@@ -49,6 +51,8 @@ class Attempts {
   rpc::Call* Start(std::string_view path, uint64_t credit_messages, rpc::CallHandler* handler);
   // The attempt has ended so.
   void Ended(const rpc::CallEnd& end);
+  // The stream goes on at another owner, whom the old one has named: what follows are its attempts.
+  void MovedTo(const policy::ShardGeneration& shard, std::string_view owner);
   // Whether and when the next attempt begins (on the loop's clock; now or before: at once); nullopt: it
   // does not. To be asked once after a failed attempt that may be repeated at all.
   std::optional<int64_t> NextAt(const rpc::CallEnd& end);
@@ -58,7 +62,7 @@ class Attempts {
   // Metadata of a reused object that is kept, in bytes.
   static constexpr size_t kKeptMetadataBytesMax = 1024;
 
-  void BuildHeaders();
+  void BuildHeaders(bool stream);
   void ChoosePeer(const route::Peer* failed);
   // Whether the refusal says that the resource has another owner, which is known from then on.
   bool Redirected(const rpc::CallEnd& end);

@@ -41,9 +41,21 @@ Status CheckPayload(const Request& request, bool stream) {
   return value::CheckArguments(std::span<const Slice>(request.payload)).status();
 }
 
+Status CheckResume(const Request& request, bool stream, bool of_resource) {
+  if (request.resume == nullptr) return Status::Ok();
+  if (!stream || !of_resource) return InvalidArgument("only the streams of resources are resumed");
+  if (request.resume->token.size() <= route::kResumeTokenBytesMax) return Status::Ok();
+  return InvalidArgument("a resume token has at most " +
+                         std::to_string(route::kResumeTokenBytesMax) + " bytes");
+}
+
 Status CheckRequest(const Request& request, bool stream) {
   LEVER_RETURN_IF_ERROR(CheckPayload(request, stream));
-  if (!request.grpc) return policy::ParseAddress(request.address).status();
+  if (!request.grpc) {
+    LEVER_ASSIGN_OR_RETURN(const auto address, policy::ParseAddress(request.address));
+    return CheckResume(request, stream, address.has_resource);
+  }
+  LEVER_RETURN_IF_ERROR(CheckResume(request, stream, false));
   if (IsGrpcPath(request.address)) return Status::Ok();
   return InvalidArgument("a gRPC path looks like /package.Service/Method");
 }
@@ -79,12 +91,15 @@ StatusOr<std::shared_ptr<Target>> ClientImpl::Check(const Request& request, bool
   if (closing_) return Cancelled("the client is closed");
   LEVER_RETURN_IF_ERROR(CheckPayload(request, stream));
   if (request.grpc) {
+    LEVER_RETURN_IF_ERROR(CheckResume(request, stream, false));
     if (!IsGrpcPath(request.address)) {
       return InvalidArgument("a gRPC path looks like /package.Service/Method");
     }
     return std::shared_ptr<Target>();
   }
-  return targets_.Find(request.address);
+  LEVER_ASSIGN_OR_RETURN(std::shared_ptr<Target> target, targets_.Find(request.address));
+  LEVER_RETURN_IF_ERROR(CheckResume(request, stream, !target->resource.empty()));
+  return target;
 }
 
 StatusOr<UnaryCall*> ClientImpl::StartCall(Request request, UnaryHandler* handler) {

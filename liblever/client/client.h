@@ -65,6 +65,9 @@ struct Request {
   int64_t deadline_ns = kDefaultDeadline;  // absolute, on the loop's clock; kNever: none
   // Copied. Names that begin with "lever-" or "grpc-" are dropped. Null: none.
   const rpc::HeaderList* metadata = nullptr;
+  // Of a resource's stream: `resume` runs in place of the method, from this point on, as it does by
+  // itself where a resource has moved. `consumed` is not used. Null: a new stream.
+  const route::ResumePoint* resume = nullptr;
   // Streams: credit from the start.
   uint64_t read_messages = 0;
   uint64_t read_bytes = 0;
@@ -90,7 +93,8 @@ class UnaryCall {
 };
 
 // A stream of ours: see route/message_stream.h. Its OnEnd() has METHOD_ERROR and the error's payload
-// where the method ended it so.
+// where the method ended it so. One of a resource whose methods can be resumed goes on by itself where
+// the resource moves to.
 using ClientStream = route::MessageStream;
 
 struct ClientOptions {

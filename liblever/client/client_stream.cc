@@ -1,5 +1,6 @@
 #include "liblever/client/client_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "liblever/route/wire.h"
@@ -16,11 +17,14 @@ void ClientStreamImpl::Begin(std::shared_ptr<Target> target, Request request, in
   handler_ = handler;
   credit_.Add(request.read_messages, request.read_bytes);
   attempts_.Begin(client_, std::move(target), request, deadline_ns);
+  if (request.resume != nullptr) {
+    point_.token = request.resume->token;
+    point_.received = request.resume->received;
+    resumed_ = point_;
+  }
   // A pass-through stream begins with nothing unless it was given a message.
   if (!attempts_.bare() || request.kind != Kind::kNone) {
-    SliceList message = Pack(request.kind, std::move(request.payload));
-    replay_bytes_ = TotalSize(message);
-    replay_.push_back(std::move(message));
+    sent_.SetArguments(Pack(request.kind, std::move(request.payload)));
   }
   StartAttempt();
 }
@@ -29,8 +33,14 @@ void ClientStreamImpl::StartAttempt() {
   phase_ = Phase::kRunning;
   credit_.Restart();
   call_ = attempts_.Start(route::kStreamPath, credit_.Take(), this);
-  for (const SliceList& message : replay_) call_->Write(message);
-  if (replay_bytes_ > kReplayBytesMax) ForgetReplay();
+  if (SliceList first = sent_.arguments(); !first.empty()) {
+    if (resumed_) {
+      first.push_back(route::WriteMarks({resumed_->token, resumed_->consumed, resumed_->received}));
+    }
+    call_->Write(std::move(first));
+  }
+  for (const SliceList& message : sent_.messages()) call_->Write(message);
+  if (!Resumable() && sent_.arguments_bytes() + sent_.bytes() > kReplayBytesMax) sent_.Forget();
   if (send_closed_) call_->CloseSend();
   if (writable_wanted_) WantWritable();
 }
@@ -49,24 +59,19 @@ Status ClientStreamImpl::Write(Kind kind, SliceList payload) {
 }
 
 void ClientStreamImpl::Queue(SliceList message) {
-  if (replayable_) {
-    replay_bytes_ += TotalSize(message);
-    replay_.push_back(message);
-  }
+  if (sent_.kept()) sent_.Add(message);
   if (call_ == nullptr) return;  // the next attempt writes it
   call_->Write(std::move(message));
-  if (replay_bytes_ > kReplayBytesMax) ForgetReplay();
-}
-
-void ClientStreamImpl::ForgetReplay() {
-  replayable_ = false;
-  replay_.clear();
-  replay_.shrink_to_fit();
-  replay_bytes_ = 0;
+  if (!Resumable() && sent_.arguments_bytes() + sent_.bytes() > kReplayBytesMax) sent_.Forget();
 }
 
 size_t ClientStreamImpl::queued_bytes() const {
-  return call_ != nullptr ? call_->queued_bytes() : replay_bytes_;
+  if (call_ == nullptr) return sent_.arguments_bytes() + sent_.bytes();
+  return Resumable() ? std::max(call_->queued_bytes(), sent_.bytes()) : call_->queued_bytes();
+}
+
+bool ClientStreamImpl::HeldBack() const {
+  return Resumable() && sent_.bytes() >= rpc::kStreamQueuedBytesLow;
 }
 
 void ClientStreamImpl::CloseSend() {
@@ -76,31 +81,78 @@ void ClientStreamImpl::CloseSend() {
 
 // ---- What comes back ----
 
-void ClientStreamImpl::OnHeaders(rpc::Call& call) { ForgetReplay(); }
+void ClientStreamImpl::OnHeaders(rpc::Call& call) {
+  begun_ = Resumable() && call.headers().Find(route::kResumeHeader) == route::kResumeYes;
+  if (begun_) return;
+  sent_.Forget();
+  // A writer that waited for what is kept no more.
+  if (writable_wanted_) core_loop_->AtTurnEnd(this);
+}
 
 void ClientStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
-  ForgetReplay();
   if (!Delivering()) return;
   StatusOr<Envelope> envelope = route::OpenMessage(std::move(message), framing_);
   if (!envelope.ok()) {
     return Cancel(Internal("a message of the stream is broken: " + envelope.status().message()));
   }
-  if (envelope->moved) {
-    return Cancel(Unavailable("the stream's resource has moved to another instance"));
+  if (envelope->moved) return OnMoved(*envelope);
+  if (error_.kind != Kind::kNone || moved_) {
+    return Cancel(Internal("a message came after the method's last one"));
   }
-  if (error_.kind != Kind::kNone) {
-    return Cancel(Internal("a message came after the method's error"));
+  if (begun_) {
+    if (Status taken = TakeMarks(*envelope); !taken.ok()) return Cancel(taken);
   }
   if (!IsError(envelope->kind)) return Deliver(std::move(envelope).value());
   error_.kind = envelope->kind;
   error_.payload = std::move(envelope->payload);
 }
 
+Status ClientStreamImpl::TakeMarks(const Envelope& envelope) {
+  if (envelope.has_resume) {
+    if (envelope.resume.size() > route::kResumeTokenBytesMax) {
+      return Internal("a resume token of the stream is too large");
+    }
+    point_.token.assign(envelope.resume.view());
+  }
+  if (!envelope.bookkeeping() && !IsError(envelope.kind)) ++point_.received;
+  if (envelope.consumed <= sent_.consumed()) return Status::Ok();
+  if (!sent_.Consumed(envelope.consumed)) {
+    return Internal("the other side says that it has read what was not sent");
+  }
+  if (writable_wanted_) core_loop_->AtTurnEnd(this);
+  return Status::Ok();
+}
+
+void ClientStreamImpl::OnMoved(const Envelope& envelope) {
+  credit_.Skipped();
+  if (!begun_) {
+    return Cancel(Unavailable("the stream's resource has moved to another instance"));
+  }
+  const StatusOr<route::Moved> moved = route::ParseMoved(envelope.payload);
+  if (!moved.ok()) return Cancel(Internal("a message of the stream is broken: " +
+                                          moved.status().message()));
+  if (moved->consumed < sent_.consumed() || !sent_.Consumed(moved->consumed)) {
+    return Cancel(Internal("the other side says that it has read what was not sent"));
+  }
+  moved_ = ran_ = true;
+  attempts_.MovedTo(moved->shard, moved->owner);
+}
+
 void ClientStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
   attempts_.Ended(end);
-  if (!end.status.ok() && !failed_.has_value() && replayable_) {
-    if (const std::optional<int64_t> next_ns = attempts_.NextAt(end); next_ns.has_value()) {
+  if (!failed_.has_value()) {
+    std::optional<int64_t> next_ns;
+    if (std::exchange(moved_, false)) {
+      // All of it has come, however the connection ended behind it.
+      point_.consumed = sent_.consumed();
+      resumed_ = point_;
+      next_ns = core_loop_->now_ns();
+    } else if (!end.status.ok() && sent_.kept() && !begun_) {
+      next_ns = attempts_.NextAt(end);
+    }
+    if (next_ns.has_value()) {
+      begun_ = false;
       phase_ = Phase::kWaiting;
       core_loop_->Arm(this, *next_ns);
       return;
@@ -114,6 +166,8 @@ void ClientStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
       outcome.payload = std::move(error_.payload);
     }
     outcome.status = std::move(outcome.status).WithExecuted(LEVER_EXECUTED_YES);
+  } else if (ran_ && outcome.status.executed() == LEVER_EXECUTED_NO) {
+    outcome.status = std::move(outcome.status).WithExecuted(ExecutedSoFar());
   }
   Complete(std::move(outcome));
 }
@@ -130,14 +184,19 @@ void ClientStreamImpl::Cancel(const Status& status) {
 
 void ClientStreamImpl::Abandon() { Cancel(Cancelled("the client was closed")); }
 
+lever_executed ClientStreamImpl::ExecutedSoFar() const {
+  return ran_ ? LEVER_EXECUTED_UNKNOWN : attempts_.ExecutedSoFar();
+}
+
 void ClientStreamImpl::OnTimer() {
   if (phase_ == Phase::kWaiting) return StartAttempt();
-  Complete({.status = std::move(*failed_).WithExecuted(attempts_.ExecutedSoFar())});
+  Complete({.status = std::move(*failed_).WithExecuted(ExecutedSoFar())});
 }
 
 void ClientStreamImpl::Complete(Outcome outcome) {
   phase_ = Phase::kEnded;
   client_->Remove(this);
+  if (begun_ || resumed_) outcome.resume = &point_;
   handler_->OnEnd(*this, std::move(outcome));
   delete this;
 }

@@ -4,25 +4,31 @@
 // that surely did not begin can be opened again elsewhere; beyond kReplayBytesMax it is not kept, and
 // the stream is not opened again.
 //
+// A stream of a resource goes on where the resource moves to, if the resource can resume streams, which
+// the headers say. What is written is kept then until the method has read it, and the writer waits
+// while that is kReplayBytesMax.
+//
 // Threads: used only by who holds the loop's word. A stream owns itself until its OnEnd().
 #ifndef LIBLEVER_CLIENT_CLIENT_STREAM_H_
 #define LIBLEVER_CLIENT_CLIENT_STREAM_H_
 
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "liblever/base/loop.h"
 #include "liblever/client/attempts.h"
 #include "liblever/client/client.h"
 #include "liblever/client/client_impl.h"
+#include "liblever/client/sent_messages.h"
+#include "liblever/route/resumption.h"
 #include "liblever/route/stream_core.h"
 #include "liblever/rpc/limits.h"
 
 namespace lever::client {
 
-// What is kept of a stream's messages until the reply begins, to send them again.
+// What is kept of a stream's messages, to send them again.
 inline constexpr size_t kReplayBytesMax = size_t{256} * 1024;
+static_assert(kReplayBytesMax == rpc::kStreamQueuedBytesMax, "the writer waits when that is kept");
 
 class ClientStreamImpl final : public ClientStream,
                                public Live,
@@ -55,21 +61,30 @@ class ClientStreamImpl final : public ClientStream,
   MessageStream& stream() override { return *this; }
   void StartAttempt();
   void Queue(SliceList message);
-  void ForgetReplay();
+  // Whether what is written is kept until it is read.
+  bool Resumable() const { return attempts_.of_resource() && sent_.kept(); }
   bool Delivering() const override { return phase_ == Phase::kRunning && !failed_.has_value(); }
+  bool HeldBack() const override;
   void OnHeaders(rpc::Call& call) override;
   void OnMessage(rpc::Call& call, SliceList message) override;
+  // What a message of a resumable stream says beside its payload.
+  Status TakeMarks(const route::Envelope& envelope);
+  void OnMoved(const route::Envelope& envelope);
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
   void OnTimer() override;
+  // Whether the method may have run, when no attempt is under way.
+  lever_executed ExecutedSoFar() const;
   void Complete(Outcome outcome);
 
   ClientImpl* const client_;
   Phase phase_ = Phase::kRunning;
   Attempts attempts_;
-  // What was written, while the stream may be opened again.
-  bool replayable_ = true;
-  std::vector<SliceList> replay_;
-  size_t replay_bytes_ = 0;
+  SentMessages sent_;
+  std::optional<route::ResumePoint> resumed_;  // the next attempt resumes there
+  route::ResumePoint point_;      // where a resumable stream has come to
+  bool begun_ = false;            // an attempt was, of a resumable stream
+  bool moved_ = false;            // `moved` has come: what follows its end is a resumption
+  bool ran_ = false;              // at another owner, before
   std::optional<Status> failed_;  // this side gave the stream up
   Outcome error_;                 // the method's own error, when it has come
 };

@@ -128,6 +128,7 @@ bool TakeField(Cursor& cursor, uint32_t field, Envelope* envelope) {
       SliceList token;
       if (!TakeBytes(cursor, &token)) return false;
       envelope->resume = Flatten(token);
+      envelope->has_resume = true;
       return true;
     }
     case kFieldConsumed: return cursor.ReadVarint(&envelope->consumed);

@@ -42,7 +42,8 @@ struct Envelope {
   Kind kind = Kind::kNone;  // kNone: bookkeeping, or `moved`
   SliceList payload;
   bool moved = false;    // the `moved` arm; its bytes are the payload
-  Slice resume;          // empty without
+  bool has_resume = false;
+  Slice resume;  // the token; empty without
   uint64_t consumed = 0;
   uint64_t received = 0;
 

@@ -17,6 +17,7 @@
 #include "liblever/base/slice.h"
 #include "liblever/base/status.h"
 #include "liblever/route/envelope.h"
+#include "liblever/route/resumption.h"
 
 namespace lever::rpc {
 class HeaderList;
@@ -35,6 +36,8 @@ struct Outcome {
   SliceList payload{};  // a call's answer, or a method's own error
   // The peer's trailing metadata; null without. Valid until the handler returns.
   const rpc::HeaderList* trailing = nullptr;
+  // Of a stream of ours that could be resumed: where it had come to. Valid as `trailing`; else null.
+  const ResumePoint* resume = nullptr;
 };
 
 class StreamHandler {
@@ -43,6 +46,9 @@ class StreamHandler {
   virtual void OnMessage(MessageStream& stream, Kind kind, SliceList payload) = 0;
   // Method's side only: the caller has sent its last message.
   virtual void OnHalfClosed(MessageStream& stream) {}
+  // Method's side of a stream that can be resumed: its resource moves. No message comes any more; what
+  // the method writes still goes out, and when it has returned IncomingStream::MoveOn() follows.
+  virtual void OnMoving(MessageStream& stream) {}
   // Once after each WantWritable().
   virtual void OnWritable(MessageStream& stream) {}
   virtual void OnEnd(MessageStream& stream, Outcome outcome) = 0;
@@ -56,7 +62,8 @@ class MessageStream {
   // Queues one message, whatever is queued already: the caller keeps to Writable(). Kind VALUE (whose
   // structure is checked: INVALID_ARGUMENT) or RAW. FAILED_PRECONDITION after CloseSend().
   virtual Status Write(Kind kind, SliceList payload) = 0;
-  // Bytes that are accepted and not yet handed to the socket. Includes the envelopes.
+  // Bytes that are accepted and not yet handed to the socket, or that are kept because the other side
+  // has not read them. Includes the envelopes.
   virtual size_t queued_bytes() const = 0;
   // Under kStreamQueuedBytesMax.
   bool Writable() const;

@@ -111,7 +111,7 @@ void StreamCore::AskForWritable() {
 }
 
 void StreamCore::OnWritable(rpc::Call& call) {
-  if (!writable_wanted_ || !Delivering()) return;
+  if (!writable_wanted_ || !Delivering() || HeldBack()) return;
   writable_wanted_ = false;
   handler_->OnWritable(stream());
 }
@@ -119,6 +119,7 @@ void StreamCore::OnWritable(rpc::Call& call) {
 void StreamCore::OnTurnEnd() {
   if (!writable_wanted_ || call_ == nullptr || !Delivering()) return;
   if (QueuedInCall() >= rpc::kStreamQueuedBytesLow) return call_->WantWritable();
+  if (HeldBack()) return;
   writable_wanted_ = false;
   handler_->OnWritable(stream());
 }

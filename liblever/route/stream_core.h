@@ -62,6 +62,9 @@ class StreamCore : public rpc::CallHandler, protected TurnEnd {
   // Whether messages and OnWritable() may be told now.
   virtual bool Delivering() const = 0;
 
+  // Whether the writer is to wait though the transport has room. OnTurnEnd() is due when that ends.
+  virtual bool HeldBack() const { return false; }
+
   size_t QueuedInCall() const { return call_ != nullptr ? call_->queued_bytes() : 0; }
   void AskForWritable();
   void AddCredit(uint64_t messages, uint64_t bytes);

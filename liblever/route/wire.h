@@ -25,6 +25,9 @@ inline constexpr std::string_view kResourceHeader = "lever-resource";  // never 
 inline constexpr std::string_view kGenerationHeader = "lever-gen";
 // A trailer of such a refusal: the id of the instance that owns the shard now, where it is known.
 inline constexpr std::string_view kOwnerTrailer = "lever-owner";
+// Of a stream of a resource: the caller can have it go on elsewhere; of its answer: so can the resource.
+inline constexpr std::string_view kResumeHeader = "lever-resume";
+inline constexpr std::string_view kResumeYes = "1";
 inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the caller retries by itself
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only

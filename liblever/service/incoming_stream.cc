@@ -1,6 +1,8 @@
 #include "liblever/service/incoming_stream.h"
 
+#include <algorithm>
 #include <cassert>
+#include <string>
 #include <utility>
 
 #include "liblever/route/user_headers.h"
@@ -9,6 +11,19 @@
 namespace lever::service {
 
 using route::Envelope;
+
+namespace {
+
+const rpc::HeaderList& ResumableHeaders() {
+  static const rpc::HeaderList headers = [] {
+    rpc::HeaderList list;
+    list.Add(route::kResumeHeader, route::kResumeYes);
+    return list;
+  }();
+  return headers;
+}
+
+}  // namespace
 
 IncomingStreamImpl::IncomingStreamImpl(ServiceImpl* service)
     : StreamCore(service->loop(), route::Framing::kEnvelope), service_(service) {}
@@ -21,6 +36,8 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   resource_name.swap(info_.resource);
   shard = info_.shard.shard;
   generation = info_.shard.generation;
+  resumable_ = OfAResource() && service_->ownership()->resumes() &&
+               call.headers().Find(route::kResumeHeader) == route::kResumeYes;
   began_ns_ = core_loop_->now_ns();
   service_->StreamBegan(this);
   call.set_handler(this);
@@ -30,11 +47,30 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
 
 // ---- What comes in ----
 
+Status IncomingStreamImpl::TakeResumption(const Envelope& envelope) {
+  if (!resumable_) return Unimplemented("streams of this resource cannot be resumed");
+  if (envelope.resume.size() > route::kResumeTokenBytesMax) {
+    return InvalidArgument("a resume token has at most " +
+                           std::to_string(route::kResumeTokenBytesMax) + " bytes");
+  }
+  if (std::max(envelope.received, envelope.consumed) > kMessageNumberMax) {
+    return InvalidArgument("a stream has no messages of such numbers");
+  }
+  resumed_ = {std::string(envelope.resume.view()), envelope.received, envelope.consumed};
+  delivered_ = read_ = reported_ = base_ = envelope.consumed;
+  return Status::Ok();
+}
+
 void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
   StatusOr<Envelope> envelope = route::OpenMessage(std::move(message), framing_);
   if (phase_ == Phase::kBegun) {
-    if (cancelled_) return;
+    // What the method has not read comes again elsewhere.
+    if (cancelled_ || moving_) return;
     if (envelope.ok() && !IsError(envelope->kind) && !envelope->moved) {
+      if (!envelope->bookkeeping()) {
+        ++delivered_;
+        bytes_since_report_ += TotalSize(envelope->payload);
+      }
       return Deliver(std::move(envelope).value());
     }
     return Cancel(InvalidArgument(envelope.ok() ? "a caller's message is a value or raw bytes"
@@ -43,6 +79,7 @@ void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
   // Who waits for its resource is not read from.
   assert(phase_ == Phase::kReceiving);
   Status refused = envelope.ok() ? route::CheckArguments(*envelope) : envelope.status();
+  if (refused.ok() && envelope->has_resume) refused = TakeResumption(*envelope);
   if (!refused.ok()) return Refuse(refused);
   kind_ = envelope->kind;
   payload_ = std::move(envelope->payload);
@@ -72,7 +109,7 @@ void IncomingStreamImpl::OnPeerEnd(rpc::Call& call) {
 }
 
 void IncomingStreamImpl::TellHalfClosed() {
-  if (!half_closed_ || half_closed_told_ || !Delivering()) return;
+  if (!half_closed_ || half_closed_told_ || !Delivering() || moving_) return;
   half_closed_told_ = true;
   handler_->OnHalfClosed(*this);
 }
@@ -117,17 +154,81 @@ void IncomingStreamImpl::SetBegun() {
   phase_ = Phase::kBegun;
   if (call_ == nullptr || cancelled_) return;
   // At once, so that the caller knows that it has begun.
-  call_->SendHeaders();
+  call_->SendHeaders(resumable_ ? &ResumableHeaders() : nullptr);
+  if (moving_) return handler_->OnMoving(*this);
   GiveCredit();
   if (half_closed_) core_loop_->AtTurnEnd(this);
 }
 
+void IncomingStreamImpl::Read(uint64_t messages, uint64_t bytes) {
+  if (window_given_) {
+    read_ += std::min(messages, delivered_ - read_);
+    if (resumable_) ReportConsumed();
+  }
+  window_given_ |= messages > 0;
+  if (!moving_) AddCredit(messages, bytes);
+}
+
+// By itself only where nothing is written that could say it. Who does not read is not told: it would pile
+// up.
+void IncomingStreamImpl::ReportConsumed() {
+  const bool due =
+      bytes_since_report_ >= kReportBytes || read_ - reported_ >= kReportMessages;
+  if (!due || read_ == reported_ || moving_ || send_closed_ || phase_ != Phase::kBegun ||
+      call_ == nullptr || cancelled_ || !call_->Writable()) {
+    return;
+  }
+  SliceList message;
+  message.push_back(route::WriteMarks({.consumed = read_}));
+  call_->Write(std::move(message), rpc::Compress::kNo);
+  reported_ = read_;
+  bytes_since_report_ = 0;
+}
+
 Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
+  return WriteMessage(kind, std::move(payload), nullptr);
+}
+
+Status IncomingStreamImpl::WriteResumable(Kind kind, SliceList payload, std::string_view token) {
+  if (token.size() > route::kResumeTokenBytesMax) {
+    return InvalidArgument("a resume token has at most " +
+                           std::to_string(route::kResumeTokenBytesMax) + " bytes");
+  }
+  return WriteMessage(kind, std::move(payload), &token);
+}
+
+Status IncomingStreamImpl::WriteMessage(Kind kind, SliceList payload,
+                                        const std::string_view* token) {
   if (phase_ != Phase::kBegun) return FailedPrecondition("the stream has not begun");
   if (send_closed_) return FailedPrecondition("nothing can be written after the end");
   if (IsError(kind)) return InvalidArgument("the method's own error is told by Fail()");
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
-  if (MaySend()) call_->Write(Pack(kind, std::move(payload)));
+  if (!MaySend()) return Status::Ok();
+  SliceList message = Pack(kind, std::move(payload));
+  if (resumable_ && (token != nullptr || read_ != reported_)) {
+    route::StreamMarks marks;
+    if (token != nullptr) marks.resume = *token;
+    if (read_ != reported_) marks.consumed = read_;
+    message.push_back(route::WriteMarks(marks));
+    reported_ = read_;
+    bytes_since_report_ = 0;
+  }
+  call_->Write(std::move(message));
+  return Status::Ok();
+}
+
+Status IncomingStreamImpl::MoveOn(uint64_t unread) {
+  if (!moving_ || phase_ != Phase::kBegun) return FailedPrecondition("the stream does not move");
+  if (send_closed_) return FailedPrecondition("the stream has been ended already");
+  send_closed_ = true;
+  if (MaySend()) {
+    route::Moved moved = service_->ownership()->NextOwner(shard);
+    moved.consumed = delivered_ - std::min(unread, delivered_ - base_);
+    call_->Write(route::WriteMoved(moved), rpc::Compress::kNo);
+    call_->Finish(Status::Ok());
+  }
+  // It may be gone when the resource has been closed by this.
+  service_->ownership()->Ended(this);
   return Status::Ok();
 }
 
@@ -178,6 +279,12 @@ void IncomingStreamImpl::MoveAway(const Status& status, const rpc::HeaderList* t
   if (phase_ == Phase::kOffered && !service_->handler()->HasBegun(*this)) {
     cancelled_ = true;
     return call_->Finish(status.WithExecuted(LEVER_EXECUTED_NO), trailers);  // OnEnd() follows
+  }
+  if (resumable_) {
+    if (std::exchange(moving_, true)) return;
+    // Begun on another thread, it is told when that is known here.
+    if (phase_ == Phase::kBegun) handler_->OnMoving(*this);
+    return;
   }
   Cancel(Unavailable("the stream's resource has moved to another instance"));
 }

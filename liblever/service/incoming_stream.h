@@ -7,10 +7,16 @@
 //   kWaiting    for its resource
 //   kOffered    the program has been told, and has not begun it
 //   kBegun      user code runs: messages are delivered
+//
+// One that can be resumed, and whose resource moves, is ended by MoveOn() when its method has returned,
+// and is the resource's no more from then on: what is still to be sent holds nothing up.
 #ifndef LIBLEVER_SERVICE_INCOMING_STREAM_H_
 #define LIBLEVER_SERVICE_INCOMING_STREAM_H_
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "liblever/route/stream_core.h"
 #include "liblever/rpc/call.h"
@@ -39,15 +45,18 @@ class IncomingStreamImpl final : public IncomingStream,
   const rpc::HeaderList& metadata() const override { return metadata_; }
   std::string_view caller() const override { return caller_; }
   OfResource of() const override;
+  const route::ResumePoint* resumed() const override { return resumed_ ? &*resumed_ : nullptr; }
   void set_handler(StreamHandler* handler) override { handler_ = handler; }
   bool Begin() override;
   void SetBegun() override;
   Status Fail(Kind kind, SliceList payload) override;
+  Status WriteResumable(Kind kind, SliceList payload, std::string_view token) override;
+  Status MoveOn(uint64_t unread) override;
 
   Status Write(Kind kind, SliceList payload) override;
   size_t queued_bytes() const override { return QueuedInCall(); }
   void WantWritable() override { AskForWritable(); }
-  void Read(uint64_t messages, uint64_t bytes) override { AddCredit(messages, bytes); }
+  void Read(uint64_t messages, uint64_t bytes) override;
   void CloseSend() override;
   void Cancel(const Status& status) override;
 
@@ -58,6 +67,12 @@ class IncomingStreamImpl final : public IncomingStream,
  private:
   enum class Phase : uint8_t { kReceiving, kWaiting, kOffered, kBegun };
 
+  // Who can resume it is told what was read after so much at the latest.
+  static constexpr uint64_t kReportBytes = 16 * 1024;
+  static constexpr uint64_t kReportMessages = 256;
+  // So that every language counts on from there.
+  static constexpr uint64_t kMessageNumberMax = uint64_t{1} << 52;
+
   MessageStream& stream() override { return *this; }
   bool Delivering() const override { return phase_ == Phase::kBegun && !cancelled_; }
   void OnMessage(rpc::Call& call, SliceList message) override;
@@ -65,6 +80,9 @@ class IncomingStreamImpl final : public IncomingStream,
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
   void OnTurnEnd() override;
   void TellHalfClosed();
+  Status TakeResumption(const route::Envelope& envelope);
+  Status WriteMessage(Kind kind, SliceList payload, const std::string_view* token);
+  void ReportConsumed();
 
   // ResourceRequest
   bool streaming() const override { return true; }
@@ -90,6 +108,16 @@ class IncomingStreamImpl final : public IncomingStream,
   bool half_closed_ = false;       // the caller has sent its last message
   bool half_closed_told_ = false;
   bool cancelled_ = false;         // by this side: nothing more is delivered but the end
+  bool resumable_ = false;         // both sides can have it go on elsewhere
+  bool moving_ = false;            // the program is to return, or was told so
+  bool window_given_ = false;      // the first Read() has been
+  std::optional<route::ResumePoint> resumed_;
+  // Messages of the caller's, numbered over all owners.
+  uint64_t base_ = 0;  // read at others, before
+  uint64_t delivered_ = 0;
+  uint64_t read_ = 0;
+  uint64_t reported_ = 0;             // to the caller, as read
+  uint64_t bytes_since_report_ = 0;  // delivered
 };
 
 }  // namespace lever::service

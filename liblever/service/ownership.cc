@@ -14,6 +14,7 @@ using policy::ShardVerdict;
 
 Ownership::Ownership(Loop* loop, ResourceOptions options, OwnershipHandler* handler)
     : loop_(loop),
+      resumes_(options.resumes),
       handler_(handler),
       room_(loop, [this](ResourceRequest* request) { OnExpired(request); }),
       resources_(loop, options, &room_, this) {}
@@ -313,14 +314,21 @@ void Ownership::Refuse(ResourceRequest* request) {
   request->RefuseUnrun(refusal, &trailers);
 }
 
-Status Ownership::Refusal(uint32_t shard, rpc::HeaderList* trailers) const {
-  uint64_t generation = shards_->generation(shard);
+route::Moved Ownership::NextOwner(uint32_t shard) const {
+  route::Moved owner;
+  owner.shard = {shard, shards_->generation(shard)};
   const auto next = next_.find(shard);
-  if (next != next_.end() && next->second.generation >= generation) {
-    generation = next->second.generation;
-    if (!next->second.instance.empty()) trailers->Add(route::kOwnerTrailer, next->second.instance);
+  if (next != next_.end() && next->second.generation >= owner.shard.generation) {
+    owner.shard.generation = next->second.generation;
+    owner.owner = next->second.instance;
   }
-  trailers->Add(route::kGenerationHeader, policy::FormatShardGeneration({shard, generation}));
+  return owner;
+}
+
+Status Ownership::Refusal(uint32_t shard, rpc::HeaderList* trailers) const {
+  const route::Moved now = NextOwner(shard);
+  if (!now.owner.empty()) trailers->Add(route::kOwnerTrailer, now.owner);
+  trailers->Add(route::kGenerationHeader, policy::FormatShardGeneration(now.shard));
   return Unavailable("this instance does not own the resource's shard " + std::to_string(shard));
 }
 

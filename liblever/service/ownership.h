@@ -24,6 +24,7 @@
 
 #include "liblever/base/loop.h"
 #include "liblever/policy/owned_shards.h"
+#include "liblever/route/resumption.h"
 #include "liblever/rpc/headers.h"
 #include "liblever/service/grant_view.h"
 #include "liblever/service/resource.h"
@@ -76,6 +77,9 @@ class Ownership final : private ResourcesHandler {
   bool MayReply(const ResourceRequest& request) const;
   // Why MayBegin() or MayReply() said no, with its trailers.
   Status Refusal(uint32_t shard, rpc::HeaderList* trailers) const;
+  // Who has the shard now, as far as it is known.
+  route::Moved NextOwner(uint32_t shard) const;
+  bool resumes() const { return resumes_; }
   const std::shared_ptr<GrantView>& view() const { return view_; }
 
   // ---- The program ----
@@ -128,6 +132,7 @@ class Ownership final : private ResourcesHandler {
   void OnReleaseTimer();
 
   Loop* const loop_;
+  const bool resumes_;
   OwnershipHandler* const handler_;
   WaitingRoom room_;
   Resources resources_;

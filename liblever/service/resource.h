@@ -25,6 +25,9 @@ inline constexpr size_t kOpenResourcesMax = size_t{1} << 20;
 struct ResourceOptions {
   uint32_t concurrency_max = 0;  // calls of one resource at a time; 1: serial, 0: any number
   int64_t idle_timeout_ns = 0;   // 0: kResourceIdleNs
+  // Its streams go on where it moves to: those of callers that can do so are told OnMoving(), and come
+  // again with a point from which they are resumed. The others end UNAVAILABLE.
+  bool resumes = false;
 };
 
 // What a resource is opened with. The numbers are those of lever_resource_origin.

@@ -96,6 +96,8 @@ void Resources::Ended(ResourceRequest* request) {
   room_->Leave(request);
   if (resource == nullptr) return;
   if (std::exchange(request->offered, false)) {
+    // It may live on, to send what it has left.
+    if (request->ResourceRequest::Waiting::is_linked()) request->ResourceRequest::Waiting::unlink();
     --resource->in_flight;
     if (!request->streaming()) --resource->calls;
   }

@@ -105,6 +105,9 @@ class IncomingCall {
 };
 
 // A stream that came in. Until Begin() it delivers nothing but OnEnd().
+//
+// Of one that can be resumed the caller is told which messages were read: the first Read() says how many
+// may lie unread, and each later one that so many have been read.
 class IncomingStream : public route::MessageStream {
  public:
   virtual void* method() const = 0;
@@ -115,6 +118,9 @@ class IncomingStream : public route::MessageStream {
   virtual std::string_view caller() const = 0;
   virtual OfResource of() const = 0;
 
+  // From where it goes on, if it has run elsewhere before; null: it is a new one.
+  virtual const route::ResumePoint* resumed() const = 0;
+
   // To be called before Begin().
   virtual void set_handler(StreamHandler* handler) = 0;
   // As for a call. False: this object is gone, no OnEnd() follows.
@@ -122,6 +128,14 @@ class IncomingStream : public route::MessageStream {
   virtual void SetBegun() = 0;
   // Ends it with the method's own error (ERROR_VALUE, ERROR_RAW); OnEnd() follows.
   virtual Status Fail(Kind kind, SliceList payload) = 0;
+  // Write() with a token of at most kResumeTokenBytesMax bytes, from which the stream can be resumed
+  // once the message has come. INVALID_ARGUMENT: it is larger. Where the stream cannot be resumed the
+  // token goes nowhere.
+  virtual Status WriteResumable(Kind kind, SliceList payload, std::string_view token) = 0;
+  // After OnMoving(), when the method has returned: the caller goes on at the new owner, which is told
+  // that all messages were read that were delivered here, but for the last `unread`. OnEnd() follows.
+  // FAILED_PRECONDITION: it does not move, or has been ended.
+  virtual Status MoveOn(uint64_t unread) = 0;
 
   void* user = nullptr;
 };

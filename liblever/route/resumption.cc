@@ -1,0 +1,71 @@
+#include "liblever/route/resumption.h"
+
+#include <limits>
+#include <protozero/pbf_reader.hpp>
+#include <protozero/pbf_writer.hpp>
+#include <utility>
+
+#include "liblever/route/pbf.h"
+
+namespace lever::route {
+namespace {
+
+// Field numbers of lever.v1.Message.
+enum MessageField : uint32_t { kMoved = 5, kResume = 6, kConsumed = 7, kReceived = 8 };
+// And of Moved.
+enum MovedField : uint32_t { kOwner = 1, kShard = 2, kGeneration = 3, kMovedConsumed = 4 };
+
+// Of an instance: ids are shorter.
+constexpr size_t kOwnerBytesMax = 256;
+
+}  // namespace
+
+Slice WriteMarks(const StreamMarks& marks) {
+  std::string bytes;
+  protozero::pbf_writer writer(bytes);
+  if (marks.resume) writer.add_bytes(kResume, marks.resume->data(), marks.resume->size());
+  if (marks.consumed != 0) writer.add_uint64(kConsumed, marks.consumed);
+  if (marks.received != 0) writer.add_uint64(kReceived, marks.received);
+  return Slice::Copy(bytes);
+}
+
+SliceList WriteMoved(const Moved& moved) {
+  std::string inner;
+  protozero::pbf_writer fields(inner);
+  if (!moved.owner.empty()) fields.add_string(kOwner, moved.owner);
+  fields.add_uint64(kShard, moved.shard.shard);
+  fields.add_uint64(kGeneration, moved.shard.generation);
+  fields.add_uint64(kMovedConsumed, moved.consumed);
+  std::string bytes;
+  protozero::pbf_writer(bytes).add_message(kMoved, inner);
+  SliceList message;
+  message.push_back(Slice::Copy(bytes));
+  return message;
+}
+
+StatusOr<Moved> ParseMoved(const SliceList& payload) {
+  const Slice bytes = Flatten(payload);
+  Moved moved;
+  uint64_t shard = 0;
+  try {
+    protozero::pbf_reader reader(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    while (reader.next()) {
+      switch (reader.tag_and_type()) {
+        case BytesField(kOwner): moved.owner = reader.get_string(); break;
+        case VarintField(kShard): shard = reader.get_uint64(); break;
+        case VarintField(kGeneration): moved.shard.generation = reader.get_uint64(); break;
+        case VarintField(kMovedConsumed): moved.consumed = reader.get_uint64(); break;
+        default: reader.skip();
+      }
+    }
+  } catch (const protozero::exception&) {
+    return InvalidArgument("not a lever.v1.Moved");
+  }
+  if (shard > std::numeric_limits<uint32_t>::max() || moved.owner.size() > kOwnerBytesMax) {
+    return InvalidArgument("not a lever.v1.Moved");
+  }
+  moved.shard.shard = static_cast<uint32_t>(shard);
+  return moved;
+}
+
+}  // namespace lever::route
