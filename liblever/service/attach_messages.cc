@@ -104,6 +104,8 @@ std::string WriteLoad(const LoadReport& report) {
   inner.add_uint64(3, report.calls_total);
   inner.add_uint64(4, report.latency_ns);
   inner.add_uint64(5, report.last_active_ns);
+  inner.add_uint64(6, report.ended_total);
+  inner.add_uint64(7, report.errors_total);
   inner.commit();
   return message;
 }

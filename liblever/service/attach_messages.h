@@ -36,6 +36,8 @@ struct LoadReport {
   uint64_t calls_total = 0;
   uint64_t latency_ns = 0;
   uint64_t last_active_ns = 0;
+  uint64_t ended_total = 0;
+  uint64_t errors_total = 0;
 
   friend bool operator==(const LoadReport&, const LoadReport&) = default;
 };

@@ -61,6 +61,12 @@ void IncomingCallImpl::OnPeerEnd(rpc::Call& call) {
 void IncomingCallImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
   if (phase_ < Phase::kOffered) return Done();
+  // A caller that gives up does so at the deadline, and may be heard a little before it is reached
+  // here.
+  if (info_.deadline_ns != kNever &&
+      service_->loop()->now_ns() >= info_.deadline_ns - kDeadlineSlackNs) {
+    service_->Ended(Ending::kError);
+  }
   service_->handler()->OnCancelled(*service_, *this);
 }
 
@@ -96,6 +102,7 @@ Status IncomingCallImpl::Reply(Kind kind, SliceList payload, const rpc::HeaderLi
            nullptr);
   }
   if (call_ != nullptr) {
+    service_->Ended(route::IsError(kind) ? Ending::kError : Ending::kDone);
     call_->Write(route::WriteEnvelope(kind, std::move(payload)));
     if (trailing != nullptr && !trailing->empty()) {
       rpc::HeaderList trailers;
@@ -111,6 +118,7 @@ Status IncomingCallImpl::Reply(Kind kind, SliceList payload, const rpc::HeaderLi
 
 void IncomingCallImpl::Fail(const Status& status) {
   if (phase_ == Phase::kOffered) return Refuse(status);
+  if (call_ != nullptr) service_->Ended(Ending::kError);
   Finish(status.WithExecuted(LEVER_EXECUTED_UNKNOWN), nullptr);
   Done();
 }

@@ -49,6 +49,7 @@ class IncomingCallImpl final : public IncomingCall,
  private:
   enum class Phase : uint8_t { kFree, kReceiving, kWaiting, kOffered, kBegun };
   static constexpr size_t kKeptMetadataBytesMax = 1024;
+  static constexpr int64_t kDeadlineSlackNs = 20 * kNanosPerMilli;
 
   void OnMessage(rpc::Call& call, SliceList message) override;
   void OnPeerEnd(rpc::Call& call) override;

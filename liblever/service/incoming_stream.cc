@@ -239,8 +239,12 @@ bool IncomingStreamImpl::MaySend() {
   return false;
 }
 
-void IncomingStreamImpl::CloseSend() {
-  if (!std::exchange(send_closed_, true) && MaySend()) call_->Finish(Status::Ok());
+void IncomingStreamImpl::CloseSend() { EndSend(Ending::kDone); }
+
+void IncomingStreamImpl::EndSend(Ending outcome) {
+  if (std::exchange(send_closed_, true) || !MaySend()) return;
+  service_->Ended(outcome);
+  call_->Finish(Status::Ok());
 }
 
 Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
@@ -249,7 +253,7 @@ Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
   if (!IsError(kind)) return InvalidArgument("an error is of kind ERROR_VALUE or ERROR_RAW");
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
   if (MaySend()) call_->Write(Pack(kind, std::move(payload)));
-  CloseSend();
+  EndSend(Ending::kError);
   return Status::Ok();
 }
 

@@ -95,6 +95,7 @@ class IncomingStreamImpl final : public IncomingStream,
   // Whether what the method says may still be sent; if not, the caller is told.
   bool MaySend();
   void Refuse(const Status& status, const rpc::HeaderList* trailers = nullptr);
+  void EndSend(Ending outcome);
   void Done();
 
   ServiceImpl* const service_;

@@ -14,6 +14,9 @@
 
 namespace lever::service {
 
+// Of a request that the program was given.
+enum class Ending : uint8_t { kDone, kError };
+
 class LoadTracker {
  public:
   static constexpr size_t kRecentCalls = 64;
@@ -22,6 +25,11 @@ class LoadTracker {
     ++report_.calls;
     ++report_.calls_total;
     Active(now_ns);
+  }
+  // A call or stream that the program had ended, or had let its deadline pass.
+  void Ended(Ending outcome) {
+    ++report_.ended_total;
+    if (outcome == Ending::kError) ++report_.errors_total;
   }
   void CallEnded(int64_t now_ns, int64_t latency_ns) {
     --report_.calls;

@@ -93,6 +93,8 @@ class ServiceImpl final : public Service,
   Ownership* ownership() { return ownership_.get(); }
   void CallBegan(OpenRequest* request);
   void CallEnded(OpenRequest* request, int64_t latency_ns);
+  // Of a request that the program was given; nothing for one whose caller gave it up.
+  void Ended(Ending outcome) { load_.Ended(outcome); }
   void StreamBegan(OpenRequest* request);
   void StreamEnded(OpenRequest* request);
   void Recycle(IncomingCallImpl* call);

@@ -202,6 +202,63 @@ TEST_F(Attaching, LoadIsReportedAtTheEdgesAtOnceAndElseByTheInterval) {
   EXPECT_EQ(Loads().size(), before + 3);
 }
 
+TEST_F(Attaching, WhatHasEndedIsReportedAndWhatOfItWithAnError) {
+  host->welcome.set_load_interval_ns(100 * kNanosPerMilli);
+  Start();
+  rpc::Channel* caller = Introduced();
+  const auto reported = [&] {
+    Settle();
+    Advance(kNanosPerSecond);
+    return std::make_pair(Loads().back().ended_total(), Loads().back().errors_total());
+  };
+  TestCall& good = Call(caller, {});
+  ASSERT_TRUE(Until([&] { return good.ended(); }));
+  EXPECT_EQ(reported(), std::make_pair(uint64_t{1}, uint64_t{0}));
+
+  program.on_call = [](IncomingCall& call) {
+    ASSERT_TRUE(call.Begin());
+    SliceList error;
+    error.push_back(Slice::Copy("\xa2no"));
+    EXPECT_TRUE(call.Reply(Kind::kErrorValue, std::move(error), nullptr).ok());
+  };
+  TestCall& own = Call(caller, {});
+  ASSERT_TRUE(Until([&] { return own.ended(); }));
+  EXPECT_EQ(reported(), std::make_pair(uint64_t{2}, uint64_t{1}));
+
+  program.on_call = [](IncomingCall& call) {
+    ASSERT_TRUE(call.Begin());
+    call.Fail(Internal("it broke"));
+  };
+  TestCall& broken = Call(caller, {});
+  ASSERT_TRUE(Until([&] { return broken.ended(); }));
+  EXPECT_EQ(reported(), std::make_pair(uint64_t{3}, uint64_t{2}));
+
+  // Refused before it began, and given up by its caller.
+  program.on_call = [](IncomingCall& call) { call.Fail(Unavailable("not now")); };
+  TestCall& refused = Call(caller, {});
+  ASSERT_TRUE(Until([&] { return refused.ended(); }));
+  IncomingCall* held = nullptr;
+  program.on_call = [&](IncomingCall& call) {
+    ASSERT_TRUE(call.Begin());
+    held = &call;
+  };
+  TestCall& given_up = Call(caller, {});
+  ASSERT_TRUE(Until([&] { return held != nullptr; }));
+  Do([&] { given_up.call->Cancel(Cancelled("enough")); });
+  ASSERT_TRUE(Until([&] { return program.cancelled == 1; }));
+  Do([&] { held->Fail(Internal("it was cancelled")); });
+  EXPECT_EQ(reported(), std::make_pair(uint64_t{3}, uint64_t{2}));
+
+  // One whose deadline passes is not what its caller wanted.
+  held = nullptr;
+  Call(caller, {.deadline_ns = loop->now_ns() + kNanosPerSecond});
+  ASSERT_TRUE(Until([&] { return held != nullptr; }));
+  Advance(2 * kNanosPerSecond);
+  ASSERT_TRUE(Until([&] { return program.cancelled == 2; }));
+  Do([&] { held->Fail(Internal("it was cancelled")); });
+  EXPECT_EQ(reported(), std::make_pair(uint64_t{4}, uint64_t{3}));
+}
+
 TEST_F(Attaching, AnIdleInstanceSaysEverySecondThatItLives) {
   Start();
   Advance(policy::kHeartbeatNs);

@@ -72,6 +72,8 @@ struct LoadReportData {
   uint64_t calls_total = 0;
   uint64_t latency_ns = 0;
   int64_t last_active_ns = 0;  // CLOCK_BOOTTIME
+  uint64_t ended_total = 0;
+  uint64_t errors_total = 0;  // of them
 };
 
 // Any thread: everything is posted to whoever keeps the fleet.

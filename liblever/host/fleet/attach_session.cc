@@ -136,6 +136,8 @@ void AttachSession::OnAttachedMessage(const lever::v1::FromInstance& message) {
       report.calls_total = message.load().calls_total();
       report.latency_ns = message.load().latency_ns();
       report.last_active_ns = static_cast<int64_t>(message.load().last_active_boottime_ns());
+      report.ended_total = message.load().ended_total();
+      report.errors_total = message.load().errors_total();
       registry_->AttachLoad(instance_key_, report);
       return;
     }
