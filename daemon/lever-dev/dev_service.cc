@@ -128,7 +128,7 @@ Status DevService::Deploy(int64_t began_ns) {
                          Connection::Open(*globals_, cancel_fd_));
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Upload> upload,
                          Upload::Begin(connection.get(), directory_, globals_->environment,
-                                       StartFirst::kYes));
+                                       StartFirst::kYes, lever::v1::DeployBegin::OFF));
   upload->AwaitStart();
   starting_.emplace(std::move(connection), std::move(upload), manifest_name_, began_ns);
   return starting_->upload->ended() ? EndDeploy() : Status::Ok();

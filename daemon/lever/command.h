@@ -34,6 +34,7 @@ struct Globals {
 
 struct DeployArguments {
   std::string directory = ".";
+  bool detach = false;
 };
 struct DevArguments {
   std::vector<std::string> directories;  // at least one

@@ -137,9 +137,11 @@ void AddEnvironmentCommands(CLI::App& app, CommandLine* line) {
 }
 
 void AddCommands(CLI::App& app, CommandLine* line) {
-  AddCommand(app, "deploy", "builds, packs and uploads a service's directory", line,
-             Command::kDeploy)
-      ->add_option("DIR", line->deploy.directory, "the directory with lever.json (default: .)");
+  CLI::App* deploy = AddCommand(app, "deploy", "builds, packs and uploads a service's directory",
+                                line, Command::kDeploy);
+  deploy->add_option("DIR", line->deploy.directory, "the directory with lever.json (default: .)");
+  deploy->add_flag("-d,--detach", line->deploy.detach,
+                   "does not wait while the host watches the new version");
 
   AddWriterCommands(app, line);
 

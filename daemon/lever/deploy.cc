@@ -35,9 +35,11 @@ Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments)
   // On one machine with its host, as on a laptop, packing takes what running services leave.
   ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kPackingNice);
   LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));
-  LEVER_ASSIGN_OR_RETURN(const lever::v1::DeployProgress result,
-                         PackAndUpload(connection.get(), arguments.directory, globals.environment,
-                                       StartFirst::kNo));
+  LEVER_ASSIGN_OR_RETURN(
+      const lever::v1::DeployProgress result,
+      PackAndUpload(
+          connection.get(), arguments.directory, globals.environment, StartFirst::kNo,
+          arguments.detach ? lever::v1::DeployBegin::DETACH : lever::v1::DeployBegin::AWAIT));
   return PrintResult(globals, result);
 }
 

@@ -44,9 +44,10 @@ Upload::Upload(Connection* connection, std::unique_ptr<BackgroundPacker> packer)
 StatusOr<std::unique_ptr<Upload>> Upload::Begin(Connection* connection,
                                                 const std::string& directory,
                                                 const std::string& environment,
-                                                StartFirst start_first) {
+                                                StartFirst start_first, WatchMode watch) {
   lever::v1::DeployRequest begin;
   begin.mutable_begin()->set_environment(environment);
+  begin.mutable_begin()->set_watch(watch);
   begin.mutable_begin()->set_start(start_first == StartFirst::kYes);
   // Read anew: the build may have written it.
   LEVER_ASSIGN_OR_RETURN(*begin.mutable_begin()->mutable_manifest_json(), ReadManifest(directory));
@@ -60,7 +61,8 @@ StatusOr<std::unique_ptr<Upload>> Upload::Begin(Connection* connection,
 }
 
 void Upload::AwaitStart() {
-  while (!ended() && last_.step() != lever::v1::DeployProgress::STARTING) {
+  while (!ended() && last_.step() != lever::v1::DeployProgress::STARTING &&
+         last_.step() != lever::v1::DeployProgress::WATCHING) {
     broken_ = stream_.RunTurn(CallStream::kQuietMs);
   }
   progress_.Clear();
@@ -132,6 +134,9 @@ Status Upload::OnMessage(const Payload& payload) {
       break;
     case DeployProgress::STARTING:
       progress_.Show("starting");
+      break;
+    case DeployProgress::WATCHING:
+      progress_.Show("serves, and is watched");
       break;
     default:
       break;

@@ -24,6 +24,7 @@ namespace lever::cli {
 
 // Whether a version serves only once an instance of it is ready, even if nothing of the service runs.
 enum class StartFirst { kNo, kYes };
+using WatchMode = lever::v1::DeployBegin::Watch;
 
 class Upload {
  public:
@@ -31,7 +32,7 @@ class Upload {
   static StatusOr<std::unique_ptr<Upload>> Begin(Connection* connection,
                                                  const std::string& directory,
                                                  const std::string& environment,
-                                                 StartFirst start_first);
+                                                 StartFirst start_first, WatchMode watch);
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 

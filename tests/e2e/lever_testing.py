@@ -240,7 +240,8 @@ class Host:
         return self.cli("invoke", address, *[json.dumps(value) for value in arguments]).json()
 
     def deploy(self, directory, timeout_s=120):
-        return self.cli("deploy", directory, timeout_s=timeout_s).ok()
+        """Until it serves; the watch of a version that took over goes on."""
+        return self.cli("deploy", "-d", directory, timeout_s=timeout_s).ok()
 
     def instances(self, service=None):
         """Rows of `lever ps`."""

@@ -65,7 +65,7 @@ def test_fifty_kills_during_deploys_lose_nothing(tmp_path):
         for attempt in range(3, 53):
             directory = write_app(tmp_path / "app", attempt)
             began = time.monotonic()
-            deploying = subprocess.Popen(host.command("deploy", directory), env=host.environment(),
+            deploying = subprocess.Popen(host.command("deploy", "-d", directory), env=host.environment(),
                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             # Some of them after the deploy is done, most in the middle of it.
             give_up = began + chance.uniform(0, 1.3 * longest)

@@ -9,6 +9,22 @@ namespace lever::admin {
 
 using lever::v1::DeployProgress;
 
+namespace {
+
+DeployProgress::Step StepOf(deploy::DeployStep step) {
+  switch (step) {
+    case deploy::DeployStep::kStored:
+      return DeployProgress::STORED;
+    case deploy::DeployStep::kStarting:
+      return DeployProgress::STARTING;
+    case deploy::DeployStep::kWatching:
+      return DeployProgress::WATCHING;
+  }
+  return DeployProgress::STEP_UNSPECIFIED;
+}
+
+}  // namespace
+
 DeploySession::DeploySession(Loop* loop, std::shared_ptr<deploy::Deployer> deployer,
                              rpc::Call& call)
     : loop_(loop), deployer_(std::move(deployer)), call_(&call), silence_([this] {
@@ -59,6 +75,16 @@ void DeploySession::Begin(const lever::v1::DeployBegin& begin) {
   phase_ = Phase::kBeginning;
   announced_bytes_ = begin.packed_bytes();
   start_first_ = begin.start();
+  switch (begin.watch()) {
+    case lever::v1::DeployBegin::DETACH:
+      watch_ = deploy::WatchMode::kDetach;
+      break;
+    case lever::v1::DeployBegin::OFF:
+      watch_ = deploy::WatchMode::kOff;
+      break;
+    default:
+      watch_ = deploy::WatchMode::kAwait;
+  }
   const std::string environment = begin.environment().empty()
                                       ? std::string(policy::kDefaultEnvironment)
                                       : begin.environment();
@@ -74,6 +100,7 @@ void DeploySession::OnBegun(StatusOr<std::unique_ptr<deploy::Deployer::Upload>> 
   }
   upload_ = std::move(upload).value();
   if (start_first_) upload_->StartFirst();
+  upload_->SetWatch(watch_);
   phase_ = Phase::kReceiving;
   if (peer_ended_) {
     Deploy();
@@ -124,10 +151,7 @@ void DeploySession::Deploy() {
   }
   Tell(DeployProgress::RECEIVED);
   upload_->Finish(
-      [self = shared_from_this()](deploy::DeployStep step) {
-        self->Tell(step == deploy::DeployStep::kStored ? DeployProgress::STORED
-                                                       : DeployProgress::STARTING);
-      },
+      [self = shared_from_this()](deploy::DeployStep step) { self->Tell(StepOf(step)); },
       [self = shared_from_this()](const StatusOr<deploy::DeployResult>& result) {
         self->OnDone(result);
       });

@@ -51,6 +51,7 @@ class DeploySession final : public rpc::CallHandler,
   Phase phase_ = Phase::kBegin;
   bool peer_ended_ = false;
   uint64_t announced_bytes_ = 0;
+  deploy::WatchMode watch_ = deploy::WatchMode::kAwait;
   bool start_first_ = false;
   std::unique_ptr<deploy::Deployer::Upload> upload_;
   FunctionTimer silence_;

@@ -23,6 +23,7 @@ struct Deployer::Job {
   Name name;
   Manifest manifest;
   bool start_first = false;
+  WatchMode watch = WatchMode::kDetach;
   std::shared_ptr<BundleStore::Upload> file;
   Loop* loop = nullptr;  // where the answers go
   std::function<void(DeployStep)> progress;
@@ -41,6 +42,8 @@ struct Deployer::Job {
   bool entered = false;             // keeps the collector away
   bool fixes_shards = false;        // its name has no number of shards yet
   DeployResult result;
+  bool serving = false;  // it did take over
+  bool answered = false;
 
   // "lever://dev.lever/hello"
   std::string ServiceText() const {

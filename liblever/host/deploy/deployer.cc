@@ -34,8 +34,16 @@ Status Deployer::Take(const Name& name) {
     return ResourceExhausted(std::to_string(kDeploysMax) + " deploys are under way already")
         .WithExecuted(LEVER_EXECUTED_NO);
   }
+  LEVER_RETURN_IF_ERROR(EndWatch(name));
   busy_.insert(name);
   return Status::Ok();
+}
+
+Status Deployer::EndWatch(const Name& name) {
+  const scale::ServiceName service{name.first, name.second};
+  if (!watched_.contains(name) || options_.control->EndWatch(service)) return Status::Ok();
+  return Aborted("the last version of " + service.ToString() + " is being taken back: try again")
+      .WithExecuted(LEVER_EXECUTED_NO);
 }
 
 void Deployer::CheckEnvironment(const std::string& environment, std::function<void(Status)> done) {
@@ -135,6 +143,7 @@ void Deployer::Upload::Append(SliceList bytes, std::function<void(Status)> done)
 }
 
 void Deployer::Upload::StartFirst() { job_->start_first = true; }
+void Deployer::Upload::SetWatch(WatchMode mode) { job_->watch = mode; }
 
 void Deployer::Upload::Finish(std::function<void(DeployStep)> progress,
                               std::function<void(StatusOr<DeployResult>)> done) {

@@ -24,7 +24,10 @@
 //     of a service. Going back to a version gives no number.
 //  4. The same content as the version that serves is `unchanged`, and starts nothing.
 //  5. Old versions are kept as policy/versions_kept.h says, with their bundles.
-//  6. A deploy that fails, or is broken off, leaves no file (see collector.h).
+//  6. A version that took over from another is watched (scale::Control::Watch()), but for one that
+//     was gone back to. If it is taken back, the registry names the version before again, and its
+//     own is forgotten. The next change of the service ends the watch: the version is kept.
+//  7. A deploy that fails, or is broken off, leaves no file (see collector.h).
 #ifndef LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 #define LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 
@@ -83,9 +86,17 @@ struct EnvironmentInfo {
 
 enum class Force : uint8_t { kNo, kYes };
 
+// What a deploy does about the watch of its version.
+enum class WatchMode : uint8_t {
+  kAwait,   // its answer comes when the watch is over, if there is something to watch
+  kDetach,  // its answer comes as soon as the version serves
+  kOff,     // the version is not watched
+};
+
 enum class DeployStep : uint8_t {
   kStored,    // bundle and version are durable
   kStarting,  // the first instance of the new version is awaited
+  kWatching,  // it serves, and is watched
 };
 
 struct DeployResult {
@@ -144,6 +155,7 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
  private:
   using Name = std::pair<std::string, std::string>;  // environment, service
   struct Job;
+  enum class Started : uint8_t { kNo, kYes };
   struct Loading;
   struct Copy {
     std::string service;
@@ -154,6 +166,8 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   explicit Deployer(DeployerOptions options);
   void Post(std::function<void()> task) { options_.control->loop().Post(std::move(task)); }
   Status Take(const Name& name);
+  // Of one that is watched: ABORTED if it is being taken back.
+  Status EndWatch(const Name& name);
   void Free(const Name& name) { busy_.erase(name); }
   void CheckEnvironment(const std::string& environment, std::function<void(Status)> done);
 
@@ -169,7 +183,10 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   void Commit(std::shared_ptr<Job> job);
   void OnCommitted(std::shared_ptr<Job> job, const StatusOr<registry::TransactionResult>& result);
   void Start(std::shared_ptr<Job> job);
+  void OnServing(std::shared_ptr<Job> job, Started started);
+  void OnWatched(std::shared_ptr<Job> job, const scale::WatchResult& result);
   void RollBack(std::shared_ptr<Job> job, const Status& why);
+  void Answer(Job& job, const Status& status);
   void Finish(std::shared_ptr<Job> job, const Status& status);
 
   void BeginJob(std::shared_ptr<Job> job, std::string environment, std::string service);
@@ -210,6 +227,7 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   DeployerOptions options_;
   std::shared_ptr<Collector> collector_;
   std::set<Name> busy_;
+  std::set<Name> watched_;
   std::set<std::string> busy_environments_;
 };
 
@@ -226,6 +244,7 @@ class Deployer::Upload {
   int64_t bytes() const { return bytes_; }
   // Before Finish(): the version serves only when its first instance is ready, also where none runs.
   void StartFirst();
+  void SetWatch(WatchMode mode);
   // Once, after the last Append() is done. `progress` may come several times before `done`.
   void Finish(std::function<void(DeployStep)> progress,
               std::function<void(StatusOr<DeployResult>)> done);

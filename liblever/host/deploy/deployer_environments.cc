@@ -26,6 +26,11 @@ Status Deployer::TakeEnvironment(const std::string& environment) {
                    "under way")
         .WithExecuted(LEVER_EXECUTED_NO);
   }
+  // Ending a watch takes it out of the set.
+  const std::set<Name> watched = watched_;
+  for (const Name& name : watched) {
+    if (of_it(name)) LEVER_RETURN_IF_ERROR(EndWatch(name));
+  }
   busy_environments_.insert(environment);
   return Status::Ok();
 }

@@ -226,20 +226,58 @@ void Deployer::OnCommitted(std::shared_ptr<Job> job,
 }
 
 void Deployer::Start(std::shared_ptr<Job> job) {
+  auto started = std::make_shared<Started>(Started::kNo);
   auto answered = std::make_shared<bool>(false);
   scale::ServiceSpec spec = std::move(job->spec);
   spec.start_first = job->start_first;
-  options_.control->Deploy(
-      std::move(spec), [self = shared_from_this(), job, answered](Status status) {
-        *answered = true;
-        if (!status.ok()) {
-          self->RollBack(job, status);
-          return;
-        }
-        self->Prune(job->name, job->now);
-        self->Finish(job, Status::Ok());
-      });
-  if (!*answered) job->Tell(DeployStep::kStarting);
+  options_.control->Deploy(std::move(spec),
+                           [self = shared_from_this(), job, answered, started](Status status) {
+                             *answered = true;
+                             if (!status.ok()) {
+                               self->RollBack(job, status);
+                               return;
+                             }
+                             self->OnServing(job, *started);
+                           });
+  if (*answered) return;
+  *started = Started::kYes;
+  job->Tell(DeployStep::kStarting);
+}
+
+// From here on the service is free: whoever changes it ends the watch.
+void Deployer::OnServing(std::shared_ptr<Job> job, Started started) {
+  const int64_t watch_ns = job->version.manifest.watch_ns;
+  if (watch_ns == 0 || job->watch == WatchMode::kOff || job->kind == Job::Kind::kRollback ||
+      !job->before || job->before->version == job->now.version) {
+    OnWatched(std::move(job), {});
+    return;
+  }
+  job->serving = true;
+  watched_.insert(job->name);
+  Free(job->name);
+  // Where nothing runs there is nothing to be seen, perhaps for hours.
+  if (job->watch == WatchMode::kAwait && started == Started::kYes) {
+    job->Tell(DeployStep::kWatching);
+  } else {
+    Answer(*job, Status::Ok());
+  }
+  options_.control->Watch({job->name.first, job->name.second}, watch_ns,
+                          [self = shared_from_this(), job](const scale::WatchResult& result) {
+                            self->OnWatched(job, result);
+                          });
+}
+
+void Deployer::OnWatched(std::shared_ptr<Job> job, const scale::WatchResult& result) {
+  watched_.erase(job->name);
+  if (result.taken_back) {
+    busy_.insert(job->name);
+    collector_->Retire(job->name.first, job->name.second, job->now.version, job->now.bundle);
+    RollBack(std::move(job), result.why);
+    return;
+  }
+  // What is kept is kept while a version is watched: it may be gone back to.
+  Prune(job->name, job->now);
+  Finish(std::move(job), result.why);
 }
 
 void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
@@ -250,14 +288,15 @@ void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
     transaction.Then(registry::Operation::Delete(
         registry::VersionKey(job->name.first, job->name.second, job->now.version)));
   }
-  std::string message =
-      job->ServiceText() + " version " + std::to_string(job->now.version) + " does not start: ";
+  const std::string number = std::to_string(job->now.version);
+  std::string message = job->ServiceText() + " version " + number + " does not start: ";
   if (job->before) {
     ServiceRecord record = *job->before;
     record.last_version = job->now.last_version;
     transaction.Then(registry::Operation::Put(key, Encode(record)));
-    message = job->ServiceText() + " stays at version " + std::to_string(record.version) +
-              "; version " + std::to_string(job->now.version) + " does not start: ";
+    message = job->ServiceText() + (job->serving ? " is back at version " : " stays at version ") +
+              std::to_string(record.version) + "; version " + number +
+              (job->serving ? " was bad: " : " does not start: ");
   } else {
     transaction.Then(registry::Operation::Delete(key));
   }
@@ -268,7 +307,7 @@ void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
         if (!result.ok()) {
           Log(LogLevel::kError, job->ServiceText() + ": the registry still names version " +
                                     std::to_string(job->now.version) +
-                                    ", which does not start: " + result.status().ToString());
+                                    ", which is bad: " + result.status().ToString());
         }
         self->ForgetShards(job);
         self->Finish(job, status);
@@ -297,15 +336,21 @@ void Deployer::Finish(std::shared_ptr<Job> job, const Status& status) {
   if (std::exchange(job->entered, false)) collector_->Leave();
   collector_->Collect();
   Free(job->name);
-  StatusOr<DeployResult> result = status.ok() ? StatusOr<DeployResult>(job->result)
-                                              : StatusOr<DeployResult>(status);
+  if (job->answered && !status.ok()) Log(LogLevel::kError, status.ToString());
+  Answer(*job, status);
+}
+
+void Deployer::Answer(Job& job, const Status& status) {
+  if (std::exchange(job.answered, true)) return;
+  StatusOr<DeployResult> result =
+      status.ok() ? StatusOr<DeployResult>(job.result) : StatusOr<DeployResult>(status);
   if (result.ok()) {
-    result->environment = job->name.first;
-    result->service = job->name.second;
-    const std::string notice = job->manifest.KeptForLaterNotice();
+    result->environment = job.name.first;
+    result->service = job.name.second;
+    const std::string notice = job.manifest.KeptForLaterNotice();
     if (!notice.empty()) result->notes.push_back(notice);
   }
-  job->loop->Post([done = job->done, result = std::move(result)] { done(result); });
+  job.loop->Post([done = job.done, result = std::move(result)] { done(result); });
 }
 
 }  // namespace lever::deploy

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "liblever/host/deploy/quoted.h"
+#include "liblever/policy/address.h"
 
 namespace lever::deploy {
 namespace {
@@ -143,6 +144,15 @@ class FieldReader {
     const auto* name = value_.get_ptr<const std::string*>();
     if (name == nullptr || !IsServiceName(*name)) {
       return Wanted("1 to 63 letters, digits and hyphens that begin with a small letter");
+    }
+    *out = *name;
+  }
+
+  // The rules of policy/address.h, without the methods that stream.
+  void UnaryMethod(std::string* out) {
+    const auto* name = value_.get_ptr<const std::string*>();
+    if (name == nullptr || !policy::CheckMethod(*name).ok() || policy::IsStreamingMethod(*name)) {
+      return Wanted("the name of a method that does not stream");
     }
     *out = *name;
   }
@@ -330,6 +340,8 @@ constexpr Field kFields[] = {
      }},
     {"drainTimeout", false,
      [](FieldReader& r, Manifest& m) { r.Duration(0, kDrainTimeoutNsMax, &m.drain_timeout_ns); }},
+    {"health", false, [](FieldReader& r, Manifest& m) { r.UnaryMethod(&m.health); }},
+    {"watch", false, [](FieldReader& r, Manifest& m) { r.Duration(0, kWatchNsMax, &m.watch_ns); }},
     {"config", false, [](FieldReader& r, Manifest& m) { r.Json(&m.config_json); }},
 };
 
@@ -478,11 +490,13 @@ std::string Manifest::ToJson() const {
       {"idleTimeout", Milliseconds(idle_timeout_ns)},
       {"startTimeout", Milliseconds(start_timeout_ns)},
       {"drainTimeout", Milliseconds(drain_timeout_ns)},
+      {"watch", Milliseconds(watch_ns)},
       {"config", json::parse(config_json, nullptr, /*allow_exceptions=*/false)},
   };
   if (!js_entry.empty()) out["jsEntry"] = js_entry;
   if (!py_entry.empty()) out["pyEntry"] = py_entry;
   if (!entry.empty()) out["entry"] = entry;
+  if (!health.empty()) out["health"] = health;
   if (!build.empty()) out["build"] = build;
   if (!sandbox.empty()) out["sandbox"] = sandbox;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);

@@ -54,6 +54,7 @@ inline constexpr int64_t kIdleTimeoutNsMin = 100 * kNanosPerMilli;
 inline constexpr int64_t kIdleTimeoutNsMax = 30LL * 24 * 3600 * kNanosPerSecond;
 inline constexpr int64_t kStartTimeoutNsMin = 100 * kNanosPerMilli;
 inline constexpr int64_t kStartTimeoutNsMax = 600 * kNanosPerSecond;
+inline constexpr int64_t kWatchNsMax = 3600 * kNanosPerSecond;
 inline constexpr int64_t kDrainTimeoutNsMax = 3600 * kNanosPerSecond;
 
 struct Manifest {
@@ -89,6 +90,10 @@ struct Manifest {
   int64_t idle_timeout_ns = 300 * kNanosPerSecond;
   int64_t start_timeout_ns = 30 * kNanosPerSecond;
   int64_t drain_timeout_ns = 30 * kNanosPerSecond;
+  // The method that each new instance has to answer before it takes calls; empty for none.
+  std::string health;
+  // How long a new version is watched once it serves, and goes back if it is bad; 0: not at all.
+  int64_t watch_ns = 30 * kNanosPerSecond;
 
   // `config` as compact JSON, handed to the service untouched.
   std::string config_json = "null";

@@ -139,6 +139,7 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.idle_timeout_ns = manifest.idle_timeout_ns;
   spec.start_timeout_ns = manifest.start_timeout_ns;
   spec.drain_timeout_ns = manifest.drain_timeout_ns;
+  spec.health = manifest.health;
   spec.config_json = manifest.config_json;
   return spec;
 }

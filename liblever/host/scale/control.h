@@ -58,6 +58,7 @@ struct ServiceSpec {
   int64_t idle_timeout_ns = 0;
   int64_t start_timeout_ns = 0;
   int64_t drain_timeout_ns = 0;
+  std::string health;  // what a new instance answers before it takes calls; empty: nothing
   std::string config_json = "null";
   std::string secrets_json;  // an object of texts; empty: none. Never shown, never logged
 
@@ -105,6 +106,12 @@ struct OwnerStatus {
   uint32_t streams = 0;
 };
 
+// What has become of a version that was watched.
+struct WatchResult {
+  bool taken_back = false;  // the version before serves again
+  Status why;               // OK: the version is kept
+};
+
 struct ControlCounters {
   uint64_t introductions = 0;      // direct connections made, the host's own not counted
   uint64_t instances_started = 0;
@@ -150,6 +157,14 @@ class Control : public fleet::AttachRegistry {
   // `start_first`, else when its first instance is ready; `done` tells which, or why it never became
   // ready (the old one goes on).
   virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
+  // The version that serves since the deploy that has just been answered is watched for so long
+  // (policy/version_watch.h) against the one that it took over from. `done`, once: it is kept,
+  // since the time is over, a later deploy takes its place, or there is nothing to go back to; or
+  // it was taken back, and the version before serves again; or that one did not start, and the bad
+  // one is kept.
+  virtual void Watch(ServiceName name, int64_t watch_ns, std::function<void(WatchResult)> done) = 0;
+  // Ends the watch, if there is one: the version is kept. False: it is being taken back.
+  virtual bool EndWatch(ServiceName name) = 0;
   // The service is gone: its calls are NOT_FOUND, its instances drain.
   virtual void Remove(ServiceName name, std::function<void(Status)> done) = 0;
   virtual void SetEnvironments(std::vector<std::string> environments) = 0;

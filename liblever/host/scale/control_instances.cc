@@ -36,14 +36,18 @@ Instance* ControlLoop::Launch(ServiceController* controller, const ServiceSpec& 
   instance->concurrency_max = spec.concurrency_max;
   instance->load_max = spec.load_max;
   instance->drain_timeout_ns = spec.drain_timeout_ns;
+  instance->health = spec.health;
   instance->config_json = spec.config_json;
   instance->secrets_json = spec.secrets_json;
   instance->SetDeadline(
       &loop(), DeadlineAfter(loop().now_ns(), spec.start_timeout_ns), [this, instance, spec] {
-        Kill(instance, WithLastWords(*instance, "not ready within " +
-                                                    std::to_string(spec.start_timeout_ns /
-                                                                   kNanosPerMilli) +
-                                                    " ms (startTimeout)"));
+        const std::string what = instance->health_call == nullptr
+                                     ? "not ready"
+                                     : "its health method " + spec.health + " did not answer";
+        Kill(instance,
+             WithLastWords(*instance, what + " within " +
+                                          std::to_string(spec.start_timeout_ns / kNanosPerMilli) +
+                                          " ms (startTimeout)"));
       });
   instance->CheckPhase();
   instances_started_.fetch_add(1, std::memory_order_relaxed);
@@ -165,6 +169,7 @@ void ControlLoop::Gone(Instance* instance, const Status& why) {
   }
   instance->phase = InstancePhase::kStopped;
   instance->peer.reset();
+  instance->health_call.reset();
   instance->ClearDeadline();
   instance->CheckPhase();
   introducer_->RemovePeer(key);
@@ -186,6 +191,44 @@ Status ControlLoop::WithLastWords(const Instance& instance, const std::string& w
   const std::string words = options_.output->LastWords(instance.key);
   if (!words.empty()) message += "; its last words on stderr:\n" + words;
   return Unavailable(std::move(message)).WithExecuted(LEVER_EXECUTED_NO);
+}
+
+// ---- Health ----
+
+// Until it answers, the instance is one that starts, with the deadline of one.
+void ControlLoop::AskHealth(Instance* instance) {
+  if (instance->health_call != nullptr || !instance->ended_because.ok()) return;
+  const std::string url =
+      "/" + std::string(instance->controller->name().service) + "/" + instance->health;
+  const auto done = [this, key = instance->key](const Status& status) { OnHealth(key, status); };
+  const auto ask = [&]() -> StatusOr<std::unique_ptr<HealthCall>> {
+    if (!instance->address.empty()) {
+      return HealthCall::To(&loop(), instance->address, url, kNever, done);
+    }
+    LEVER_ASSIGN_OR_RETURN(UniqueFd socket,
+                           SocketTo(instance, "", fleet::Introducer::CallerIs::kHost, next_key_++));
+    return HealthCall::Over(&loop(), std::move(socket), url, kNever, done);
+  };
+  StatusOr<std::unique_ptr<HealthCall>> call = ask();
+  if (call.ok()) {
+    instance->health_call = std::move(*call);
+  } else {
+    loop().Post([done, status = call.status()] { done(status); });
+  }
+}
+
+void ControlLoop::OnHealth(uint64_t instance_key, const Status& status) {
+  Instance* instance = FindInstance(instance_key);
+  if (instance == nullptr) return;
+  const std::unique_ptr<HealthCall> call = std::move(instance->health_call);
+  if (instance->phase != InstancePhase::kStarting || !instance->ended_because.ok()) return;
+  if (!status.ok()) {
+    Kill(instance, WithLastWords(*instance, "its health method " + instance->health +
+                                                " failed: " + status.message()));
+    return;
+  }
+  instance->healthy = true;
+  BecomeReadyIfReachable(instance);
 }
 
 // ---- Silence ----

@@ -97,8 +97,13 @@ StatusOr<UniqueFd> ControlLoop::ConnectNow(uint64_t instance_key, const std::str
   if (instance == nullptr || instance->phase != InstancePhase::kReady) {
     return Unavailable("the instance is not ready");
   }
+  return SocketTo(instance, caller, kind, id);
+}
+
+StatusOr<UniqueFd> ControlLoop::SocketTo(Instance* instance, const std::string& caller,
+                                         fleet::Introducer::CallerIs kind, uint64_t id) {
   LEVER_ASSIGN_OR_RETURN(auto ends, SocketPair(SOCK_STREAM));
-  const Status sent = introducer_->SendIncoming(instance_key, id, caller, kind, ends.first);
+  const Status sent = introducer_->SendIncoming(instance->key, id, caller, kind, ends.first);
   if (sent.ok()) return std::move(ends.second);
   // Out of the directories before the answer is there: whoever asked then looks for another one.
   if (sent.code() != LEVER_RESOURCE_EXHAUSTED) OnUnreachable(instance);
@@ -276,6 +281,10 @@ void ControlLoop::AttachReady(uint64_t instance_key) {
 void ControlLoop::BecomeReadyIfReachable(Instance* instance) {
   if (instance->phase != InstancePhase::kStarting || !instance->said_ready) return;
   if (instance->address.empty() && !introducer_->Reachable(instance->key)) return;
+  if (!instance->health.empty() && !instance->healthy) {
+    AskHealth(instance);
+    return;
+  }
   instance->controller->OnReady(instance);
   Note(*instance, "ready");
   TellServing(*instance);
@@ -303,6 +312,13 @@ void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report
     instance->last_active_ns = std::max(instance->last_active_ns,
                                         std::min(report.last_active_ns, loop().now_ns()));
     Heard(instance);
+    // One that attaches anew counts from 0 again.
+    const auto more = [](uint64_t now, uint64_t before) { return now > before ? now - before : 0; };
+    const uint64_t ended =
+        more(report.ended_total, std::exchange(instance->ended_total, report.ended_total));
+    const uint64_t errors =
+        more(report.errors_total, std::exchange(instance->errors_total, report.errors_total));
+    instance->controller->OnEnded(instance, ended, errors);
     instance->controller->OnLoad(instance);
   });
 }
@@ -408,7 +424,9 @@ int64_t ControlLoop::DrainDeadlineNs(const Instance& instance) const {
 // A started instance that is not of use any more, and has `grace_ns` to end.
 void ControlLoop::Lose(Instance* instance, const std::string& what, int64_t grace_ns) {
   const InstancePhase phase = instance->phase;
-  if (phase < InstancePhase::kDraining) {
+  // One that is killed while it starts goes for the reason that it was killed for.
+  const bool known = phase == InstancePhase::kStarting && !instance->ended_because.ok();
+  if (phase < InstancePhase::kDraining && !known) {
     instance->ended_because = WithLastWords(*instance, what);
     instance->lost = true;
   }
@@ -491,6 +509,20 @@ ControlCounters ControlLoop::Counters() const {
 void ControlLoop::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
   ServiceController* controller = ControllerOf(spec.name());
   controller->Deploy(std::move(spec), std::move(done));
+}
+
+void ControlLoop::Watch(ServiceName name, int64_t watch_ns, std::function<void(WatchResult)> done) {
+  ServiceController* controller = FindController(name);
+  if (controller == nullptr) {
+    done({});
+    return;
+  }
+  controller->Watch(watch_ns, std::move(done));
+}
+
+bool ControlLoop::EndWatch(ServiceName name) {
+  ServiceController* controller = FindController(name);
+  return controller == nullptr || controller->EndWatch();
 }
 
 void ControlLoop::Remove(ServiceName name, std::function<void(Status)> done) {

@@ -97,6 +97,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   // Control, on the control loop.
   Loop& loop() override { return *options_.loop; }
   void Deploy(ServiceSpec spec, std::function<void(Status)> done) override;
+  void Watch(ServiceName name, int64_t watch_ns, std::function<void(WatchResult)> done) override;
+  bool EndWatch(ServiceName name) override;
   void Remove(ServiceName name, std::function<void(Status)> done) override;
   void SetEnvironments(std::vector<std::string> environments) override;
   void Shutdown(std::function<void()> done) override;
@@ -108,6 +110,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void Drain(Instance* instance, const std::string& reason) override;
   void Kill(Instance* instance, const Status& because) override;
   ShardController* ShardsOf(ServiceController* controller, uint32_t shards) override;
+  Status WithLastWords(const Instance& instance, const std::string& what) const override;
   void Publish(std::shared_ptr<const ServiceView> view) override;
   void PublishRemoved(ServiceName name, uint64_t revision) override;
   void PublishStartFailed(ServiceName name, const Status& status) override;
@@ -140,6 +143,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   StatusOr<Instance*> AttachProgram(const fleet::AttachHello& hello);
   Status FailAttach(Instance* instance, const Status& why);
   void BecomeReadyIfReachable(Instance* instance);
+  void AskHealth(Instance* instance);
+  void OnHealth(uint64_t instance_key, const Status& status);
   // Tells it so, once every data loop has what was published until now.
   void TellServing(const Instance& instance);
   void Heard(Instance* instance);
@@ -149,12 +154,14 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void OnUnreachable(Instance* instance);
   void Lose(Instance* instance, const std::string& what, int64_t grace_ns);
   void PollDrain(Instance* instance, int64_t give_up_ns);
+  // A socket to it, whatever its phase.
+  StatusOr<UniqueFd> SocketTo(Instance* instance, const std::string& caller,
+                              fleet::Introducer::CallerIs kind, uint64_t id);
   StatusOr<UniqueFd> ConnectNow(uint64_t instance_key, const std::string& caller,
                                 fleet::Introducer::CallerIs kind, uint64_t id);
   Status IntroduceNow(uint64_t watcher_key, uint64_t id, const std::string& instance);
   void Gone(Instance* instance, const Status& why);
   void Note(const Instance& instance, std::string_view line);
-  Status WithLastWords(const Instance& instance, const std::string& what) const;
   void DropFinishedControllers();
   void CheckShutdown();
   int64_t DrainDeadlineNs(const Instance& instance) const;

@@ -20,6 +20,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/host/fleet/attach.h"
 #include "liblever/host/scale/control.h"
+#include "liblever/host/scale/health_call.h"
 #include "liblever/policy/silence.h"
 
 namespace lever::scale {
@@ -52,15 +53,20 @@ struct Instance {
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
   int64_t drain_timeout_ns = kDrainTimeoutDefaultNs;
+  std::string health;    // the method that it has to answer; empty: none
+  bool healthy = false;  // it has
   std::string config_json = "null";
   std::string secrets_json;
 
   std::shared_ptr<InstanceLoad> load = std::make_shared<InstanceLoad>();
   uint64_t calls_total = 0;
+  uint64_t ended_total = 0;
+  uint64_t errors_total = 0;
   int64_t ready_ns = 0;
   int64_t last_active_ns = 0;
 
   std::shared_ptr<fleet::AttachPeer> peer;
+  std::unique_ptr<HealthCall> health_call;  // while it is asked
   policy::Silence silence;  // of its attach session
   // Why it is being ended, once somebody has decided that.
   Status ended_because;

@@ -12,11 +12,15 @@ ServiceController::ServiceController(ControllerShell* shell, std::string environ
     : shell_(shell),
       environment_(std::move(environment)),
       service_(std::move(service)),
-      wake_([this] { Evaluate(); }) {}
+      wake_([this] { Evaluate(); }),
+      watch_end_([this] {
+        if (JudgeWatched()) Evaluate();
+      }) {}
 
 ServiceController::~ServiceController() {
   shell_->loop().Disarm(&wake_);
   if (shards_ != nullptr) shards_->set_shell(nullptr);
+  shell_->loop().Disarm(&watch_end_);
 }
 
 void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
@@ -24,6 +28,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
     done(Aborted("another deploy of " + name().ToString() + " is in progress"));
     return;
   }
+  EndWatch();
   const bool running = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
     return !i->attached && i->phase < InstancePhase::kDraining;
   });
@@ -36,7 +41,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
     Evaluate();
     return;
   }
-  current_ = std::move(spec);
+  Replace(std::move(spec));
   Publish();
   done(Status::Ok());
   Evaluate();
@@ -44,7 +49,10 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
 
 void ServiceController::Remove() {
   if (next_) FailNext(Aborted(name().ToString() + " was removed"));
+  EndWatch();
   current_.reset();
+  before_.reset();
+  outcomes_ = {};
   held_calls_.clear();
   if (shards_ != nullptr) shards_->set_discards(true);
   DrainAll("the service was removed");
@@ -53,6 +61,7 @@ void ServiceController::Remove() {
 
 void ServiceController::Shutdown() {
   shutting_down_ = true;
+  EndWatch();
   if (next_) FailNext(Unavailable("the host is shutting down"));
   DrainAll("the host is shutting down");
   Publish();
@@ -153,6 +162,17 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
     Publish();
     return;
   }
+  const bool by_itself = phase != InstancePhase::kDraining || instance->lost;
+  if (by_itself && watched_ && version == current_->version) {
+    ++watched_->seen.crashes;
+    watched_->crash = why;
+    if (JudgeWatched()) {
+      last_error_ = why;
+      Publish();
+      Evaluate();
+      return;
+    }
+  }
   if (phase == InstancePhase::kStarting) {
     if (next_ && next_->version == version) {
       FailNext(why);
@@ -167,7 +187,7 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
         FailStart(why);
       }
     }
-  } else if (phase != InstancePhase::kDraining || instance->lost) {
+  } else if (by_itself) {
     last_error_ = why;
     Crashed(*instance, uptime_ns);
     Publish();
@@ -191,9 +211,16 @@ void ServiceController::FailStart(const Status& status) {
   shell_->PublishStartFailed(name(), status);
 }
 
+void ServiceController::Replace(ServiceSpec spec) {
+  if (current_ && current_->version != spec.version) {
+    before_ = std::move(current_);
+    outcomes_before_ = std::exchange(outcomes_, {});
+  }
+  current_ = std::move(spec);
+}
+
 void ServiceController::SwitchToNext() {
-  const std::optional<ServiceSpec> old =
-      std::exchange(current_, std::exchange(next_, std::nullopt));
+  Replace(*std::exchange(next_, std::nullopt));
   held_calls_.clear();
   Publish();
   const std::vector<Instance*> instances = instances_;

@@ -1,13 +1,16 @@
-// Decides for one service: which version serves, whether an instance has to start, which have to drain.
+// Decides for one service: which version serves, whether an instance has to start, which have to
+// drain.
 //
-// What is to be done is decided by policy/scale.h out of numbers and time; this class keeps the numbers,
-// and asks its Shell to do it. Threads: the control loop.
+// What is to be done is decided by policy/scale.h out of numbers and time; this class keeps the
+// numbers, and asks its Shell to do it. Threads: the control loop.
 //
 // Invariants
-//  1. Calls that are held are counted by who holds them; a failed start and an instance that became ready
-//     forget the counts, and who still holds calls says so again.
+//  1. Calls that are held are counted by who holds them; a failed start and an instance that became
+//     ready forget the counts, and who still holds calls says so again.
 //  2. New calls go to instances of `current`, and to attached programs.
 //  3. A deploy completes exactly once: when its version serves, or could not be started.
+//  4. A watch completes exactly once, too. While it lasts nothing else is deployed: who deploys
+//     ends it.
 #ifndef LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
 #define LIBLEVER_HOST_SCALE_SERVICE_CONTROLLER_H_
 
@@ -23,6 +26,7 @@
 #include "liblever/host/scale/instance.h"
 #include "liblever/host/scale/shard_controller.h"
 #include "liblever/policy/scale.h"
+#include "liblever/policy/version_watch.h"
 
 namespace lever::scale {
 
@@ -44,6 +48,8 @@ class ControllerShell {
   // Of a service with resources, made if there is none. It stays when the controller goes. Null: this
   // host has no registry to keep owners in.
   virtual ShardController* ShardsOf(ServiceController* controller, uint32_t shards) = 0;
+  // UNAVAILABLE: the service, `what`, and what the instance wrote to stderr last.
+  virtual Status WithLastWords(const Instance& instance, const std::string& what) const = 0;
   virtual void Publish(std::shared_ptr<const ServiceView> view) = 0;
   virtual void PublishRemoved(ServiceName name, uint64_t revision) = 0;
   virtual void PublishStartFailed(ServiceName name, const Status& status) = 0;
@@ -64,6 +70,9 @@ class ServiceController final : private ShardControllerShell {
   bool Finished() const { return !current_ && !next_ && instances_.empty(); }
 
   void Deploy(ServiceSpec spec, std::function<void(Status)> done);
+  // Control::Watch() and EndWatch().
+  void Watch(int64_t watch_ns, std::function<void(WatchResult)> done);
+  bool EndWatch();
   void Remove();
   void Demand(const void* holder, uint32_t held_calls);
   // No more starts; what runs is drained.
@@ -77,6 +86,9 @@ class ServiceController final : private ShardControllerShell {
   ShardController* shards() { return shards_; }
   void OnReady(Instance* instance);
   void OnLoad(Instance* instance);
+  // So many of its calls and streams have ended since it was asked last, so many of them with
+  // errors.
+  void OnEnded(Instance* instance, uint64_t requests, uint64_t errors);
   // It says nothing any more, and is heard again.
   void OnStalled(Instance* instance);
   void OnHeardAgain(Instance* instance);
@@ -91,13 +103,27 @@ class ServiceController final : private ShardControllerShell {
   StatusOr<std::vector<OwnerStatus>> ListOwners() const;
 
  private:
+  struct Watched {
+    ServiceSpec before;
+    policy::OutcomeRate outcomes_before;
+    policy::WatchedVersion seen;
+    int64_t ends_ns = 0;
+    Status crash;  // why the last instance of it went that did by itself
+    std::function<void(WatchResult)> done;
+  };
+
   // Something has changed: decides and acts.
   void Evaluate();
   void RefuseHeld();
   void StopLeastLoaded(uint32_t count);
   policy::ScaleLoad Observe();
   policy::ScaleLimits Limits() const;
+  void Replace(ServiceSpec spec);
   void SwitchToNext();
+  // Whether the version was taken back.
+  bool JudgeWatched();
+  void TakeBack(const std::string& reason);
+  Status WhyTakenBack(const Watched& watched, const std::string& reason) const;
   void FailNext(const Status& status);
   void FailStart(const Status& status);
   void Crashed(const Instance& instance, int64_t uptime_ns);
@@ -122,6 +148,11 @@ class ServiceController final : private ShardControllerShell {
   std::string environment_;
   std::string service_;
   std::optional<ServiceSpec> current_;
+  std::optional<ServiceSpec> before_;  // that `current_` took over from, another version
+  policy::OutcomeRate outcomes_;       // of `current_`
+  policy::OutcomeRate outcomes_before_;
+  std::optional<Watched> watched_;
+  bool taking_back_ = false;  // `next_` is the version before one that was watched
   std::optional<ServiceSpec> next_;
   std::function<void(Status)> next_done_;
   std::vector<Instance*> instances_;
@@ -139,6 +170,7 @@ class ServiceController final : private ShardControllerShell {
   FunctionTimer wake_;
   ShardController* shards_ = nullptr;  // of a service with resources
   bool placing_ = false;
+  FunctionTimer watch_end_;
 };
 
 }  // namespace lever::scale

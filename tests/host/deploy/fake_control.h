@@ -3,6 +3,7 @@
 #define TESTS_HOST_DEPLOY_FAKE_CONTROL_H_
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,21 @@ class FakeControl : public scale::Control {
     const size_t gone =
         std::erase_if(services, [&](const auto& service) { return service.spec.name() == name; });
     done(gone > 0 ? Status::Ok() : NotFound("no such service"));
+  }
+  void Watch(scale::ServiceName name, int64_t watch_ns,
+             std::function<void(scale::WatchResult)> done) override {
+    watches[name.ToString()] = {watch_ns, std::move(done)};
+  }
+  bool EndWatch(scale::ServiceName name) override {
+    if (taking_back) return false;
+    const auto watch = watches.extract(name.ToString());
+    if (!watch.empty()) watch.mapped().second({});
+    return true;
+  }
+  // What the test says of a version that is watched.
+  void EndWatch(const std::string& service, scale::WatchResult result) {
+    const auto watch = watches.extract(service);
+    watch.mapped().second(std::move(result));
   }
   void SetEnvironments(std::vector<std::string> names) override { environments = std::move(names); }
   void ListInstances(Loop* loop, std::function<void(std::vector<scale::InstanceStatus>)> done) override {
@@ -69,6 +85,9 @@ class FakeControl : public scale::Control {
   void AttachDrained(uint64_t key, uint32_t cut_off) override {}
   void AttachEnded(uint64_t key, Status status) override {}
 
+  // By service: for how long, and who is told.
+  std::map<std::string, std::pair<int64_t, std::function<void(scale::WatchResult)>>> watches;
+  bool taking_back = false;
   // What Deploy() answers.
   Status answer;
   std::vector<scale::InstanceStatus> instances;
