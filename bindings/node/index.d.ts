@@ -50,6 +50,19 @@ export class LeverError extends Error {
   code: StatusCode;
   /** 'no': the method surely did not run, and may be called again. */
   executed: 'no' | 'unknown';
+  /** Of a stream of a resource that could have gone on elsewhere: for openStream(), to take it up again. */
+  resume?: ResumePoint;
+}
+
+/** What reads of a method's stream fail with when its resource moves: see `resume` of Resource. */
+export class Moved extends Error {}
+
+/** How far a stream had come. */
+export interface ResumePoint {
+  /** The last token that the method has sent with a message; empty without. */
+  token: Uint8Array | string;
+  /** How many messages of the method's have come. */
+  received: number;
 }
 
 /** Names in lower case; the value of a name that ends in '-bin' is bytes. */
@@ -67,6 +80,13 @@ export interface CallOptions {
   compress?: boolean;
   /** Fields that the method sees as `context().metadata`. */
   metadata?: Metadata;
+}
+
+/** What may be said of a stream. */
+export interface StreamOptions extends Omit<CallOptions, 'idempotent'> {
+  /** `resume` of a resource runs in place of the method, from there on: `resume` of the LeverError that a
+   * stream has ended with. What the method had read before is not known. */
+  resume?: ResumePoint;
 }
 
 /** Where a client calls, and how. */
@@ -140,6 +160,20 @@ export interface Stream extends AsyncIterableIterator<any> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** A stream as its method sees it. */
+export interface ServiceStream extends Stream {
+  /** `token`: bytes or a text, at most 4 KiB, from which `resume` of the resource can go on once the message
+   * has come. */
+  write(message: unknown, options?: { token?: Uint8Array | string }): Promise<void>;
+  /** The name of the method that was called. */
+  readonly method: string;
+  /** What it was called with. */
+  readonly args: unknown[];
+  /** Aborted when the resource moves and the stream is to go on there: the method is to return. Reads fail
+   * with Moved from then on; what is written still goes out. */
+  readonly moving: AbortSignal;
+}
+
 /** Addresses: '/service/method', 'lever://environment/service/method'. A client with nothing in
  * flight does not keep the process alive. All of its promises reject with a MethodError or a
  * LeverError. */
@@ -153,7 +187,7 @@ export class Client {
   /** Opens a stream to a streaming method. Throws a LeverError where an argument is wrong. */
   stream(address: string, ...args: unknown[]): Stream;
   /** stream() with options. */
-  openStream(address: string, args?: unknown[], options?: Omit<CallOptions, 'idempotent'>): Stream;
+  openStream(address: string, args?: unknown[], options?: StreamOptions): Stream;
   /** What it has done; once it is closed, until then. */
   stats(): ClientStats;
   /** Ends what is in flight with CANCELLED; resolves when all of it has ended. */
@@ -224,10 +258,16 @@ export type CloseReason = 'idle' | 'moved' | 'upgrade' | 'stopping' | 'lost';
 
 /** What the objects of a service's class `Resource` may have beside their methods. All that their class
  * and its bases have as methods are called by '/service/resource/method', but `constructor`, `open`,
- * `close` and names that begin with _. A class with a method `resume` is refused for now. */
+ * `resume`, `close` and names that begin with _. */
 export interface Resource<State = any> {
   /** Before the first call. What it throws is told to those who call, whose methods have not run. */
   open?(name: string, opening: Opening<State>): unknown;
+  /** With it, streams go on where the resource moves to: at its owner before the method is told by
+   * `stream.moving`, and returns; then, here, this runs in its place. The caller sees one stream: what the
+   * method had not read is read here, and nothing comes twice. `token`: the last that was sent with a
+   * message, empty without; `received`: how many messages the caller has got. Without it the stream ends
+   * with UNAVAILABLE. */
+  resume?(stream: ServiceStream, token: Uint8Array, received: number | bigint): unknown;
   /** After the last one, with what is to be carried to the next owner: undefined for nothing. It has 5 s.
    * What is returned for 'idle' and 'lost' is dropped. */
   close?(reason: CloseReason): State | undefined | void | Promise<State | undefined | void>;
@@ -302,7 +342,7 @@ export class Service extends EventEmitter {
 }
 
 /** Makes this program an instance of a service, whose methods are the functions of `object`: those
- * whose names end in Chan or _chan, or are chan, get a Stream as their first argument. A class that is
+ * whose names end in Chan or _chan, or are chan, get a ServiceStream as their first argument. A class that is
  * called `Resource` is a ResourceClass. */
 export function serve(object: object, options: ServiceOptions): Service;
 

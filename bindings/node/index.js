@@ -2,7 +2,7 @@
 
 const { Client } = require('./lib/client');
 const { context } = require('./lib/context');
-const { LeverError, MethodError } = require('./lib/errors');
+const { LeverError, MethodError, Moved } = require('./lib/errors');
 const { addon } = require('./lib/native');
 const { Service, serve } = require('./lib/service');
 const { Ext, Timestamp } = require('./lib/values');
@@ -14,6 +14,7 @@ module.exports = {
   context,
   LeverError,
   MethodError,
+  Moved,
   Timestamp,
   Ext,
   version: addon.version,

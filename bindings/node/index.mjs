@@ -1,5 +1,15 @@
 import lever from './index.js';
 
-export const { Client, Service, serve, context, LeverError, MethodError, Timestamp, Ext, version } =
-  lever;
+export const {
+  Client,
+  Service,
+  serve,
+  context,
+  LeverError,
+  MethodError,
+  Moved,
+  Timestamp,
+  Ext,
+  version,
+} = lever;
 export default lever;

@@ -4,8 +4,9 @@
 //   node examples/notes/load.js [SECONDS [NOTES [WATCHERS]]]     by default 10 s, 8 notes, 4 watchers each
 //   lever deploy examples/notes                                  meanwhile, as often as you like
 //
-// An upgrade moves the notes to instances of the new version. Calls wait until it is over; watchers'
-// streams end with UNAVAILABLE, and are opened again here. Ctrl-C ends it earlier. The last line is what it
+// An upgrade moves the notes to instances of the new version. Calls wait until it is over, and watchers'
+// streams go on there. One that ends with UNAVAILABLE, as all do when the host is gone, is opened again
+// here, and counted as such. Ctrl-C ends it earlier. The last line is what it
 // came to, as JSON; the exit code is 1 if a line was lost or doubled, or a call failed.
 //
 // `lever` is found where it is installed (npm install lever), or where NODE_PATH says. LEVER_HOST is the

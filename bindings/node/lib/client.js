@@ -10,16 +10,17 @@ const { begun, objects } = require('./events');
 const { writeMetadata } = require('./metadata');
 const native = require('./native');
 const { checkOptions, countOf, textOf, textsOf } = require('./options');
-const { errorOf, putArguments, takePayload } = require('./payload');
+const { errorOf, putArguments, putToken, takePayload } = require('./payload');
 const { ClientStream } = require('./stream');
 
-const { addon, Command, COMMAND_TIMEOUT, Event, shared } = native;
+const { addon, Command, COMMAND_RECEIVED, COMMAND_TIMEOUT, Event, shared } = native;
 
 const FLAG_ECHO = 1;
 const FLAG_ONLY_THROUGH_HOST = 2;
 const FLAG_IN_PROCESS = 4; // for lib/testing.js
 const CALL_IDEMPOTENT = 1;
 const CALL_COMPRESS = 4;
+const CALL_RESUME = 8;
 const TIMEOUT_MS_MIN = 0.001;
 const NO_OPTIONS = Object.freeze({});
 
@@ -123,6 +124,20 @@ function prepare(token, address, args, options) {
   return aside;
 }
 
+// The end of a stream, from which it is taken up again: {token, received}.
+function putResumePoint(point) {
+  if (point === null || typeof point !== 'object') {
+    throw invalid('resume: {token, received} is expected');
+  }
+  const received = Number(point.received ?? 0);
+  if (!Number.isSafeInteger(received) || received < 0) {
+    throw invalid('resume.received: a number of messages is expected');
+  }
+  shared.floats[COMMAND_RECEIVED] = received;
+  putToken(point.token ?? '');
+  shared.words[Command.FLAGS] |= CALL_RESUME;
+}
+
 function begin(call, aside, entry) {
   const token = begun.add(entry);
   shared.words[Command.TOKEN] = token;
@@ -201,11 +216,12 @@ class Client {
     return this.openStream(address, args);
   }
 
-  // The same with options: {timeoutMs, signal, compress, metadata}.
+  // The same with options: {timeoutMs, signal, compress, metadata, resume}.
   openStream(address, args = [], options = NO_OPTIONS) {
     checkOptions(options);
     const signal = checkSignal(options.signal);
     const aside = prepare(this.#token, address, args, options);
+    if (options.resume !== undefined) putResumePoint(options.resume);
     const stream = new ClientStream();
     stream.grantAtOpen();
     begin(addon.streamOpen, aside, stream);

@@ -48,6 +48,19 @@ Object.defineProperty(LeverError.prototype, 'name', {
   configurable: true,
 });
 
+// What reads of a method's stream fail with when its resource moves and the stream goes on there. Whoever
+// cleans up after an error does so; thrown on, or with a return, it ends the method here.
+class Moved extends Error {
+  constructor() {
+    super('the resource moves to another instance, where the stream goes on');
+  }
+}
+Object.defineProperty(Moved.prototype, 'name', {
+  value: 'Moved',
+  writable: true,
+  configurable: true,
+});
+
 // The error for a status of the library.
 function errorFor(status, message, executed, options) {
   const code = nameOf[status] ?? 'UNKNOWN';
@@ -69,4 +82,4 @@ function invalid(message, options) {
   return refusal(Status.INVALID_ARGUMENT, message, options);
 }
 
-module.exports = { MethodError, LeverError, errorFor, refusal, invalid };
+module.exports = { MethodError, LeverError, Moved, errorFor, refusal, invalid };

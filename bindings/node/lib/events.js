@@ -81,6 +81,8 @@ function dispatchOne(r, large) {
       return streamOf(r)?.onMessage(r, large);
     case EventType.STREAM_HALF_CLOSED:
       return streamOf(r)?.onHalfClosed();
+    case EventType.STREAM_MOVING:
+      return streamOf(r)?.onMoving();
     case EventType.WRITABLE:
       return streamOf(r)?.onWritable();
     case EventType.STREAM_END: {

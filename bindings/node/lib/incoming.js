@@ -6,7 +6,7 @@ const { Context, contexts } = require('./context');
 const { Status } = require('./codes');
 const { incoming } = require('./events');
 const { addon, Command, send, shared } = require('./native');
-const { putError, putMessage, takePayload } = require('./payload');
+const { putError, putMessage, takePayload, takeResumePoint } = require('./payload');
 const { ServiceStream } = require('./stream');
 
 function name(context) {
@@ -65,8 +65,8 @@ function begin(context, r, large) {
   return Array.isArray(args) ? args : [args];
 }
 
-function beginStream(context) {
-  const stream = new ServiceStream(context);
+function beginStream(context, method, args, resumable) {
+  const stream = new ServiceStream(context, method, args, resumable);
   stream.begun();
   return stream;
 }
@@ -90,18 +90,18 @@ function runCall(self, run, context, args) {
 async function runStream(self, run, stream, args) {
   try {
     await run.call(self, stream, ...args);
-    stream.end();
+    stream.returned();
   } catch (error) {
-    await stream.flushed().catch(() => {});
-    stream.fail(error);
+    await stream.threw(error);
   }
 }
 
 // A function of an object.
 class Method {
-  constructor(service, self, run) {
+  constructor(service, self, name, run) {
     this.service = service;
     this.self = self;
+    this.name = name;
     this.run = run;
   }
 
@@ -115,15 +115,17 @@ class Method {
     const context = new Context(this.service, r, large);
     const args = begin(context, r, large);
     if (args === undefined) return;
-    contexts.run(context, runStream, this.self, this.run, beginStream(context), args);
+    const stream = beginStream(context, this.name, args, false);
+    contexts.run(context, runStream, this.self, this.run, stream, args);
   }
 }
 
 // A function of the objects of a ResourceType.
 class ResourceMethod {
-  constructor(service, type, run) {
+  constructor(service, type, name, run) {
     this.service = service;
     this.type = type;
+    this.name = name;
     this.run = run;
   }
 
@@ -144,12 +146,16 @@ class ResourceMethod {
   onStream(r, large) {
     const resource = this.type.find(r);
     const context = new Context(this.service, r, large, resource);
+    const point = takeResumePoint(r, large);
     const args = this.#begin(context, resource, r, large);
     if (args === undefined) return;
-    const stream = beginStream(context);
+    const stream = beginStream(context, this.name, args, this.type.resumes);
     resource.streamBegan();
+    // One that has run elsewhere goes on.
+    const run = point === null ? this.run : this.type.resume;
+    const given = point === null ? args : [point.token, point.received];
     contexts
-      .run(context, runStream, resource.object, this.run, stream, args)
+      .run(context, runStream, resource.object, run, stream, given)
       .finally(() => resource.streamReturned());
   }
 }

@@ -35,8 +35,11 @@ const Command = {
   ID_LOW: 11,
   ID_HIGH: 12,
   STATUS: 13,
+  TOKEN_BYTES: 16,
 };
-const COMMAND_TIMEOUT = 7; // index of the 64-bit float
+// Indices of 64-bit floats in it.
+const COMMAND_TIMEOUT = 7;
+const COMMAND_RECEIVED = 9;
 
 // Indices of 32-bit words in an event's record.
 const Event = {
@@ -62,7 +65,11 @@ const Event = {
   RESOURCE_HIGH: 21,
   GENERATION_LOW: 22,
   GENERATION_HIGH: 23,
-  WORDS: 24,
+  RECEIVED_LOW: 24,
+  RECEIVED_HIGH: 25,
+  RESUME_TOKEN: 26,
+  TOKEN_BYTES: 27,
+  WORDS: 28,
 };
 
 const EventType = {
@@ -78,6 +85,7 @@ const EventType = {
   CLOSED: 10,
   RESOURCE_OPEN: 11,
   RESOURCE_CLOSE: 12,
+  STREAM_MOVING: 13,
 };
 
 const Kind = { NONE: 0, VALUE: 1, RAW: 2, ERROR_VALUE: 3, ERROR_RAW: 4 };
@@ -143,6 +151,7 @@ module.exports = {
   addon,
   Command,
   COMMAND_TIMEOUT,
+  COMMAND_RECEIVED,
   Event,
   EventType,
   Kind,

@@ -11,6 +11,8 @@ const { Status } = require('./codes');
 const { errorFor, invalid, LeverError, MethodError } = require('./errors');
 const { Command, Event, Kind, shared } = require('./native');
 
+const TOKEN_BYTES_MAX = 4096; // LEVER_RESUME_TOKEN_MAX
+
 function put(kind, aside) {
   shared.words[Command.KIND] = kind;
   shared.words[Command.PAYLOAD_BYTES] = aside === null ? encoder.scratchUsed() : 0;
@@ -139,6 +141,31 @@ function errorOf(r, large) {
   return errorFor(status, takeMessage(r, large), shared.events[r + Event.EXECUTED]);
 }
 
+// From where a stream goes on that has run elsewhere, or could go on after its end: {token, received};
+// null if it is no such stream.
+function takeResumePoint(r, large) {
+  if (shared.events[r + Event.STATE] === 0) return null;
+  const start = shared.events[r + Event.RESUME_TOKEN];
+  const size = shared.events[r + Event.TOKEN_BYTES];
+  const token =
+    size === 0 ? Buffer.alloc(0) : Buffer.from(sourceOf(r, large).subarray(start, start + size));
+  return { token, received: integerOf(r, Event.RECEIVED_LOW) };
+}
+
+// A resume token behind what the command has in the scratch memory.
+function putToken(token) {
+  if (encoder.busy()) throw invalid('a token cannot be sent from within toJSON() or a getter');
+  if (!types.isUint8Array(token) && typeof token !== 'string') {
+    throw invalid('token: bytes or a text are expected');
+  }
+  const bytes = Buffer.from(token);
+  if (bytes.length > TOKEN_BYTES_MAX) {
+    throw invalid(`token: at most ${TOKEN_BYTES_MAX} bytes are expected`);
+  }
+  encoder.append(bytes);
+  shared.words[Command.TOKEN_BYTES] = bytes.length;
+}
+
 // A copy of an event's metadata, still to be read; null without.
 function takeMetadata(r, large) {
   const size = shared.events[r + Event.METADATA_BYTES];
@@ -172,7 +199,9 @@ module.exports = {
   takeMessage,
   takeMetadata,
   takeCaller,
+  putToken,
   errorOf,
+  takeResumePoint,
   integerOf,
   textOfThrown,
 };

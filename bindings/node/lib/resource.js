@@ -4,6 +4,7 @@
 //   exports.Resource = class Note {
 //     async open(name, { state, origin }) {}   before its first call here
 //     async edit(text) {}                      methods; *Chan methods stream
+//     async resume(stream, token, received) {} a stream goes on here that another owner had
 //     async close(reason) { return state; }    what the next owner opens it with
 //   };
 //
@@ -14,7 +15,7 @@
 const encoder = require('./encode');
 const { Context, contexts } = require('./context');
 const { Status } = require('./codes');
-const { invalid, LeverError, refusal } = require('./errors');
+const { invalid, LeverError } = require('./errors');
 const { Event, shared } = require('./native');
 const { resourceMethodsOf } = require('./methods');
 const { checkOptions, countOf, millisecondsOf } = require('./options');
@@ -102,18 +103,11 @@ function checkClass(Class) {
   if (typeof Class !== 'function' || Class.prototype === undefined) {
     throw invalid('Resource: a class is expected, whose objects are the resources of the service');
   }
-  for (const name of ['open', 'close']) {
+  for (const name of ['open', 'resume', 'close']) {
     const own = Class.prototype[name];
     if (own !== undefined && typeof own !== 'function') {
       throw invalid(`Resource.${name}: a method is expected`);
     }
-  }
-  if (Class.prototype.resume !== undefined) {
-    throw refusal(
-      Status.UNIMPLEMENTED,
-      'Resource.resume: streams do not go on where a resource has moved to; they end with ' +
-        'UNAVAILABLE, and their callers open them again'
-    );
   }
 }
 
@@ -128,6 +122,8 @@ class ResourceType {
     this.Class = Class;
     this.settings = settingsOf(Class, given);
     this.methods = resourceMethodsOf(Class);
+    this.resume = Class.prototype.resume; // of streams that have run elsewhere
+    this.resumes = this.resume !== undefined;
     if (this.methods.size === 0) throw invalid('Resource: the class has no methods');
   }
 

@@ -59,7 +59,7 @@ class Service extends EventEmitter {
   // that of the service's resources.
   add(object) {
     for (const [key, run] of functionsOf(object)) {
-      this.#addMethod(addon.serviceAddMethod, key, new Method(this, object, run));
+      this.#addMethod(addon.serviceAddMethod, key, new Method(this, object, key, run));
     }
     if (object.Resource !== undefined) this.#addResource(object.Resource);
     return this;
@@ -78,11 +78,12 @@ class Service extends EventEmitter {
   #addResource(Class) {
     const type = new ResourceType(this, Class, this.#resourceOptions);
     const { maxConcurrency, idleTimeoutMs } = type.settings;
-    const status = addon.serviceSetResource(this.#token, maxConcurrency, idleTimeoutMs);
+    const status =
+      addon.serviceSetResource(this.#token, maxConcurrency, idleTimeoutMs, type.resumes);
     if (status !== Status.OK) throw refusal(status, `Resource: ${addon.takeError()}`);
     this.#resources = type;
     for (const [key, run] of type.methods) {
-      const method = new ResourceMethod(this, type, run);
+      const method = new ResourceMethod(this, type, key, run);
       this.#addMethod(addon.serviceAddResourceMethod, key, method);
     }
   }

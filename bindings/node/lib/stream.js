@@ -9,18 +9,21 @@
 const encoder = require('./encode');
 const { Status } = require('./codes');
 const { asyncDispose } = require('./dispose');
-const { refusal } = require('./errors');
+const { LeverError, Moved, refusal } = require('./errors');
 const { incoming } = require('./events');
 const native = require('./native');
-const { errorOf, putError, putMessage, takePayload } = require('./payload');
+const { errorOf, putError, putMessage, putToken, takePayload, takeResumePoint } =
+  require('./payload');
 
 const { addon, Command, Event, shared } = native;
 
 // Credit: messages and bytes that may lie here unread. Granted again when half of it was read.
-const PREFETCH_MESSAGES = 64;
-const PREFETCH_BYTES = 256 * 1024;
+const PREFETCH = { messages: 64, bytes: 256 * 1024 };
+// Where that tells the caller what it need not keep any more.
+const PREFETCH_RESUMABLE = { messages: 16, bytes: 64 * 1024 };
 
 const DONE = Promise.resolve();
+const NO_OPTIONS = Object.freeze({});
 
 // A rejection that nobody needs to handle: it is told in another way, too.
 function rejected(error) {
@@ -33,9 +36,10 @@ class MessageStream {
   client = 0; // the token of its client; a stream that came in has none
   idLow = 0;
   idHigh = 0;
-  #waiting = []; // writes that wait for room: {kind, bytes, resolve, reject}
+  prefetch = PREFETCH;
+  #waiting = []; // writes that wait for room: {kind, bytes, token, resolve, reject}
   #sendClosed = false; // end() was called
-  #closeDue = false; // and is to be carried out when nothing waits any more
+  #closeDue = null; // what is to be carried out when nothing waits any more
   #messages = []; // delivered and not read: {value, bytes}
   #readAt = 0;
   #readers = []; // next() that wait for a message
@@ -47,32 +51,46 @@ class MessageStream {
   #error = null; // why it ended, if not well
   #errorTold = false;
   #whenEnded = null; // {promise, resolve}, once somebody waits for it
+  stopped = null; // why nothing is read any more, before the end
 
   // ---- Writing ----
 
   // Sends one message. Resolves when the library has taken it: waiting for that is back-pressure.
   write(value) {
+    return this.send(value, undefined);
+  }
+
+  send(value, token) {
     if (this.#ended) return rejected(this.#error ?? this.#over());
     if (this.#sendClosed) return rejected(this.#over());
     let aside;
+    let payloadBytes;
     try {
       aside = putMessage(value);
+      payloadBytes = encoder.scratchUsed();
+      if (token !== undefined) this.#putToken(token);
     } catch (error) {
       return rejected(error);
     }
     const kind = shared.words[Command.KIND];
-    if (this.#waiting.length > 0) return this.#wait(kind, aside);
-    const status = this.#send(addon.streamWrite, kind, aside);
+    if (this.#waiting.length > 0) return this.#wait(kind, aside, payloadBytes, token);
+    const write = token === undefined ? addon.streamWrite : addon.streamWriteResumable;
+    const status = this.#send(write, kind, aside);
     if (status === Status.OK) return DONE;
-    if (status === Status.WOULD_BLOCK) return this.#wait(kind, aside);
+    if (status === Status.WOULD_BLOCK) return this.#wait(kind, aside, payloadBytes, token);
     return rejected(refusal(status, 'the message cannot be sent'));
   }
 
   // No more messages from this side.
   end() {
     if (this.#sendClosed || this.#ended) return;
+    this.closeSend(addon.streamCloseSend);
+  }
+
+  // `close` is one of the addon's functions, and is called when nothing waits any more.
+  closeSend(close) {
     this.#sendClosed = true;
-    this.#closeDue = true;
+    this.#closeDue = close;
     this.#closeIfDue();
   }
 
@@ -89,7 +107,7 @@ class MessageStream {
 
   sendClosed() {
     this.#sendClosed = true;
-    this.#closeDue = false;
+    this.#closeDue = null;
   }
 
   // Resolves when nothing waits to be written.
@@ -125,9 +143,21 @@ class MessageStream {
     return native.send(call, aside);
   }
 
-  #wait(kind, aside) {
-    const bytes = aside ?? Buffer.from(encoder.scratch().subarray(0, encoder.scratchUsed()));
-    const entry = { kind, bytes, resolve: null, reject: null, promise: null };
+  #putToken(token) {
+    shared.words[Command.METADATA_BYTES] = 0;
+    putToken(token);
+  }
+
+  #sendAgain({ kind, bytes, token }) {
+    if (token === undefined) return this.#send(addon.streamWrite, kind, bytes);
+    encoder.resetScratch();
+    this.#putToken(token);
+    return this.#send(addon.streamWriteResumable, kind, bytes);
+  }
+
+  #wait(kind, aside, payloadBytes, token) {
+    const bytes = aside ?? Buffer.from(encoder.scratch().subarray(0, payloadBytes));
+    const entry = { kind, bytes, token, resolve: null, reject: null, promise: null };
     entry.promise = new Promise((resolve, reject) => {
       entry.resolve = resolve;
       entry.reject = reject;
@@ -138,10 +168,12 @@ class MessageStream {
   }
 
   #closeIfDue() {
-    if (!this.#closeDue || this.#waiting.length > 0) return;
-    this.#closeDue = false;
+    if (this.#closeDue === null || this.#waiting.length > 0) return;
+    const close = this.#closeDue;
+    this.#closeDue = null;
     this.#name();
-    addon.streamCloseSend();
+    shared.words[Command.READ_MESSAGES] = this.#messages.length - this.#readAt;
+    close();
   }
 
   // ---- As other things ----
@@ -150,6 +182,11 @@ class MessageStream {
   toDuplex(options) {
     const { MessageDuplex } = require('./duplex'); // of which most programs have no need
     return new MessageDuplex(this, options);
+  }
+
+  // Whether this side has ended neither itself nor the stream.
+  get sending() {
+    return !this.#sendClosed && !this.#ended;
   }
 
   get endedWell() {
@@ -177,6 +214,7 @@ class MessageStream {
 
   // The next message, as an iterator has it.
   next() {
+    if (this.stopped !== null) return Promise.reject(this.stopped);
     if (this.#readAt < this.#messages.length) {
       return Promise.resolve({ value: this.#take(), done: false });
     }
@@ -208,9 +246,9 @@ class MessageStream {
   #used(bytes) {
     this.#usedMessages += 1;
     this.#usedBytes += bytes;
-    const due =
-      this.#usedMessages * 2 >= PREFETCH_MESSAGES || this.#usedBytes * 2 >= PREFETCH_BYTES;
-    if (!due || this.#readEnded) return;
+    const { messages, bytes: most } = this.prefetch;
+    const due = this.#usedMessages * 2 >= messages || this.#usedBytes * 2 >= most;
+    if (!due || this.#readEnded || this.stopped !== null) return;
     this.grant(this.#usedMessages, this.#usedBytes);
   }
 
@@ -222,6 +260,12 @@ class MessageStream {
     // No bytes at all would be read as no bound.
     shared.words[Command.READ_BYTES] = Math.max(bytes, 1);
     addon.streamRead();
+  }
+
+  // Nothing is read any more: what lies here is left there.
+  stopReading(error) {
+    this.stopped = error;
+    for (const reader of this.#readers.splice(0)) reader.reject(error);
   }
 
   #finishReading() {
@@ -257,7 +301,7 @@ class MessageStream {
   onWritable() {
     let sent = 0;
     for (const entry of this.#waiting) {
-      const status = this.#send(addon.streamWrite, entry.kind, entry.bytes);
+      const status = this.#sendAgain(entry);
       if (status === Status.WOULD_BLOCK) break;
       sent += 1;
       if (status === Status.OK) entry.resolve();
@@ -269,7 +313,11 @@ class MessageStream {
 
   onEnd(r, large) {
     this.#ended = true;
-    if (shared.events[r + Event.STATUS] !== Status.OK) this.#error = errorOf(r, large);
+    if (shared.events[r + Event.STATUS] !== Status.OK) {
+      this.#error = errorOf(r, large);
+      const point = takeResumePoint(r, large);
+      if (point !== null && this.#error instanceof LeverError) this.#error.resume = point;
+    }
     this.onEnded(this.#error);
     for (const entry of this.#waiting.splice(0)) entry.reject(this.#error ?? this.#over());
     this.#finishReading();
@@ -282,8 +330,8 @@ class ClientStream extends MessageStream {
   #abortion = null;
 
   grantAtOpen() {
-    shared.words[Command.READ_MESSAGES] = PREFETCH_MESSAGES;
-    shared.words[Command.READ_BYTES] = PREFETCH_BYTES;
+    shared.words[Command.READ_MESSAGES] = this.prefetch.messages;
+    shared.words[Command.READ_BYTES] = this.prefetch.bytes;
   }
 
   opened(client, abortion) {
@@ -316,17 +364,58 @@ class ClientStream extends MessageStream {
 // A stream that came in, as its method sees it.
 class ServiceStream extends MessageStream {
   #context;
+  #moving = null; // an AbortController, once somebody looks
 
-  constructor(context) {
+  // `method` is its name, `resumable` says whether it can go on where its resource moves to.
+  constructor(context, method, args, resumable) {
     super();
     this.#context = context;
+    this.method = method;
+    this.args = args;
+    if (resumable) this.prefetch = PREFETCH_RESUMABLE;
     this.idLow = context.idLow;
     this.idHigh = context.idHigh;
   }
 
   begun() {
     incoming.add(this);
-    this.grant(PREFETCH_MESSAGES, PREFETCH_BYTES);
+    this.grant(this.prefetch.messages, this.prefetch.bytes);
+  }
+
+  // With a token, from which resume() can go on once the message has come.
+  write(value, { token } = NO_OPTIONS) {
+    return this.send(value, token);
+  }
+
+  // Aborted when the resource moves, and the method is to return.
+  get moving() {
+    if (this.#moving === null) {
+      this.#moving = new AbortController();
+      if (this.stopped !== null) this.#moving.abort(this.stopped);
+    }
+    return this.#moving.signal;
+  }
+
+  onMoving() {
+    this.stopReading(new Moved());
+    this.#moving?.abort(this.stopped);
+  }
+
+  // The method has returned.
+  returned() {
+    if (this.stopped === null) this.end();
+    else if (this.sending) this.closeSend(addon.streamMoved);
+  }
+
+  // The method has thrown.
+  async threw(error) {
+    await this.flushed().catch(() => {});
+    this.#failed(error);
+  }
+
+  #failed(error) {
+    if (error instanceof Moved && this.stopped !== null) this.returned();
+    else this.fail(error);
   }
 
   // The method may still write.
@@ -334,7 +423,7 @@ class ServiceStream extends MessageStream {
 
   onDestroyed(error) {
     if (error === null) this.cancel();
-    else this.fail(error);
+    else this.#failed(error);
   }
 
   // Ends it as the method's return does.

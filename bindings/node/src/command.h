@@ -18,12 +18,15 @@ struct Command {
   uint32_t parent_low;      // 6
   uint32_t parent_high;     // 7
   uint32_t token;           // 8: comes back with the events of what begins
-  uint32_t read_messages;   // 9
+  uint32_t read_messages;   // 9: credit; of streamMoved() what lies unread
   uint32_t read_bytes;      // 10
   uint32_t id_low;          // 11: of what the command is about; of what it has begun
   uint32_t id_high;         // 12
   uint32_t status;          // 13: of a cancel or fail, or of what was opened or closed
   double timeout_ms;        // 14, 15: 0: the default; negative: none
+  uint32_t token_bytes;     // 16: of a resume token, in the scratch memory behind the metadata
+  uint32_t reserved;        // 17
+  double resume_received;   // 18, 19: of a stream that is taken up again
 
   uint64_t id() const { return uint64_t{id_high} << 32 | id_low; }
   uint64_t parent() const { return uint64_t{parent_high} << 32 | parent_low; }
@@ -32,7 +35,7 @@ struct Command {
     id_high = static_cast<uint32_t>(id >> 32);
   }
 };
-static_assert(sizeof(Command) == 64 && offsetof(Command, timeout_ms) == 56);
+static_assert(sizeof(Command) == 80 && offsetof(Command, timeout_ms) == 56);
 
 }  // namespace lever::node
 

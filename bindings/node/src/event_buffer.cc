@@ -23,6 +23,8 @@ uint32_t StateOf(const lever_event& event) {
   switch (event.type) {
     case LEVER_EVENT_RESOURCE_OPEN: return static_cast<uint32_t>(event.origin);
     case LEVER_EVENT_RESOURCE_CLOSE: return static_cast<uint32_t>(event.close_reason);
+    case LEVER_EVENT_INCOMING_STREAM:
+    case LEVER_EVENT_STREAM_END: return static_cast<uint32_t>(event.resumed);
     default: return static_cast<uint32_t>(event.service_state);
   }
 }
@@ -88,6 +90,8 @@ bool EventBuffer::Add(const lever_event& event) {
   record->resource_high = static_cast<uint32_t>(event.resource >> 32);
   record->generation_low = static_cast<uint32_t>(event.generation);
   record->generation_high = static_cast<uint32_t>(event.generation >> 32);
+  record->received_low = static_cast<uint32_t>(event.resume_received);
+  record->received_high = static_cast<uint32_t>(event.resume_received >> 32);
   const bool bounded =
       IsIncoming(event) && event.deadline_ns != std::numeric_limits<int64_t>::max();
   record->deadline_ms = bounded ? static_cast<double>(event.deadline_ns) / 1e6
@@ -101,8 +105,9 @@ bool EventBuffer::Add(const lever_event& event) {
   }
   record->metadata_bytes =
       static_cast<uint32_t>(MetadataBytes(event.metadata, event.metadata_count));
+  record->token_bytes = static_cast<uint32_t>(event.resume_token_size);
   const size_t bytes = size_t{record->payload_bytes} + record->message_bytes +
-                       record->caller_bytes + record->metadata_bytes;
+                       record->caller_bytes + record->metadata_bytes + record->token_bytes;
   if (bytes == 0) return true;
 
   uint32_t offset = 0;
@@ -120,7 +125,11 @@ bool EventBuffer::Add(const lever_event& event) {
   out += record->message_bytes;
   std::memcpy(out, event.caller == nullptr ? "" : event.caller, record->caller_bytes);
   record->metadata = record->caller + record->caller_bytes;
-  WriteMetadata(event.metadata, event.metadata_count, out + record->caller_bytes);
+  out += record->caller_bytes;
+  WriteMetadata(event.metadata, event.metadata_count, out);
+  record->resume_token = record->metadata + record->metadata_bytes;
+  if (record->token_bytes == 0) return true;
+  std::memcpy(out + record->metadata_bytes, event.resume_token, record->token_bytes);
   return true;
 }
 

@@ -25,7 +25,8 @@ struct EventRecord {
   uint32_t id_high;   // 4
   uint32_t kind;      // 5: lever_kind
   uint32_t executed;  // 6: lever_executed
-  uint32_t state;     // 7: lever_service_state; lever_resource_origin or lever_close_reason of RESOURCE_*
+  uint32_t state;     // 7: lever_service_state; lever_resource_origin or lever_close_reason of RESOURCE_*;
+                      // `resumed` of INCOMING_STREAM and STREAM_END
   uint32_t large;     // 8: 0: the offsets are in the buffer; n: in the n-th memory of its own
   uint32_t payload;   // 9: offset
   uint32_t payload_bytes;   // 10
@@ -41,8 +42,12 @@ struct EventRecord {
   uint32_t resource_high;   // 21
   uint32_t generation_low;  // 22
   uint32_t generation_high;  // 23
+  uint32_t received_low;     // 24: of a resumed stream
+  uint32_t received_high;    // 25
+  uint32_t resume_token;     // 26: offset
+  uint32_t token_bytes;      // 27
 };
-static_assert(sizeof(EventRecord) == 96 && offsetof(EventRecord, deadline_ms) == 72);
+static_assert(sizeof(EventRecord) == 112 && offsetof(EventRecord, deadline_ms) == 72);
 
 class EventBuffer {
  public:

@@ -8,6 +8,7 @@
 
 #include <napi.h>
 
+#include <string_view>
 #include <vector>
 
 #include "binding.h"
@@ -20,7 +21,8 @@ namespace lever::node {
 void DefineQueueFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 // clientCreate, clientClose, clientStats, callStart, callCancel
 void DefineClientFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
-// streamOpen, streamWrite, streamRead, streamCloseSend, streamFail, streamCancel
+// streamOpen, streamWrite, streamWriteResumable, streamRead, streamCloseSend, streamMoved, streamFail,
+// streamCancel
 void DefineStreamFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 // serviceCreate, serviceAddMethod, serviceSetResource, serviceAddResourceMethod, serviceStart,
 // serviceDrain, serviceClose, serviceDetails, incomingBegin, incomingReply, incomingFail,
@@ -49,6 +51,8 @@ inline Napi::Value Status(const Napi::CallbackInfo& info, lever_status status) {
 bool PayloadOf(const Napi::CallbackInfo& info, lever_slice* out);
 // Its metadata, from the scratch memory. False: it is none.
 bool MetadataOf(const Napi::CallbackInfo& info, std::vector<lever_metadata>* out);
+// The resume token of a command, likewise; empty without.
+bool TokenOf(const Napi::CallbackInfo& info, std::string_view* out);
 // The options of the call or stream that a command asks for. `metadata` must outlive them.
 bool CallOptionsOf(const Napi::CallbackInfo& info, lever_slice* payload,
                    std::vector<lever_metadata>* metadata, lever_call_options* out);

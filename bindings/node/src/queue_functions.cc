@@ -25,6 +25,16 @@ bool MetadataOf(const Napi::CallbackInfo& info, std::vector<lever_metadata>* out
   return data != nullptr && ReadMetadata(data, command.metadata_bytes, out);
 }
 
+bool TokenOf(const Napi::CallbackInfo& info, std::string_view* out) {
+  Binding& binding = BindingOf(info);
+  const Command& command = binding.command();
+  if (command.token_bytes == 0) return true;
+  const uint8_t* data =
+      binding.Scratch(command.payload_bytes + command.metadata_bytes, command.token_bytes);
+  *out = {reinterpret_cast<const char*>(data), command.token_bytes};
+  return data != nullptr;
+}
+
 bool CallOptionsOf(const Napi::CallbackInfo& info, lever_slice* payload,
                    std::vector<lever_metadata>* metadata, lever_call_options* out) {
   Binding& binding = BindingOf(info);
@@ -49,6 +59,12 @@ bool CallOptionsOf(const Napi::CallbackInfo& info, lever_slice* payload,
   out->user_data = reinterpret_cast<void*>(uintptr_t{command.token});
   out->read_messages = command.read_messages;
   out->read_bytes = command.read_bytes;
+  if ((command.flags & LEVER_CALL_RESUME) == 0) return true;
+  std::string_view token;
+  if (!TokenOf(info, &token)) return false;
+  out->resume_token = token.data();
+  out->resume_token_size = token.size();
+  out->resume_received = static_cast<uint64_t>(command.resume_received);
   return true;
 }
 

@@ -65,7 +65,7 @@ Napi::Value AddMethod(const Napi::CallbackInfo& info) {
   return Status(info, status);
 }
 
-// serviceSetResource(token, maxConcurrency, idleTimeoutMs) -> status
+// serviceSetResource(token, maxConcurrency, idleTimeoutMs, resumes) -> status
 Napi::Value ServiceSetResource(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   lever_service* service = binding.Service(info[0].As<Napi::Number>().Uint32Value());
@@ -74,6 +74,7 @@ Napi::Value ServiceSetResource(const Napi::CallbackInfo& info) {
   options.size = sizeof(options);
   options.concurrency_max = info[1].As<Napi::Number>().Uint32Value();
   options.idle_timeout_ns = static_cast<int64_t>(info[2].As<Napi::Number>().DoubleValue() * 1e6);
+  options.resumes = info[3].As<Napi::Boolean>().Value() ? 1 : 0;
   lever_error* error = nullptr;
   const lever_status status = lever_service_set_resource(service, &options, &error);
   return Status(info, binding.Refused(status, error));

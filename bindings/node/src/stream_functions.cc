@@ -1,4 +1,5 @@
 #include <string>
+#include <string_view>
 
 #include "functions.h"
 
@@ -24,6 +25,22 @@ Napi::Value Send(const Napi::CallbackInfo& info, SendFunction send) {
 
 // streamWrite([payload]) -> status
 Napi::Value StreamWrite(const Napi::CallbackInfo& info) { return Send(info, lever_stream_write); }
+// streamWriteResumable([payload]) -> status; with the command's token.
+Napi::Value StreamWriteResumable(const Napi::CallbackInfo& info) {
+  Binding& binding = BindingOf(info);
+  const Command& command = binding.command();
+  lever_slice payload{};
+  std::string_view token;
+  if (!PayloadOf(info, &payload) || !TokenOf(info, &token)) {
+    return Status(info, LEVER_INVALID_ARGUMENT);
+  }
+  const lever_status status = lever_stream_write_resumable(
+      binding.CommandQueue(), command.id(), static_cast<int32_t>(command.kind), &payload, 1,
+      token.data(), token.size());
+  binding.Requested();
+  return Status(info, status);
+}
+
 // streamFail([payload]) -> status
 Napi::Value StreamFail(const Napi::CallbackInfo& info) { return Send(info, lever_stream_fail); }
 
@@ -39,6 +56,16 @@ Napi::Value StreamRead(const Napi::CallbackInfo& info) {
 Napi::Value StreamCloseSend(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
   const lever_status status = lever_stream_close_send(binding.CommandQueue(), binding.command().id());
+  binding.Requested();
+  return Status(info, status);
+}
+
+// streamMoved() -> status; the command says how many messages lie unread.
+Napi::Value StreamMoved(const Napi::CallbackInfo& info) {
+  Binding& binding = BindingOf(info);
+  const Command& command = binding.command();
+  const lever_status status =
+      lever_stream_moved(binding.CommandQueue(), command.id(), command.read_messages);
   binding.Requested();
   return Status(info, status);
 }
@@ -60,6 +87,8 @@ Napi::Value StreamCancel(const Napi::CallbackInfo& info) {
 void DefineStreamFunctions(Napi::Env env, Napi::Object exports, Binding* binding) {
   Define<StreamOpen>(env, exports, "streamOpen", binding);
   Define<StreamWrite>(env, exports, "streamWrite", binding);
+  Define<StreamWriteResumable>(env, exports, "streamWriteResumable", binding);
+  Define<StreamMoved>(env, exports, "streamMoved", binding);
   Define<StreamFail>(env, exports, "streamFail", binding);
   Define<StreamRead>(env, exports, "streamRead", binding);
   Define<StreamCloseSend>(env, exports, "streamCloseSend", binding);

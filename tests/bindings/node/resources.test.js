@@ -265,6 +265,129 @@ test('a drain closes what is open, after what runs on it', async () => {
   );
 });
 
+// A tape gives back what is sent, each with a token, and says how its methods end.
+function tapes(log) {
+  return class Tape {
+    async echoChan(stream, ...args) {
+      try {
+        for await (const message of stream) {
+          if (message === 'wait') {
+            log.push('waits');
+            await once(stream.moving, 'abort');
+          }
+          await stream.write(message, { token: `after ${message}` });
+        }
+        log.push('read to the end');
+      } catch (error) {
+        log.push([error.name, error === stream.moving.reason, stream.moving.aborted]);
+        await stream.write('and this');
+        throw error;
+      }
+    }
+    async holdChan(stream) {
+      log.push('holds');
+      await once(stream.moving, 'abort');
+      await assert.rejects(stream.next(), lever.Moved);
+      stream.end();
+    }
+    async resume(stream, token, received) {
+      log.push(['resume', String(token), received, stream.method, stream.args]);
+      for await (const message of stream) await stream.write(message);
+    }
+  };
+}
+
+test('a stream that moves stops reading, and its end says from where it can go on', async () => {
+  const log = [];
+  const service = serve(tapes(log));
+  const stream = service.client.stream('/box/a/echoChan');
+  await stream.write('one');
+  assert.strictEqual((await stream.next()).value, 'one');
+  await stream.write('wait');
+  await stream.write('not read any more');
+  while (!log.includes('waits')) await turn();
+  const drained = service.drain();
+  assert.strictEqual((await stream.next()).value, 'wait', 'what was read is done');
+  assert.strictEqual((await stream.next()).value, 'and this', 'what is written goes out');
+  // There is no other instance, nor the service any more.
+  const error = await stream.next().then(assert.fail, (thrown) => thrown);
+  assert.strictEqual(error.code, 'NOT_FOUND');
+  assert.strictEqual(error.executed, 'unknown');
+  assert.deepStrictEqual(
+    { ...error.resume, token: String(error.resume.token) },
+    { token: 'after wait', received: 3 }
+  );
+  await drained;
+  assert.deepStrictEqual(log, ['waits', ['Moved', true, true]]);
+});
+
+test('end() while a stream moves is its end', async () => {
+  const log = [];
+  const service = serve(tapes(log));
+  const stream = service.client.stream('/box/a/holdChan');
+  await stream.write('something');
+  while (!log.includes('holds')) await turn();
+  const drained = service.drain();
+  assert.deepStrictEqual(await stream.next(), { value: undefined, done: true });
+  await drained;
+});
+
+test('a stream is taken up again by resume(), from a point that its caller has', async () => {
+  const log = [];
+  const service = serve(tapes(log));
+  const take = (resume) => service.client.openStream('/box/a/echoChan', ['x', 2], { resume });
+  const stream = take({ token: Buffer.from('after 5'), received: 5 });
+  await stream.write(6);
+  assert.strictEqual((await stream.next()).value, 6);
+  stream.end();
+  assert.strictEqual((await stream.next()).done, true);
+  const large = Buffer.alloc(3000);
+  const bare = service.client.openStream('/box/a/echoChan', [large], {
+    resume: {},
+    metadata: { color: 'red' },
+  });
+  bare.end();
+  assert.strictEqual((await bare.next()).done, true);
+  assert.deepStrictEqual(log, [
+    ['resume', 'after 5', 5, 'echoChan', ['x', 2]],
+    ['resume', '', 0, 'echoChan', [large]],
+  ]);
+  const invalid = { code: 'INVALID_ARGUMENT', executed: 'no' };
+  assert.throws(() => take({ token: Buffer.alloc(4097) }), invalid);
+  assert.throws(() => take({ token: 5 }), invalid);
+  assert.throws(() => take({ received: -1 }), invalid);
+  assert.throws(() => take(null), invalid);
+  assert.throws(() => service.client.openStream('/box/echoChan', [], { resume: {} }), invalid);
+});
+
+test('a token is bytes or a text of at most 4 KiB', async () => {
+  const seen = [];
+  const service = serve(
+    class {
+      async tellChan(stream) {
+        for (const token of ['x'.repeat(4097), Buffer.alloc(4097), 5, null]) {
+          await stream.write(1, { token }).catch((error) => seen.push(error.code));
+        }
+        await stream.write(2, { token: 'x'.repeat(4096) });
+        await stream.write(Buffer.from('3'), { token: new Uint8Array(4096) });
+        await stream.write(4);
+      }
+      resume() {}
+    }
+  );
+  const read = [];
+  for await (const message of service.client.stream('/box/a/tellChan')) read.push(String(message));
+  assert.deepStrictEqual(read, ['2', '3', '4']);
+  assert.deepStrictEqual(seen, Array(4).fill('INVALID_ARGUMENT'));
+});
+
+test('of a class without resume() a stream that moves ends', async () => {
+  const service = serve(counters([]));
+  const take = { resume: { token: 'x', received: 1 } };
+  const again = service.client.openStream('/box/a/watchChan', ['hi'], take);
+  await assert.rejects(again.next(), { code: 'UNIMPLEMENTED', executed: 'no' });
+});
+
 test('a method that goes on without its stream holds a closing up for a second at most', async () => {
   const log = [];
   class Resource {
@@ -389,10 +512,14 @@ test('a class that cannot be one of resources is refused with the reason', async
     get() {}
   }
   const INVALID = 'INVALID_ARGUMENT';
-  const named = (message, code = INVALID) => (error) => {
-    return error.code === code && error.message.includes(message);
+  const named = (message) => (error) => {
+    return error.code === INVALID && error.message.includes(message);
   };
-  refused(class { get() {} resume() {} }, named('Resource.resume: ', 'UNIMPLEMENTED'));
+  class Resumes {
+    get() {}
+  }
+  Resumes.prototype.resume = true;
+  refused(Resumes, named('Resource.resume: a method is expected'));
   refused(class {}, named('the class has no methods'));
   refused(class { open() {} _get() {} }, named('the class has no methods'));
   refused(class { open = 5; get() {} static serial = 'yes'; }, named('Resource.serial'));
