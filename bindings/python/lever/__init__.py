@@ -20,13 +20,13 @@ import collections.abc
 from . import _context, _errors, _lever, _metadata, _values
 from ._client import Client, ClientStats
 from ._context import Context, context
-from ._errors import LeverError, LeverTimeoutError, MethodError
+from ._errors import LeverError, LeverTimeoutError, MethodError, Moved
 from ._lever import Call
 from ._method import method
 from ._resource import resource
 from ._service import Service, ServiceDetails, ThreadService, serve, serve_in_thread
-from ._stream import ClientStream, ServiceStream, Stream
-from ._sync import MethodClient, SyncClient, SyncStream
+from ._stream import ClientStream, Moving, ServiceStream, Stream
+from ._sync import MethodClient, SyncClient, SyncMoving, SyncServiceStream, SyncStream
 from ._values import Ext, Map, Timestamp
 
 _lever.configure(
@@ -43,7 +43,7 @@ __version__: str = _lever.version
 
 __all__ = [
     "Call", "Client", "ClientStats", "ClientStream", "Context", "Ext", "LeverError", "LeverTimeoutError",
-    "Map", "MethodClient", "MethodError", "Service", "ServiceDetails", "ServiceStream", "Stream",
-    "SyncClient", "SyncStream", "ThreadService", "Timestamp", "context", "method",
-    "resource", "serve", "serve_in_thread",
+    "Map", "MethodClient", "MethodError", "Moved", "Moving", "Service", "ServiceDetails", "ServiceStream",
+    "Stream", "SyncClient", "SyncMoving", "SyncServiceStream", "SyncStream", "ThreadService", "Timestamp",
+    "context", "method", "resource", "serve", "serve_in_thread",
 ]

@@ -6,8 +6,8 @@ import asyncio
 from asyncio import get_running_loop
 
 from . import _codes, _lever, _loop, _metadata
-from ._errors import refusal
-from ._stream import PREFETCH_BYTES, PREFETCH_MESSAGES, ClientStream
+from ._errors import invalid, refusal
+from ._stream import PREFETCH_BYTES, PREFETCH_MESSAGES, ClientStream, token_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ def client_options(host: str | None, env: str | None, echo: bool, only_through_h
                    message_bytes_max: int, tls: TlsOptions | None) -> dict[str, Any]:
     return {"host": host, "env": env, "echo": echo, "only_through_host": only_through_host,
             "message_bytes_max": message_bytes_max, "tls": tls}
+
+
+def _resume_point(token: bytes, received: int) -> tuple[bytes, int]:
+    if received < 0:
+        raise invalid("resume: the number of messages received is 0 or more")
+    return token_bytes(token), received
 
 
 class _Closing:
@@ -125,7 +131,8 @@ class Client:
         return self._start(address, args, timeout, flags, metadata)  # type: ignore[no-any-return]
 
     def stream(self, address: str, *args: Any, timeout: float | None = None, compress: bool = False,
-               metadata: Metadata | None = None) -> ClientStream:
+               metadata: Metadata | None = None,
+               resume: tuple[bytes, int] | None = None) -> ClientStream:
         """Opens a stream to a streaming method:
 
             async with client.stream("/hello/echo_chan", "hi") as s:
@@ -133,7 +140,8 @@ class Client:
                 await s.end()
                 async for message in s: ...
 
-        `timeout` is in seconds, for all of the stream; none by default.
+        `timeout` is in seconds, for all of the stream; none by default. `resume` takes up again a stream of a
+        resource that has ended: `(error.resume_token, error.resume_received)` of its `LeverError`.
         """
         if self._loop is not get_running_loop():
             self._bind()
@@ -141,7 +149,8 @@ class Client:
                               self._handle)
         stream._id = self._handle.open_stream(
             stream, PREFETCH_MESSAGES, PREFETCH_BYTES, address, args, timeout,
-            call_flags(False, compress), None if metadata is None else _metadata.written(metadata))
+            call_flags(False, compress), None if metadata is None else _metadata.written(metadata),
+            None if resume is None else _resume_point(*resume))
         return stream
 
     def stats(self) -> ClientStats:

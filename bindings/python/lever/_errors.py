@@ -21,6 +21,8 @@ class LeverError(Exception):
 
     code: str
     executed: Literal["no", "unknown"]
+    # (token, received). Not the business of whoever is sent the error.
+    _resume: tuple[bytes, int] | None = None
 
     def __init__(self, code: str, message: str = "",
                  executed: Literal["no", "unknown"] = "unknown") -> None:
@@ -29,7 +31,22 @@ class LeverError(Exception):
         self.executed = executed
 
     def __reduce__(self) -> Any:
-        return _rebuilt, (type(self), self.code, str(self), self.executed)
+        return _rebuilt, (type(self), self.code, str(self), self.executed, self._resume)
+
+    @property
+    def resume_token(self) -> bytes | None:
+        """Of a stream that has ended and could be resumed: the last token that came with a message, `b""`
+        without; else None. `client.stream(..., resume=(error.resume_token, error.resume_received))` takes it
+        up again. What the method had read of the messages before is not known."""
+        return None if self._resume is None else self._resume[0]
+
+    @property
+    def resume_received(self) -> int:
+        """Of such a stream: how many messages of the method's had come."""
+        return 0 if self._resume is None else self._resume[1]
+
+    def _set_resume(self, token: bytes, received: int) -> None:
+        self._resume = (token, received)
 
     def __repr__(self) -> str:
         return f"LeverError({self.code!r}, {str(self)!r}, executed={self.executed!r})"
@@ -64,8 +81,18 @@ class MethodError(Exception):
         return f"the method answered with an error: {self.value!r}"
 
 
-def _rebuilt(kind: type[LeverError], code: str, message: str, executed: Any) -> LeverError:
-    return kind(code, message, executed)
+class Moved(Exception):
+    """Raised where a method reads a stream whose resource moves to another instance.
+
+    A method that lets it through has its stream go on there, in `resume` of the resource.
+    """
+
+
+def _rebuilt(kind: type[LeverError], code: str, message: str, executed: Any,
+             resume: tuple[bytes, int] | None = None) -> LeverError:
+    error = kind(code, message, executed)
+    error._resume = resume
+    return error
 
 
 def error_for(status: int, message: str, executed: int) -> LeverError:

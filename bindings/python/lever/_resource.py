@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from inspect import isawaitable, isclass, isroutine
+from inspect import getattr_static, isawaitable, isclass, isfunction, isroutine, signature
 
 from ._context import current
 from ._errors import invalid
@@ -33,7 +33,7 @@ ORIGINS = ("new", "carried", "lost")
 REASONS = ("idle", "moved", "upgrade", "stopping", "lost")
 
 _MARK = "__lever_resource__"
-_LIFE = frozenset(("open", "close"))
+_LIFE = frozenset(("open", "close", "resume"))
 # Threads for plain open() and close(): methods that block have no part in them, and cannot hold up a move.
 _LIFE_THREADS = 8
 
@@ -68,10 +68,16 @@ def resource(type: Any = None, *, serial: bool = False, max_concurrency: int = 0
             async def edit(self, text): ...
             async def watch_chan(self, stream): ...
             async def close(self, reason): return self.text  # what its next owner opens it with
+            async def resume(self, stream, token, last_received): ...  # a stream that has moved here
 
     Its methods are all that are public; `lever.method(name=...)` gives one another name. `open` and `close`
     may be left out. `origin` is `"new"`, `"carried"` or `"lost"`; `state` what `close` has returned, None
     unless it is carried. `reason` is `"idle"`, `"moved"`, `"upgrade"`, `"stopping"` or `"lost"`.
+
+    With `resume` its streams go on where it moves to. It runs in place of the method that `stream.method`
+    names, and was opened with `stream.arguments`: `token` is what came last with a message of the method's
+    (`stream.write(message, token=...)`), `b""` without; `last_received` how many of its messages the caller
+    has. See `ServiceStream`.
 
     Methods of one resource run at the same time, unless it is `serial` (one call at a time; streams beside
     it) or `max_concurrency` says how many. `idle_timeout` is in seconds, 3 minutes by default (0).
@@ -97,19 +103,36 @@ class ResourceType:
     def __init__(self, type: type, options: ResourceOptions) -> None:
         if not isclass(type):
             raise invalid(f"{type!r} is no class, which a resource has to be")
-        if hasattr(type, "resume"):
-            raise invalid(f"{type.__qualname__}.resume: streams cannot be resumed yet; what calls them opens "
-                          "them again")
         self.type = type
         self.options = options
         self.methods = dict(_methods_of(type))
         if not self.methods:
             raise invalid(f"{type.__qualname__} has no public method: there is nothing to call")
+        self.resumes = hasattr(type, "resume")
+        if self.resumes:
+            self._check_resume()
+
+    def _check_resume(self) -> None:
+        """It is called where a stream moves, which is late to find out."""
+        resume = f"{self.type.__qualname__}.resume"
+        if not isroutine(getattr(self.type, "resume")):
+            raise invalid(f"{resume} is no method, which is what streams go on in")
+        if not any(map(is_stream_name, self.methods)):
+            raise invalid(f"{resume} is what streams go on in, and there is no streaming method; a method that "
+                          "is called from outside gets that name by lever.method(name=\"resume\")")
+        function = getattr_static(self.type, "resume")
+        if not isfunction(function):
+            return
+        try:
+            signature(function).bind(self, None, b"", 0)
+        except TypeError as error:
+            raise invalid(f"{resume} takes a stream, a token and a number: {error}") from None
 
     def register(self, handle: Any) -> None:
         """Tells the library of it."""
         handle.set_resource({"max_concurrency": self.options.max_concurrency,
-                             "idle_timeout": self.options.idle_timeout})
+                             "idle_timeout": self.options.idle_timeout,
+                             "resumes": self.resumes})
         for name, attribute in self.methods.items():
             function = getattr(self.type, attribute)
             handle.add_resource_method(name, attribute, is_plain(function), is_stream_name(name))

@@ -21,7 +21,7 @@ from ._errors import invalid, refusal
 from ._method import MARK, NAME, is_plain, is_stream_name
 from ._resource import ResourceOptions, Resources, ResourceType, marked_options
 from ._stream import ServiceStream
-from ._sync import MethodClient, SyncStream, background, wait_for
+from ._sync import MethodClient, SyncServiceStream, background, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -365,12 +365,18 @@ class Service:
             self._pool = ThreadPoolExecutor(self._threads, "lever-method")
         return self._pool
 
-    def _in_pool(self, incoming: Any, function: Any, args: list[Any], in_pool: bool) -> None:
+    def _in_pool(self, incoming: Any, function: Any, args: list[Any]) -> None:
         context = contextvars.copy_context()
         self._executor().submit(context.run, _run_in_pool, self, incoming, function, args)
 
-    def _on_stream(self, incoming: Any, function: Any, args: list[Any], in_pool: bool) -> None:
-        stream = ServiceStream(self._core, incoming)
+    def _on_stream(self, incoming: Any, function: Any, args: list[Any], in_pool: bool, name: str,
+                   resumed: tuple[bytes, int] | None) -> None:
+        resumable = (self._resource_type is not None and self._resource_type.resumes
+                     and incoming.resource != "")
+        stream = ServiceStream(self._core, incoming, name, args, resumable)
+        if resumed is not None:
+            args = list(resumed)
+            in_pool = is_plain(function)
         stream._task = self._spawn(self._run_stream(stream, incoming, function, args, in_pool))
 
     def _on_resource_open(self, id: int, generation: int, name: str, state: Any, origin: int) -> None:
@@ -398,17 +404,16 @@ class Service:
                 loop = asyncio.get_running_loop()
                 context = contextvars.copy_context()
                 await loop.run_in_executor(self._executor(), context.run, function,
-                                           SyncStream(loop, stream), *args)
+                                           SyncServiceStream(loop, stream), *args)
             else:
                 await function(stream, *args)
-            await stream.end()
+            await stream._returned()
         except asyncio.CancelledError:
             if not stream._ended:
                 stream._core.stream_cancel(stream._id, _codes.CANCELLED, "the method was cancelled")
             raise
         except Exception as error:
-            await stream._flushed()
-            stream._fail(error)
+            await stream._failed(error)
         except BaseException:
             stream._core.stream_cancel(stream._id, _codes.INTERNAL, "the service is being ended")
             raise

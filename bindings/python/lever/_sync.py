@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any, TypeVar
 
-    from ._stream import Stream
+    from ._stream import ServiceStream, Stream
     from ._types import Metadata, TlsOptions
 
     T = TypeVar("T")
@@ -114,6 +114,52 @@ class SyncStream:
         self.cancel()
 
 
+class SyncMoving:
+    """Whether the resource of a stream moves to another instance: what `SyncServiceStream.moving` is."""
+
+    __slots__ = ("_stream", "_event_loop")
+
+    def __init__(self, event_loop: asyncio.AbstractEventLoop, stream: ServiceStream) -> None:
+        self._event_loop = event_loop
+        self._stream = stream
+
+    def is_set(self) -> bool:
+        """Whether it moves: the method is to return, and its stream goes on there."""
+        return self._stream.moving.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it moves, or the stream has ended, for `timeout` seconds at most. Whether it moves."""
+        return wait_for(self._event_loop, self._stream.moving._wait(timeout))
+
+
+class SyncServiceStream(SyncStream):
+    """A stream that came in, as a method that is a plain `def` sees it; as `ServiceStream`."""
+
+    __slots__ = ()
+
+    _stream: ServiceStream
+
+    @property
+    def method(self) -> str:
+        """The name under which the method is called."""
+        return self._stream.method
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """Those that the stream was opened with."""
+        return self._stream.arguments
+
+    @property
+    def moving(self) -> SyncMoving:
+        """Set when the resource moves to another instance: `stream.moving.is_set()`,
+        `stream.moving.wait(timeout)`."""
+        return SyncMoving(self._event_loop, self._stream)
+
+    def write(self, message: Any, *, token: bytes | None = None) -> None:
+        """Sends one message; waits while the reader is behind. `token` as for `ServiceStream.write`."""
+        wait_for(self._event_loop, self._stream.write(message, token=token))
+
+
 async def _open(client: Client, address: str, args: Sequence[Any], options: dict[str, Any]) -> Stream:
     return client.stream(address, *args, **options)
 
@@ -170,7 +216,8 @@ class SyncClient:
         return self._handle.call(address, args, timeout, flags, metadata)
 
     def stream(self, address: str, *args: Any, timeout: float | None = None, compress: bool = False,
-               metadata: Metadata | None = None) -> SyncStream:
+               metadata: Metadata | None = None,
+               resume: tuple[bytes, int] | None = None) -> SyncStream:
         """Opens a stream to a streaming method; as `Client.stream`. Streams of all blocking clients of a
         process share one thread of the package's own."""
         if self._generation != _loop.generation:
@@ -178,7 +225,7 @@ class SyncClient:
         if self._instance is not None:
             through: MethodClient = self._instance._method_client()
             return through.stream(address, *args, timeout=timeout, compress=compress,
-                                  metadata=metadata)
+                                  metadata=metadata, resume=resume)
         with self._lock:
             if self._closed:
                 raise refusal(_codes.CANCELLED, "the client is closed")
@@ -186,7 +233,7 @@ class SyncClient:
                 self._streams = Client(**self._options)
             streams = self._streams
         loop = background.loop()
-        options = {"timeout": timeout, "compress": compress, "metadata": metadata}
+        options = {"timeout": timeout, "compress": compress, "metadata": metadata, "resume": resume}
         return SyncStream(loop, wait_for(loop, _open(streams, address, args, options)))
 
     def stats(self) -> ClientStats:

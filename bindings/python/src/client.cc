@@ -56,11 +56,28 @@ PyObject* Start(PyObject* object, PyObject* const* args, Py_ssize_t count) {
   return held.release();
 }
 
+// None, or (token, received): bytes, and a number. False with an exception set.
+bool ReadResume(PyObject* resume, lever_call_options* options) {
+  if (resume == Py_None) return true;
+  Py_ssize_t size = 0;
+  const char* token = nullptr;
+  unsigned long long received = 0;
+  if (!PyArg_ParseTuple(resume, "y#K", &token, &size, &received)) return false;
+  options->flags |= LEVER_CALL_RESUME;
+  options->resume_token = token;
+  options->resume_token_size = static_cast<size_t>(size);
+  options->resume_received = received;
+  return true;
+}
+
 PyObject* OpenStream(PyObject* object, PyObject* const* args, Py_ssize_t count) {
   constexpr Py_ssize_t kOwn = 3;
-  if (!Count(count, kOwn + Request::kArguments)) return nullptr;
+  if (!Count(count, kOwn + Request::kArguments + 1)) return nullptr;
   Request request;
-  if (!request.Read(args + kOwn)) return nullptr;
+  if (!request.Read(args + kOwn) ||
+      !ReadResume(args[kOwn + Request::kArguments], &request.options)) {
+    return nullptr;
+  }
   Engine* engine = EngineOf(object);
   if (engine == nullptr) return nullptr;
   request.options.parent = ParentFor(engine);

@@ -1,7 +1,7 @@
 // Handles of clients: one on an event loop, and one that blocks.
 //
 // lever._lever.ClientHandle (NewClient): start(address, args, timeout, flags, metadata) -> Call;
-//   open_stream(stream, messages, bytes, address, args, timeout, flags, metadata) -> id; close(); stats().
+//   open_stream(stream, messages, bytes, address, args, timeout, flags, metadata, resume) -> id; close(); stats().
 // lever._lever.SyncHandle (NewSyncClient): call(address, args, timeout, flags, metadata) -> answer; close();
 //   stats(). Threads may share it: it lets go of the GIL while it waits.
 #ifndef BINDINGS_PYTHON_SRC_CLIENT_H_

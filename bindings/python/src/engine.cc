@@ -30,6 +30,16 @@ lever_status Next(lever_queue* queue, lever_event* events, size_t capacity, int6
   return status;
 }
 
+// From where a stream of ours that has ended could be taken up again. False with an exception set.
+bool SetResume(PyObject* error, const lever_event& event) {
+  const Ref token(PyBytes_FromStringAndSize(static_cast<const char*>(event.resume_token),
+                                            static_cast<Py_ssize_t>(event.resume_token_size)));
+  const Ref received(PyLong_FromUnsignedLongLong(event.resume_received));
+  return token && received &&
+         Ref(PyObject_CallMethodObjArgs(error, names.set_resume, token.get(), received.get(),
+                                        nullptr));
+}
+
 }  // namespace
 
 Engine::Owner Engine::Open(PyObject* loop, const EngineOptions& options) {
@@ -163,6 +173,7 @@ void Engine::Deliver(const lever_event& event) {
     case LEVER_EVENT_STREAM_MESSAGE:
     case LEVER_EVENT_STREAM_HALF_CLOSED:
     case LEVER_EVENT_WRITABLE:
+    case LEVER_EVENT_STREAM_MOVING:
     case LEVER_EVENT_STREAM_END: {
       if (event.user_data != nullptr) {
         return DeliverStream(event, static_cast<PyObject*>(event.user_data));
@@ -206,6 +217,8 @@ void Engine::DeliverStream(const lever_event& event, PyObject* stream) {
     result.Reset(PyObject_CallMethodNoArgs(stream, names.on_half_closed));
   } else if (event.type == LEVER_EVENT_WRITABLE) {
     result.Reset(PyObject_CallMethodNoArgs(stream, names.on_writable));
+  } else if (event.type == LEVER_EVENT_STREAM_MOVING) {
+    result.Reset(PyObject_CallMethodNoArgs(stream, names.on_moving));
   } else {
     Ref error = Ref::Borrowed(Py_None);
     if (event.status == LEVER_METHOD_ERROR) {
@@ -213,6 +226,7 @@ void Engine::DeliverStream(const lever_event& event, PyObject* stream) {
       error = Ref(value ? PyObject_CallOneArg(python_part.method_error, value.get()) : nullptr);
     } else if (event.status != LEVER_OK) {
       error = MakeError(event.status, event.message, event.executed);
+      if (error && event.resumed != 0 && !SetResume(error.get(), event)) error.Reset(nullptr);
     }
     if (error) result.Reset(PyObject_CallMethodOneArg(stream, names.on_end, error.get()));
   }

@@ -505,7 +505,8 @@ Ref FunctionOf(const Method& method, const lever_event& event, Ref* resource) {
   if (found == open.end()) return Ref();
   *resource = Ref::Borrowed(found->second.name.get());
   const Ref object = Ref::Borrowed(found->second.object.get());
-  return Ref(PyObject_GetAttr(object.get(), method.function.get()));
+  return Ref(PyObject_GetAttr(object.get(),
+                              event.resumed != 0 ? names.resume : method.function.get()));
 }
 
 Ref NewIncoming(Engine* engine, Method* method, const lever_event& event, Ref resource) {
@@ -553,15 +554,25 @@ bool StartRun(Engine* engine, Method* method, Incoming* incoming, PyObject* func
   return true;
 }
 
-bool StartOther(Engine* engine, Method* method, Incoming* incoming, PyObject* function,
-                Ref args) {
-  PyObject* owner = incoming->service;
-  PyObject* how = method->is_stream ? names.on_stream : names.in_pool;
+bool StartInPool(Engine* engine, Incoming* incoming, PyObject* function, Ref args) {
+  engine->AddIncoming(incoming->id, Object(incoming));
+  return static_cast<bool>(Ref(PyObject_CallMethodObjArgs(
+      incoming->service, names.in_pool, Object(incoming), function, args.get(), nullptr)));
+}
+
+// `function` is the type's resume() where the stream has run elsewhere: (token, received) says from where.
+bool StartStream(Method* method, const lever_event& event, Incoming* incoming, PyObject* function,
+                 Ref args) {
+  Ref resumed = Ref::Borrowed(Py_None);
+  if (event.resumed != 0) {
+    resumed.Reset(Py_BuildValue("y#K", static_cast<const char*>(event.resume_token),
+                                static_cast<Py_ssize_t>(event.resume_token_size),
+                                static_cast<unsigned long long>(event.resume_received)));
+  }
   const Ref in_pool(PyBool_FromLong(method->in_pool));
-  if (!method->is_stream) engine->AddIncoming(incoming->id, Object(incoming));
-  const Ref done(PyObject_CallMethodObjArgs(owner, how, Object(incoming), function, args.get(),
-                                            in_pool.get(), nullptr));
-  return static_cast<bool>(done);
+  return resumed && Ref(PyObject_CallMethodObjArgs(
+                        incoming->service, names.on_stream, Object(incoming), function, args.get(),
+                        in_pool.get(), method->name.get(), resumed.get(), nullptr));
 }
 
 }  // namespace
@@ -585,10 +596,10 @@ void OnIncoming(Engine* engine, Method* method, const lever_event& event) {
     return;
   }
   Incoming* incoming = AsIncoming(object.get());
-  const bool plain = !method->is_stream && !method->in_pool;
   const bool started =
-      plain ? StartRun(engine, method, incoming, function.get(), std::move(args))
-            : StartOther(engine, method, incoming, function.get(), std::move(args));
+      method->is_stream ? StartStream(method, event, incoming, function.get(), std::move(args))
+      : method->in_pool ? StartInPool(engine, incoming, function.get(), std::move(args))
+                        : StartRun(engine, method, incoming, function.get(), std::move(args));
   if (started) return;
   if (incoming->open) {
     Fail(incoming, LEVER_INTERNAL, TakeText().c_str());

@@ -32,7 +32,9 @@ struct Names {
   PyObject* on_message;
   PyObject* on_half_closed;
   PyObject* on_writable;
+  PyObject* on_moving;
   PyObject* on_end;
+  PyObject* set_resume;
   PyObject* on_state;
   PyObject* on_closed;
   PyObject* on_stream;
@@ -41,6 +43,7 @@ struct Names {
   PyObject* cancel;
   PyObject* throw_;
   PyObject* close;
+  PyObject* resume;
   PyObject* seconds;
   PyObject* nanos;
   PyObject* type;

@@ -77,13 +77,27 @@ py::tuple OpenEngine(const py::object& loop, uint32_t capacity, uint32_t events_
 
 // ---- Streams ----
 
+// `token`: bytes from which the method's stream could go on behind the message, or None.
+lever_status Write(Engine& engine, uint64_t id, int kind, const lever_slice* slice,
+                   const py::object& token) {
+  lever_queue* queue = Living(engine)->queue();
+  lever_status status = LEVER_OK;
+  if (token.is_none()) {
+    status = lever_stream_write(queue, id, kind, slice, 1);
+  } else {
+    const std::string_view view = py::cast<py::bytes>(token);
+    status = lever_stream_write_resumable(queue, id, kind, slice, 1, view.data(), view.size());
+  }
+  engine.Requested();
+  return status;
+}
+
 // None: taken. A number: a status. Else there was no room: (kind, bytes) to be written later.
-py::object StreamSend(Engine& engine, uint64_t id, const py::object& value) {
+py::object StreamSend(Engine& engine, uint64_t id, const py::object& value,
+                      const py::object& token) {
   Payload payload;
   if (!payload.Message(value.ptr())) throw py::error_already_set();
-  const lever_status status =
-      lever_stream_write(Living(engine)->queue(), id, payload.kind(), payload.slice(), 1);
-  engine.Requested();
+  const lever_status status = Write(engine, id, payload.kind(), payload.slice(), token);
   if (status == LEVER_OK) return py::none();
   if (status != LEVER_WOULD_BLOCK) return py::int_(static_cast<int>(status));
   const auto* data = reinterpret_cast<const char*>(payload.slice()->data);
@@ -98,11 +112,17 @@ py::tuple EncodeMessage(const py::object& value) {
   return py::make_tuple(payload.kind(), py::bytes(data, payload.slice()->size));
 }
 
-int StreamWrite(Engine& engine, uint64_t id, int kind, const py::bytes& bytes) {
+int StreamWrite(Engine& engine, uint64_t id, int kind, const py::bytes& bytes,
+                const py::object& token) {
   const std::string_view view = bytes;
   const lever_slice slice{.data = reinterpret_cast<const uint8_t*>(view.data()),
                           .size = view.size()};
-  const lever_status status = lever_stream_write(Living(engine)->queue(), id, kind, &slice, 1);
+  return Write(engine, id, kind, &slice, token);
+}
+
+// The method of a stream that moves has returned.
+int StreamMoved(Engine& engine, uint64_t id, uint64_t unread) {
+  const lever_status status = lever_stream_moved(Living(engine)->queue(), id, unread);
   engine.Requested();
   return status;
 }
@@ -276,6 +296,7 @@ class ServiceHandle {
     options.size = sizeof(options);
     options.concurrency_max = Count<uint32_t>(given, "max_concurrency");
     options.idle_timeout_ns = Seconds(given, "idle_timeout");
+    options.resumes = Flag(given, "resumes") ? 1 : 0;
     lever_error* error = nullptr;
     const lever_status status = lever_service_set_resource(Get(), &options, &error);
     if (status != LEVER_OK) Throw(status, error);
@@ -477,6 +498,7 @@ PYBIND11_MODULE(_lever, m) {
       .def("resume_time", lp::ResumeTime)
       .def("stream_send", lp::StreamSend)
       .def("stream_write", lp::StreamWrite)
+      .def("stream_moved", lp::StreamMoved)
       .def("stream_read", lp::StreamRead)
       .def("stream_close_send", lp::StreamCloseSend)
       .def("stream_fail", lp::StreamFail)

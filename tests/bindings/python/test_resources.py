@@ -259,10 +259,6 @@ def test_wrong_classes_are_refused():
             lever.resource(**options)(make)
         assert error.value.code == "INVALID_ARGUMENT"
 
-    class Resumes:
-        async def edit(self): ...
-        async def resume(self, stream, token, last): ...
-
     class Empty:
         async def open(self, name, state, origin): ...
         value = 5
@@ -275,7 +271,6 @@ def test_wrong_classes_are_refused():
     class Good:
         async def a(self): ...
 
-    refused("Resumes.resume: streams cannot be resumed yet", Resumes)
     refused("no public method", Empty)
     refused("two methods b", Twice)
     refused("no class", lambda: 5)

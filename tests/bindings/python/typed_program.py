@@ -24,12 +24,26 @@ class Note:
 
     async def watch_chan(self, stream: lever.ServiceStream) -> None:
         await stream.write(self.text)
+        await stream.write(self.text, token=b"1")
+        if stream.moving.is_set() or await stream.moving.wait():
+            print(stream.method, stream.arguments)
+
+    async def resume(self, stream: lever.ServiceStream, token: bytes, last_received: int) -> None:
+        try:
+            await self.watch_chan(stream)
+        except lever.Moved:
+            print(token, last_received)
+            raise
 
     def close(self, reason: str) -> str:
         return self.text
 
 @lever.resource
 class Bare:
+    def count_chan(self, stream: lever.SyncServiceStream) -> None:
+        stream.write(stream.moving.wait(1.0), token=b"")
+        print(stream.method, stream.arguments, stream.moving.is_set())
+
     def touch(self) -> int:
         context = lever.context()
         return context.generation + len(context.resource) if context is not None else 0
@@ -53,6 +67,9 @@ async def main() -> None:
         lever.SyncClient().invoke("/a/b")
     except lever.LeverError as error:
         print(error.code, error.executed)
+        if error.resume_token is not None:
+            lever.SyncClient().stream("/a/b/chan", resume=(error.resume_token, error.resume_received)).cancel()
+            client.stream("/a/b/chan", resume=(error.resume_token, 0)).cancel()
     except lever.MethodError as error:
         print(error.value)
     async with lever.testing.start({"a": {}}) as t:
