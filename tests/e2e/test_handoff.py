@@ -7,20 +7,21 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 from lever_testing import BUILD, open_directory, wait_until
 from test_resources import deploy_owned, events
 
+PLAIN_CALLERS = pathlib.Path(__file__).parent / "plain_callers.py"
 CALLERS = BUILD / "tests" / "e2e" / "owned" / "callers"
 UPGRADES = int(os.environ.get("LEVER_UPGRADES", "3"))
 
 
 class Callers:
-    def __init__(self, host, *flags):
-        self.program = subprocess.Popen(
-            [CALLERS, "--host", host.address, "--service", "owned", *map(str, flags)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command):
+        self.program = subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
         return self
@@ -44,10 +45,10 @@ def versions(host):
     return {row["version"] for row in host.instances("owned")}
 
 
-def move_all(host, directory, way, rate=500):
+def move_all(host, directory, *command):
     """Upgrades under load; what the callers saw, and the journal."""
     journal = deploy_owned(host, directory, minInstances=2, maxInstances=4, drainTimeout="10s")
-    with Callers(host, "--rate", rate, "--resources", 200, "--streams", 100, "--way", way) as callers:
+    with Callers(*command) as callers:
         time.sleep(1)
         for turn in range(UPGRADES):
             upgrade(host, directory, turn)
@@ -59,8 +60,13 @@ def move_all(host, directory, way, rate=500):
     return seen, events(journal)
 
 
+def of_our_library(host, way):
+    return (CALLERS, "--host", host.address, "--service", "owned", "--rate", 500, "--resources", 200,
+            "--streams", 100, "--way", way)
+
+
 def check(seen, happened):
-    assert seen["failed"] == 0 and seen["unanswered"] == 0, seen
+    assert seen["failed"] == 0 and seen.get("unanswered", 0) == 0, seen
     assert seen["lost"] == 0
     assert not [event for event in happened if event[1] == "lost"]
     # Each time all resources that were open moved.
@@ -69,8 +75,16 @@ def check(seen, happened):
 
 
 def test_upgrades_fail_no_call_of_our_library(host):
-    check(*move_all(host, pathlib.Path(open_directory()) / "owned", "direct"))
+    check(*move_all(host, pathlib.Path(open_directory()) / "owned", *of_our_library(host, "direct")))
 
 
 def test_upgrades_fail_no_call_through_the_host(host):
-    check(*move_all(host, pathlib.Path(open_directory()) / "owned", "host"))
+    check(*move_all(host, pathlib.Path(open_directory()) / "owned", *of_our_library(host, "host")))
+
+
+def test_upgrades_fail_no_call_of_plain_grpc_and_http(host):
+    seen, happened = move_all(host, pathlib.Path(open_directory()) / "owned", sys.executable, PLAIN_CALLERS,
+                              host.address, "owned", 300, 200, 100)
+    check(seen, happened)
+    # They end, and are opened again by who has them.
+    assert seen["stream_ends"]["UNAVAILABLE"] >= UPGRADES * 50

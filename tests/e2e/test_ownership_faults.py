@@ -13,7 +13,7 @@ import threading
 import time
 
 from lever_testing import open_directory, process_exists, wait_until
-from test_handoff import Callers, upgrade
+from test_handoff import CALLERS, Callers, upgrade
 from test_resources import deploy_owned, events
 
 SECONDS = float(os.environ.get("LEVER_FAULT_SECONDS", "20"))
@@ -112,7 +112,8 @@ def test_no_two_owners_at_a_time(host):
     directory = pathlib.Path(open_directory()) / "owned"
     journal = deploy_owned(host, directory, minInstances=3, maxInstances=5, drainTimeout="5s")
     faults = Faults(host, directory, SEED)
-    with Callers(host, "--rate", 300, "--resources", 100, "--streams", 20) as callers:
+    with Callers(CALLERS, "--host", host.address, "--service", "owned", "--rate", 300,
+                 "--resources", 100, "--streams", 20) as callers:
         time.sleep(1)
         faults.run(SECONDS)
         wait_until(lambda: any(row["phase"] == "ready" for row in host.instances("owned")),
