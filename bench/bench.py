@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT / "bench"))
 from lib import table  # noqa: E402
 from lib.session import Bench, run_group  # noqa: E402
 
-GROUPS = ("unary", "relay", "http", "node", "python", "go", "stream", "idle", "cold", "deploying", "scaling", "simulated",
-          "attack")
+GROUPS = ("unary", "relay", "http", "node", "python", "go", "stream", "idle", "cold", "deploying", "handoff",
+          "scaling", "simulated", "attack")
 
 
 def parse(arguments):

@@ -23,7 +23,8 @@ done
   echo "[bench] building Lever's release, the programs of the bench, and the peers"
   cmake --preset release >/dev/null
   cmake --build --preset release --target \
-    leverd lever-cli lever-spawner lever-node-package lever-python-package lever-go-module bench_programs >build/release/bench-build.log ||
+    leverd lever-cli lever-spawner lever-node-package lever-python-package lever-go-module \
+    bench_programs e2e_owned e2e_callers >build/release/bench-build.log ||
     { tail -40 build/release/bench-build.log >&2; exit 1; }
   (cd bench/lever/go && go build -o "$root/build/release/bench/lever-go/" ./...)
   (cd bench/peers/grpc-go && go build -o "$root/build/release/bench/grpc-go" .)

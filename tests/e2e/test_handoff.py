@@ -31,6 +31,10 @@ class Callers:
             self.program.kill()
             self.program.wait()
 
+    def say(self, what):
+        self.program.stdin.write(what)
+        self.program.stdin.flush()
+
     def result(self):
         out, _ = self.program.communicate(timeout=200)
         return json.loads(out)
@@ -51,10 +55,12 @@ def move_all(host, directory, *command):
     with Callers(*command) as callers:
         time.sleep(1)
         for turn in range(UPGRADES):
+            callers.say("b")  # a move begins
             upgrade(host, directory, turn)
             wait_until(lambda: versions(host) == {turn + 2}, timeout_s=60,
                        what="the end of the version before")
             time.sleep(0.5)
+            callers.say("e")
         seen = callers.result()
     print(json.dumps(seen))
     return seen, events(journal)

@@ -10,7 +10,8 @@
 // (Tene: "How NOT to Measure Latency"). A stream that ends is opened again, and counted.
 //
 // Runs until its standard input ends; then waits for what is under way, compares, and prints one line of
-// JSON.
+// JSON. On the way a `b` on standard input begins a move, and an `e` ends it: the longest call that each
+// resource had in between is a pause, as its callers see it.
 #include <poll.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include <random>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "bench/common/load.h"
@@ -62,7 +64,8 @@ class Callers {
         resources_(std::stoul(Flag(argc, argv, "--resources", "1000"))),
         rate_(std::stod(Flag(argc, argv, "--rate", "2000"))),
         streams_(std::stoul(Flag(argc, argv, "--streams", "500"))),
-        acknowledged_(resources_) {
+        acknowledged_(resources_),
+        longest_(resources_) {
     lever_queue_options queue_options{};
     queue_options.size = sizeof(queue_options);
     if (lever_queue_create(&queue_options, &queue_, nullptr) != LEVER_OK) Die("no queue");
@@ -191,14 +194,21 @@ class Callers {
       return;
     }
     ++acknowledged_[call.resource];
-    latencies_.push_back(NowNs() - call.due_ns);
+    const int64_t latency_ns = NowNs() - call.due_ns;
+    latencies_.push_back(latency_ns);
+    longest_[call.resource] = std::max(longest_[call.resource], latency_ns);
   }
 
-  bool InputEnded() const {
+  bool InputEnded() {
     pollfd input{STDIN_FILENO, POLLIN, 0};
     if (::poll(&input, 1, 0) <= 0) return false;
     char byte = 0;
-    return ::read(STDIN_FILENO, &byte, 1) <= 0;
+    if (::read(STDIN_FILENO, &byte, 1) <= 0) return true;
+    for (int64_t& longest_ns : longest_) {
+      const int64_t pause_ns = std::exchange(longest_ns, 0);
+      if (byte == 'e' && pause_ns > 0) pauses_.push_back(pause_ns);
+    }
+    return false;
   }
 
   void Finish() {
@@ -213,19 +223,26 @@ class Callers {
     }
     while (!calls_.empty() && NowNs() < give_up_ns + kLastCallsNs) Turn(kSecondNs / 10);
     std::sort(latencies_.begin(), latencies_.end());
-    const auto at = [this](double share) {
-      if (latencies_.empty()) return 0.0;
-      const auto index = static_cast<size_t>(share * static_cast<double>(latencies_.size() - 1));
-      return static_cast<double>(latencies_[index]) / 1e6;
-    };
+    std::sort(pauses_.begin(), pauses_.end());
+    const auto at = [this](double share) { return Milliseconds(latencies_, share); };
     std::printf("{\"calls\": %zu, \"failed\": %" PRIu64 ", \"unanswered\": %zu, \"lost\": %" PRIu64
                 ", \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"max_ms\": %.3f, "
                 "\"streams_opened\": %" PRIu64 ", \"stream_messages\": %" PRIu64,
                 calls, failed, unanswered, lost_, at(0.5), at(0.99), at(0.999), at(1.0), opened_,
                 messages_);
+    std::printf(", \"pauses\": %zu, \"pause_p50_ms\": %.3f, \"pause_p99_ms\": %.3f, \"pause_max_ms\": %.3f",
+                pauses_.size(), Milliseconds(pauses_, 0.5), Milliseconds(pauses_, 0.99),
+                Milliseconds(pauses_, 1.0));
     Print("failures", failed_);
     Print("stream_ends", ended_);
     std::printf("}\n");
+  }
+
+  // Of sorted nanoseconds.
+  static double Milliseconds(const std::vector<int64_t>& sorted, double share) {
+    if (sorted.empty()) return 0;
+    const auto index = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1));
+    return static_cast<double>(sorted[index]) / 1e6;
   }
 
   static void Print(const char* name, const std::map<std::string, uint64_t>& counts) {
@@ -250,6 +267,8 @@ class Callers {
   std::vector<Closed> reopen_;
   std::vector<uint64_t> acknowledged_;  // of each resource
   std::vector<int64_t> latencies_;
+  std::vector<int64_t> longest_;  // of each resource, since a move began
+  std::vector<int64_t> pauses_;
   std::map<std::string, uint64_t> failed_;
   std::map<std::string, uint64_t> ended_;
   uint64_t failed_total_ = 0;
