@@ -65,7 +65,8 @@ json ServiceJson(const lever::v1::ServiceRow& row) {
   return {{"environment", row.environment()}, {"service", row.service()},
           {"version", row.version()},         {"description", row.description()},
           {"instances", row.instances()},     {"private", row.private_()},
-          {"last_error", row.last_error()},   {"backoff_ns", row.backoff_ns()}};
+          {"last_error", row.last_error()},   {"backoff_ns", row.backoff_ns()},
+          {"instances_wanted", row.instances_wanted()}};
 }
 
 std::vector<std::string> ServiceCells(const lever::v1::ServiceRow& row) {

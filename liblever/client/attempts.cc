@@ -6,6 +6,7 @@
 #include "liblever/client/client_impl.h"
 #include "liblever/client/target.h"
 #include "liblever/route/host_link.h"
+#include "liblever/route/refusal.h"
 #include "liblever/route/router.h"
 #include "liblever/route/user_headers.h"
 #include "liblever/route/wire.h"
@@ -38,6 +39,7 @@ void Attempts::Reset() {
   headers_.Clear();
   owner_ = {};
   told_of_owner_ = false;
+  refused_full_ = false;
   idempotent_ = false;
   compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
@@ -70,11 +72,14 @@ void Attempts::ChoosePeer(const route::Peer* failed) {
   const bool direct = retry_.attempts() <= kDirectAttemptsMax;
   if (target_->resource.empty()) {
     if (direct) peer_ = router.Pick(&target_->route, failed);
-    return;
+  } else {
+    route::ServiceRoute::Owner owner = router.PickOwner(&target_->route, target_->resource_hash);
+    owner_ = owner.shard;
+    // No other instance takes what an owner that is full has refused.
+    if ((direct && !refused_full_) || told_of_owner_) peer_ = std::move(owner.peer);
   }
-  route::ServiceRoute::Owner owner = router.PickOwner(&target_->route, target_->resource_hash);
-  owner_ = owner.shard;
-  if (direct || told_of_owner_) peer_ = std::move(owner.peer);
+  // What it would refuse surely is not sent: calls wait at the host.
+  if (peer_ != nullptr && policy::FullOfOwn(peer_->load())) peer_ = nullptr;
 }
 
 bool Attempts::Redirected(const rpc::CallEnd& end) {
@@ -147,10 +152,12 @@ void Attempts::MovedTo(const policy::ShardGeneration& shard, std::string_view ow
 }
 
 std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {
+  const bool moved = Redirected(end);
+  refused_full_ = route::RefusedAsFull(end);
   const policy::AttemptFailure failure{.status = end.status.code(),
                                        .executed = end.status.executed(),
                                        .never_written = end.never_written,
-                                       .redirected = Redirected(end),
+                                       .redirected = moved || refused_full_,
                                        .idempotent = idempotent_};
   const int64_t now_ns = client_->loop()->now_ns();
   const policy::RetryDecision decision =

@@ -73,6 +73,7 @@ class Attempts {
   std::shared_ptr<route::Peer> peer_;  // of the attempt that runs, or of the last one; null: the host
   policy::ShardGeneration owner_;      // what it is told of a resource's owner; generation 0: nothing
   bool told_of_owner_ = false;         // of a newer one, by the refusal of the attempt before
+  bool refused_full_ = false;          // so was the attempt before
   std::string path_;                   // pass-through
   rpc::HeaderList metadata_;           // the caller's
   rpc::HeaderList headers_;            // of the attempt

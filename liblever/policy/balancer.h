@@ -46,6 +46,11 @@ struct PeerLoad {
 // Whether an instance is below its load_max and its concurrency_max.
 bool IsCold(const PeerLoad& peer);
 
+// Whether it refuses the next call by what the caller alone has in flight.
+inline bool FullOfOwn(const PeerLoad& peer) {
+  return peer.concurrency_max != 0 && peer.in_flight >= peer.concurrency_max;
+}
+
 // Whether `a` is the better one for the next call.
 bool Better(const PeerLoad& a, const PeerLoad& b);
 

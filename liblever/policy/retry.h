@@ -2,8 +2,8 @@
 //
 // A call that surely did not run is sent again within its deadline; one whose outcome is not known only
 // if its caller declared it idempotent. Two kinds of new attempts are told apart:
-//   redirects  nothing of the call reached a socket, or a refusal named another owner: at most
-//              kRedirectsMax a call, outside the budget, at once;
+//   redirects  nothing of the call reached a socket, or a refusal named another owner, or came from
+//              an instance that is full: at most kRedirectsMax a call, outside the budget, at once;
 //   retries    everything else: under the budget, at most kRetriesMax a call, with back-off.
 //
 // The budget is the throttle of gRFC A6 (grpc/proposal, "gRPC Retry Design"): a failure that could be
@@ -57,7 +57,7 @@ struct AttemptFailure {
   lever_status status = LEVER_UNAVAILABLE;
   lever_executed executed = LEVER_EXECUTED_UNKNOWN;
   bool never_written = false;  // no byte of it reached a socket
-  bool redirected = false;     // the refusal named another owner, or a higher generation
+  bool redirected = false;     // the refusal named a newer owner, or said that the instance is full
   bool idempotent = false;     // as the caller declared the method
 };
 

@@ -32,6 +32,12 @@ inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the ca
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only
 inline constexpr std::string_view kProtoVersion = "1";
+// Trailer of a refusal by an instance that runs as many calls as it may: another one may have room,
+// and a host lets the call wait.
+inline constexpr std::string_view kRefusedTrailer = "lever-refused";
+inline constexpr std::string_view kRefusedFull = "full";
+// Trailer of a refusal by a host for which too much waits: not again before (gRFC A6).
+inline constexpr std::string_view kPushbackTrailer = "grpc-retry-pushback-ms";
 
 // What is negotiated on the attach and watch streams.
 inline constexpr uint32_t kSessionProtocol = 1;

@@ -98,6 +98,7 @@ void ServiceImpl::OnCall(rpc::Call& call) {
   if (drain_.phase() == Drain::Phase::kQuieting) loop_->Arm(&drain_timer_, drain_.WakeNs());
   StatusOr<RequestInfo> info = Examine(call, stream);
   if (!info.ok()) return call.Finish(info.status().WithExecuted(LEVER_EXECUTED_NO));
+  if (concurrency_max_ != 0 && load_.in_flight() >= concurrency_max_) return RefuseAsFull(call);
   // Who sends compressed is answered likewise.
   if (call.peer_compression() != rpc::Compression::kIdentity) {
     call.set_compression(call.peer_compression());
@@ -136,13 +137,18 @@ StatusOr<RequestInfo> ServiceImpl::Examine(const rpc::Call& call, bool stream) c
                          (stream ? " is no streaming method, and is called by Invoke"
                                  : " is a streaming method, and is called by Stream"));
   }
-  if (concurrency_max_ != 0 && load_.in_flight() >= concurrency_max_) {
-    return ResourceExhausted("this instance runs as many calls as it may (" +
-                             std::to_string(concurrency_max_) + ")");
-  }
   info.deadline_ns = call.deadline_ns();
   info.caller = CallerOf(call);
   return info;
+}
+
+void ServiceImpl::RefuseAsFull(rpc::Call& call) {
+  rpc::HeaderList trailers;
+  trailers.Add(route::kRefusedTrailer, route::kRefusedFull);
+  call.Finish(ResourceExhausted("this instance runs as many calls as it may (" +
+                                std::to_string(concurrency_max_) + ")")
+                  .WithExecuted(LEVER_EXECUTED_NO),
+              &trailers);
 }
 
 // The common case is a comparison with what the address must be; only errors are parsed.

@@ -108,6 +108,7 @@ class ServiceImpl final : public Service,
   void OnCall(rpc::Call& call) override;
   // Why a request is refused unexecuted, or what it is for.
   StatusOr<RequestInfo> Examine(const rpc::Call& call, bool stream) const;
+  void RefuseAsFull(rpc::Call& call);
   StatusOr<const Method*> FindMethod(std::string_view url, const MethodTable& methods,
                                      std::string_view* name) const;
   Status ExamineResource(const rpc::Call& call, std::string_view encoded, RequestInfo* info) const;

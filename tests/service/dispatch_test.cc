@@ -187,6 +187,7 @@ TEST_F(ServiceTest, BeyondTheConcurrencyCallsAreRefusedUntilOneEnds) {
   for (TestCall* refused : {&third, &stream}) {
     EXPECT_EQ(refused->status.code(), LEVER_RESOURCE_EXHAUSTED);
     EXPECT_EQ(refused->status.executed(), LEVER_EXECUTED_NO);
+    EXPECT_EQ(refused->trailers.Find("lever-refused"), "full");
   }
   Do([&] { EXPECT_TRUE(held.front()->Reply(Kind::kRaw, Bytes("1"), nullptr).ok()); });
   ASSERT_TRUE(Until([&] { return first.ended(); }));

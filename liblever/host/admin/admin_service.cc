@@ -45,6 +45,7 @@ void Fill(const scale::ServiceStatus& status, int64_t now_ns, lever::v1::Service
   row->set_version(status.deployed ? status.spec.version : 0);
   row->set_description(status.spec.description);
   row->set_instances(status.instances);
+  row->set_instances_wanted(status.instances_wanted);
   row->set_private_(status.spec.is_private);
   row->set_last_error(status.last_error);
   row->set_backoff_ns(static_cast<uint64_t>(std::max<int64_t>(

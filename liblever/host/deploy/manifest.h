@@ -38,6 +38,7 @@ inline constexpr int64_t kArgumentBytesMax = 4096;
 inline constexpr int64_t kShardsMax = 65536;
 inline constexpr double kInstanceLoadMax = 1e6;
 inline constexpr int64_t kConcurrencyMax = 1000 * 1000;
+inline constexpr int64_t kQueueMax = 100 * 1000;
 inline constexpr int64_t kInstancesMax = 10 * 1000;
 inline constexpr int64_t kRamMibMax = 1024 * 1024;
 inline constexpr int64_t kRamLimitMibLeast = 256;  // the default limit: max of 4 x ram and this
@@ -76,6 +77,7 @@ struct Manifest {
   double max_instance_load = 10;
   double stream_load = 0.1;  // what a stream counts for beside a call
   int64_t max_concurrency = 0;  // 0: only the transport's limits
+  int64_t max_queue = 10 * 1000;  // calls that wait, on a host
   int64_t min_instances = 0;
   int64_t max_instances = 100;
   int64_t ram_mib = 50;

@@ -127,6 +127,7 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.stream_load = manifest.stream_load;
   spec.concurrency_max = static_cast<uint32_t>(manifest.max_concurrency);
   spec.shards = static_cast<uint32_t>(manifest.shards);
+  spec.queue_max = static_cast<uint32_t>(manifest.max_queue);
   spec.load_max =
       static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));
   spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyteBytes;

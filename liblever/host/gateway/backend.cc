@@ -18,11 +18,12 @@ constexpr int64_t kConnectTimeoutNs = 5 * kNanosPerSecond;
 }  // namespace
 
 Backend::Backend(Loop* loop, scale::Control* control, scale::InstanceView instance,
-                 std::shared_ptr<policy::RetryBudget> retry_budget)
+                 std::shared_ptr<policy::RetryBudget> retry_budget, BackendOwner* owner)
     : loop_(loop),
       control_(control),
       instance_(std::move(instance)),
-      retry_budget_(std::move(retry_budget)) {}
+      retry_budget_(std::move(retry_budget)),
+      owner_(owner) {}
 
 Backend::~Backend() = default;
 
@@ -111,10 +112,29 @@ void Backend::End(int64_t latency_ns) {
                                    : latency_ns_ + ((latency_ns - latency_ns_) >> kLatencyShift);
   }
   if (retired_ && in_flight_ == 0 && connection_ != nullptr) connection_->Drain();
+  if (owner_ != nullptr && instance_.concurrency_max != 0) owner_->OnRoom();
+}
+
+bool Backend::HasRoom() const {
+  const uint32_t most = instance_.concurrency_max;
+  if (most == 0) return true;
+  const int64_t halved = (loop_->now_ns() - others_ns_) / kOthersHalveNs;
+  const uint32_t others = halved >= 32 ? 0 : others_ >> halved;
+  const uint64_t taken = uint64_t{instance_.load->relayed.load(std::memory_order_relaxed)} + others;
+  // Those that wait for its connection come on top.
+  return taken < most && taken + waiters_.size() < most;
+}
+
+void Backend::OnFull() {
+  const uint32_t own = instance_.load->relayed.load(std::memory_order_relaxed) - 1;
+  const uint32_t most = instance_.concurrency_max;
+  others_ = std::max<uint32_t>(1, most - std::min(most, own));
+  others_ns_ = loop_->now_ns();
 }
 
 void Backend::Retire() {
   retired_ = true;
+  owner_ = nullptr;
   if (in_flight_ == 0 && connection_ != nullptr) connection_->Drain();
 }
 

@@ -34,11 +34,23 @@ class BackendWaiter : public internal::ListHook {
   virtual void OnConnectFailed(Backend& backend, const Status& status) = 0;
 };
 
+// Who gives a backend its calls.
+class BackendOwner {
+ public:
+  virtual ~BackendOwner() = default;
+  // A call has left an instance that takes only so many.
+  virtual void OnRoom() = 0;
+};
+
 class Backend final : public rpc::ConnectionHandler, public std::enable_shared_from_this<Backend> {
  public:
-  // `retry_budget` is of all instances of the service on this loop.
+  // What others have in flight on an instance that refused is taken to halve each time.
+  static constexpr int64_t kOthersHalveNs = 20 * kNanosPerMilli;
+
+  // `retry_budget` is of all instances of the service on this loop. `owner` hears nothing after
+  // Retire().
   Backend(Loop* loop, scale::Control* control, scale::InstanceView instance,
-          std::shared_ptr<policy::RetryBudget> retry_budget);
+          std::shared_ptr<policy::RetryBudget> retry_budget, BackendOwner* owner);
   ~Backend() override;
 
   const scale::InstanceView& instance() const { return instance_; }
@@ -58,9 +70,17 @@ class Backend final : public rpc::ConnectionHandler, public std::enable_shared_f
   // When connecting failed last; kNever without.
   int64_t failed_ns() const { return failed_ns_; }
 
+  // Whether the instance takes another call, as far as this host knows: by what goes through it,
+  // and by what the instance refused last, since others may call it directly.
+  bool HasRoom() const;
+  // It has refused a call of this loop, which has not ended on it yet, because it is full.
+  void OnFull();
+
   // The instance has left the directory: no new calls, ends when the last has.
   void Retire();
   bool Idle() const { return in_flight_ == 0 && waiters_.empty(); }
+  // Whoever gives it calls is going.
+  void LoseOwner() { owner_ = nullptr; }
 
   void OnReady(rpc::Connection& connection) override {}
   void OnRequest(rpc::Stream& stream) override;
@@ -88,6 +108,9 @@ class Backend final : public rpc::ConnectionHandler, public std::enable_shared_f
   uint32_t in_flight_ = 0;
   int64_t latency_ns_ = 0;  // moving average
   int64_t failed_ns_ = kNever;
+  BackendOwner* owner_;
+  uint32_t others_ = 0;  // in flight on it, not through this host, when it refused last
+  int64_t others_ns_ = 0;
   WaiterList waiters_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "liblever/route/wire.h"
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/percent.h"
 
@@ -34,6 +35,9 @@ void SendGrpcStatus(rpc::Stream& stream, const Status& status, HeadersSent sent)
   }
   if (status.executed() == LEVER_EXECUTED_NO) {
     fields.Add(rpc::kExecutedTrailer, rpc::kExecutedNo);
+    if (status.code() == LEVER_RESOURCE_EXHAUSTED) {
+      fields.Add(route::kPushbackTrailer, std::to_string(kRetryAfterSeconds * 1000));
+    }
   }
   if (sent == HeadersSent::kNo) {
     stream.SendHeaders(fields, rpc::Stream::End::kYes);

@@ -7,6 +7,10 @@
 
 namespace lever::gateway {
 
+// When a caller may come again for whom there was no room: the longest that a service of which
+// nothing is known takes to start (kStartUnknownNs of policy/scale.h).
+inline constexpr int kRetryAfterSeconds = 1;
+
 enum class HeadersSent : bool { kNo, kYes };
 
 // grpc-status, grpc-message, and lever-executed where the method surely did not run: as trailers, or as

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "liblever/policy/retry.h"
+#include "liblever/route/refusal.h"
 #include "liblever/route/wire.h"
 
 namespace lever::gateway {
@@ -22,6 +23,14 @@ void HttpCall::Start(HttpCallRequest request) {
 void HttpCall::Route() {
   router_->Route(this, {request_.address.environment, request_.address.service},
                  request_.deadline_ns, resource_hash_);
+}
+
+void HttpCall::RouteNow() {
+  if (std::exchange(waits_for_room_, false)) {
+    router_->RouteAgain(this);
+  } else {
+    Route();
+  }
 }
 
 void HttpCall::BuildHeaders() {
@@ -79,7 +88,11 @@ void HttpCall::Write(route::Kind kind, SliceList payload) {
       kept_.clear();
     }
   }
-  if (call_ != nullptr) call_->Write(std::move(message));
+  if (call_ != nullptr) {
+    call_->Write(std::move(message));
+  } else {
+    SetHeldBytes(kept_bytes_);
+  }
 }
 
 void HttpCall::CloseSend() {
@@ -147,17 +160,34 @@ bool HttpCall::TryAgain(const Status& status, Sent sent) {
     if (!backend_->retry_budget().AllowsRetry()) return false;
   }
   // The first time at once, for a connection that was about to end; then with a little patience.
-  const int64_t wait_ns = attempt_ == 1 ? 0 : policy::kRetryFirstNs << attempt_;
-  if (!may || !transient || !keeping_ || cancelled_ || attempt_ >= Relay::kAttemptsMax ||
+  const uint32_t counted = attempt_ - refused_full_;
+  const int64_t wait_ns = counted <= 1 ? 0 : policy::kRetryFirstNs << counted;
+  if (!may || !transient || !keeping_ || cancelled_ || counted >= Relay::kAttemptsMax ||
       request_.deadline_ns - loop_->now_ns() <= wait_ns) {
     return false;
   }
+  SetHeldBytes(kept_bytes_);
   loop_->Arm(&again_timer_, loop_->now_ns() + wait_ns);
+  return true;
+}
+
+bool HttpCall::TryWaiting(const rpc::CallEnd& end) {
+  if (!route::RefusedAsFull(end) || !keeping_ || cancelled_ ||
+      loop_->now_ns() >= request_.deadline_ns) {
+    return false;
+  }
+  ++refused_full_;
+  backend_->OnFull();
+  LeaveInstance();
+  SetHeldBytes(kept_bytes_);
+  waits_for_room_ = true;
+  loop_->Arm(&again_timer_, loop_->now_ns());
   return true;
 }
 
 void HttpCall::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
   call_ = nullptr;
+  if (TryWaiting(end)) return;
   if (end.status.ok()) backend_->retry_budget().OnSuccess();
   // One that has another owner is outside of the budget, too.
   const bool moved =

@@ -8,7 +8,8 @@
 //     Cancel() does not call it from inside; it then comes only where Cancel() returned kLater.
 //  2. What was written is kept until the reply begins, up to kept_bytes_max, and sent again if the
 //     attempt surely did not run (or may have run, and the caller said that it is idempotent): at
-//     most Relay::kAttemptsMax attempts within the deadline, under the service's retry budget.
+//     most Relay::kAttemptsMax attempts within the deadline, under the service's retry budget. What
+//     an instance refused because it is full waits for room instead, and is not counted.
 //  3. Nothing but OnCallReady() is told of an attempt that is made again.
 #ifndef LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
 #define LIBLEVER_HOST_GATEWAY_HTTP_CALL_H_
@@ -59,7 +60,7 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
         router_(router),
         counters_(counters),
         handler_(handler),
-        again_timer_([this] { Route(); }) {}
+        again_timer_([this] { RouteNow(); }) {}
   ~HttpCall() override = default;
 
   void Start(HttpCallRequest request);
@@ -84,6 +85,9 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
 
   void Route();
+  // After an attempt that is made again.
+  void RouteNow();
+  bool TryWaiting(const rpc::CallEnd& end);
   void BuildHeaders();
   void ReplyBegins();
   // What an instance may have heard of the attempt that failed.
@@ -104,6 +108,8 @@ class HttpCall final : private RoutedCall, private rpc::CallHandler {
   std::shared_ptr<Backend> backend_;
   int64_t began_ns_ = 0;
   uint32_t attempt_ = 0;
+  uint32_t refused_full_ = 0;  // of the attempts
+  bool waits_for_room_ = false;
   uint64_t credit_ = 0;  // of the attempt that is to begin
   FunctionTimer again_timer_;
   boost::container::small_vector<SliceList, 1> kept_;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "liblever/host/gateway/grpc_reply.h"
 #include "liblever/value/json.h"
 #include "liblever/value/utf8.h"
 
@@ -91,12 +92,14 @@ void SendError(HttpExchange& exchange, const Status& status, const rpc::HeaderLi
 
 void SendError(HttpExchange& exchange, int http_status, const Status& status,
                const rpc::HeaderList& extra) {
-  if (http_status != 503) {
+  if (http_status != 503 && http_status != 429) {
     SendWhole(exchange, http_status, kTypeJson, Slice::Copy(ErrorBody(status)), extra);
     return;
   }
   rpc::HeaderList fields = extra;
-  if (status.executed() == LEVER_EXECUTED_NO) fields.Add("retry-after", "1");
+  if (status.executed() == LEVER_EXECUTED_NO) {
+    fields.Add("retry-after", std::to_string(kRetryAfterSeconds));
+  }
   SendWhole(exchange, http_status, kTypeJson, Slice::Copy(ErrorBody(status)), fields);
 }
 

@@ -99,6 +99,16 @@ bool Relay::RefusedUnrun() const {
   return code == kGrpcUnavailable || code == kGrpcResourceExhausted;
 }
 
+bool Relay::RefusedFull() const {
+  return up_->headers().Find(route::kRefusedTrailer) == route::kRefusedFull && RefusedUnrun();
+}
+
+void Relay::WaitForRoom() {
+  backend_->OnFull();
+  LeavePeer();
+  router_->RouteAgain(this);
+}
+
 bool Relay::MayResend(Sent sent) {
   if (sent == Sent::kNothing) return true;
   // Whoever counts his attempts decides himself, once an instance has heard of one.

@@ -8,6 +8,8 @@
 //     did not run, under the budget of the service (policy/retry.h). For one that does, the host only
 //     looks for another instance while not a byte of the call was written to one.
 //  2. What was never written is outside of the budget.
+//  3. What an instance refused because it is full waits for room, whoever retries: that is what the
+//     host is asked for.
 #ifndef LIBLEVER_HOST_GATEWAY_RELAY_H_
 #define LIBLEVER_HOST_GATEWAY_RELAY_H_
 
@@ -52,6 +54,9 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   void LeavePeer();
   void BuildHeaders(rpc::HeaderList* headers);
   bool RefusedUnrun() const;
+  bool RefusedFull() const;
+  void WaitForRoom();
+  void OnKept(size_t bytes) { SetHeldBytes(bytes); }
   bool MayResend(Sent sent);
   void OnAnswered() { backend_->retry_budget().OnSuccess(); }
   std::string PeerName() const { return "the instance"; }

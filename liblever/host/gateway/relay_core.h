@@ -10,7 +10,10 @@
 //   void LeavePeer();            the attempt, if there was one, is over
 //   void BuildHeaders(HeaderList*);  adds those for the peer, out of down_->headers()
 //   bool RefusedUnrun() const;   up_'s headers are a status that says: surely not run, and might next time
+//   bool RefusedFull() const;    .. because the peer has no room, and the call may wait for it
+//   void WaitForRoom();          after that: leaves the peer, and begins to look for one with room
 //   bool MayResend(Sent);        whether it may be sent again; asked once after each failed attempt
+//   void OnKept(size_t bytes);   so much of the request is kept while there is no peer
 //   void OnAnswered();           the peer has answered in full
 //   std::string PeerName() const;  for messages: "the instance"
 //
@@ -20,7 +23,8 @@
 //  1. Back-pressure is HTTP/2's own: bytes are given back to the sender's window only when the
 //     other side's queue has room, so that a relay holds at most one window and one queue each way.
 //  2. The request, up to one stream window, is kept until the first byte of the reply, and sent again
-//     only if the attempt surely did not run: at most kAttemptsMax attempts within the deadline.
+//     only if the attempt surely did not run: at most kAttemptsMax attempts within the deadline,
+//     refusals by peers without room not counted.
 //  3. The caller gets exactly one end: the peer's own, or a status of the host's. The host ends a call
 //     at its deadline, whatever the peer does.
 #ifndef LIBLEVER_HOST_GATEWAY_RELAY_CORE_H_
@@ -131,6 +135,9 @@ class RelayCore {
   void ForwardHeaders(rpc::Stream::End end);
   // Looks for a peer once more for a call that surely did not run. False: it may not.
   bool TryAgain(Sent sent);
+  // The same for one that a peer without room refused.
+  bool TryWaiting();
+  void LeaveUp();
   void OnDeadline();
   Status StatusOfClose(const rpc::StreamClose& close, bool not_run) const;
 
@@ -145,6 +152,7 @@ class RelayCore {
   FunctionTimer deadline_timer_{[this] { OnDeadline(); }};
   FunctionTimer again_timer_{[this] { self()->FindPeer(); }};
   uint32_t attempt_ = 0;
+  uint32_t refused_full_ = 0;  // of the attempts
 
  private:
   SliceList kept_;  // of the request, while it may be sent again
@@ -209,7 +217,11 @@ void RelayCore<Derived>::OnRequestData(Slice data) {
     }
   }
   // Until there is a peer, the window bounds what is kept.
-  if (up_ != nullptr) ConsumeRequest();
+  if (up_ != nullptr) {
+    ConsumeRequest();
+  } else {
+    self()->OnKept(kept_bytes_);
+  }
 }
 
 template <typename Derived>
@@ -282,6 +294,7 @@ template <typename Derived>
 void RelayCore<Derived>::OnReplyEnd() {
   if (down_ == nullptr || ended_) return;
   if (reply_headers_) {
+    if (self()->RefusedFull() && TryWaiting()) return;
     if (self()->RefusedUnrun() && TryAgain(Sent::kRequest)) return;
     ForwardHeaders(rpc::Stream::End::kYes);
   } else {
@@ -299,25 +312,41 @@ template <typename Derived>
 bool RelayCore<Derived>::TryAgain(Sent sent) {
   const bool may = self()->MayResend(sent);
   // The first time at once, for a connection that was about to end; then with a little patience.
-  const int64_t wait_ns = attempt_ <= 1 ? 0 : policy::kRetryFirstNs << attempt_;
-  if (!may || !keeping_ || down_ == nullptr || attempt_ >= kAttemptsMax ||
+  const uint32_t counted = attempt_ - refused_full_;
+  const int64_t wait_ns = counted <= 1 ? 0 : policy::kRetryFirstNs << counted;
+  if (!may || !keeping_ || down_ == nullptr || counted >= kAttemptsMax ||
       deadline_ns_ - loop_->now_ns() <= wait_ns) {
     return false;
   }
-  rpc::Stream* const old = std::exchange(up_, nullptr);
-  if (old != nullptr) {
-    // Its end is told to nobody: this attempt is over.
-    old->set_handler(nullptr);
-    old->Reset(rpc::kHttp2Cancel);
-  }
+  LeaveUp();
   self()->LeavePeer();
-  reply_headers_ = false;
+  self()->OnKept(kept_bytes_);
   if (wait_ns == 0) {
     self()->FindPeer();
   } else {
     loop_->Arm(&again_timer_, loop_->now_ns() + wait_ns);
   }
   return true;
+}
+
+template <typename Derived>
+bool RelayCore<Derived>::TryWaiting() {
+  if (!keeping_ || down_ == nullptr || loop_->now_ns() >= deadline_ns_) return false;
+  ++refused_full_;
+  LeaveUp();
+  self()->OnKept(kept_bytes_);
+  self()->WaitForRoom();
+  return true;
+}
+
+// Its end is told to nobody: this attempt is over.
+template <typename Derived>
+void RelayCore<Derived>::LeaveUp() {
+  reply_headers_ = false;
+  rpc::Stream* const old = std::exchange(up_, nullptr);
+  if (old == nullptr) return;
+  old->set_handler(nullptr);
+  old->Reset(rpc::kHttp2Cancel);
 }
 
 template <typename Derived>

@@ -10,6 +10,8 @@ RoutedCall::~RoutedCall() {
 }
 
 void RoutedCall::OnConnected(Backend& backend) {
+  // Many may have waited for the one connection.
+  if (!backend.HasRoom()) return router_->TryRoute(this);
   router_->loop_->Disarm(this);
   router_ = nullptr;
   OnRouted(backend.shared_from_this());
@@ -28,11 +30,21 @@ void RoutedCall::OnConnectFailed(Backend& backend, const Status& status) {
 
 void RoutedCall::OnTimer() {
   Router* router = router_;
-  const bool deadline = deadline_ns_ <= hold_until_ns_;
   const std::string name = scale::ServiceName{environment_, service_}.ToString();
-  router->Refuse(this, deadline ? DeadlineExceeded("no instance of " + name +
-                                                   " was ready before the deadline")
-                                : Unavailable("no instance of " + name + " was ready within " +
+  if (too_large_) {
+    router->Refuse(this, Router::TooLargeTogether({environment_, service_}));
+    return;
+  }
+  const bool at_owner = queue_ != nullptr && held_for_ == HeldFor::kRoomAtOwner;
+  const bool for_room =
+      at_owner || (queue_ != nullptr && queue_->for_room && held_for_ == HeldFor::kInstance);
+  const std::string what = at_owner ? "the instance of " + name + " that owns the resource was full"
+                           : for_room ? "every instance of " + name + " was full"
+                                      : "no instance of " + name + " was ready";
+  const bool deadline = deadline_ns_ <= hold_until_ns_;
+  router->Refuse(this, deadline ? DeadlineExceeded(what + (for_room ? " until" : " before") +
+                                                   " the deadline")
+                                : Unavailable(what + (for_room ? " for " : " within ") +
                                               std::to_string(Router::kHoldMaxNs / kNanosPerSecond) +
                                               " s"));
 }
@@ -46,6 +58,9 @@ Router::Router(Loop* loop, scale::Directory* directory, scale::Control* control,
 Router::~Router() {
   directory_->RemoveObserver(this);
   loop_->Disarm(&tell_timer_);
+  loop_->Disarm(&room_timer_);
+  for (const auto& [key, backend] : backends_) backend->LoseOwner();
+  for (const auto& [name, queue] : held_by_service_) SetForRoom(queue.get(), false);
 }
 
 Status Router::Check(scale::ServiceName name, const fleet::Caller& caller) const {
@@ -86,33 +101,55 @@ void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_n
   call->hold_until_ns_ = DeadlineAfter(loop_->now_ns(), kHoldMaxNs);
   call->connect_failures_ = 0;
   call->resource_hash_ = resource_hash;
+  call->admitted_ = false;
+  call->first_ = false;
+  call->too_large_ = false;
+  TryRoute(call);
+}
+
+void Router::RouteAgain(RoutedCall* call) {
+  call->router_ = this;
+  call->connect_failures_ = 0;
+  call->admitted_ = true;
+  call->first_ = true;
+  call->too_large_ = false;
   TryRoute(call);
 }
 
 void Router::TryRoute(RoutedCall* call) {
-  const scale::ListedService* service = directory_->Find({call->environment_, call->service_});
+  const scale::ServiceName name{call->environment_, call->service_};
+  const scale::ListedService* service = directory_->Find(name);
   if (service == nullptr) {
-    Refuse(call, NotFound("there is no service " +
-                          scale::ServiceName{call->environment_, call->service_}.ToString()));
+    Refuse(call, NotFound("there is no service " + name.ToString()));
     return;
   }
   call->owner_ = {};
-  call->waits_for_owner_ = false;
-  if (service->instances.empty()) {
-    Hold(call);
-    return;
-  }
-  std::shared_ptr<Backend> backend;
+  if (service->instances.empty()) return Hold(call, *service, HeldFor::kInstance);
   // An instance without resources says so itself.
-  if (!call->resource_hash_ || !service->view->has_resources) {
-    backend = Pick(*service);
-  } else if (const scale::InstanceView* owner = FindOwner(call, *service)) {
-    backend = BackendOf(*owner);
-  } else {
-    call->waits_for_owner_ = true;
-    Hold(call);
-    return;
+  if (call->resource_hash_ && service->view->has_resources) return TryRouteToOwner(call, *service);
+  if (queues_for_room_ > 0) {
+    const HeldQueue* queue = FindQueue(name);
+    if (queue != nullptr && queue->for_room && !queue->calls.empty()) {
+      return Hold(call, *service, HeldFor::kInstance);
+    }
   }
+  const std::shared_ptr<Backend> backend = Pick(*service);
+  if (backend == nullptr) return Hold(call, *service, HeldFor::kInstance);
+  Use(call, backend);
+}
+
+void Router::TryRouteToOwner(RoutedCall* call, const scale::ListedService& service) {
+  const scale::InstanceView* owner = FindOwner(call, service);
+  if (owner == nullptr) return Hold(call, service, HeldFor::kOwner);
+  const std::shared_ptr<Backend> backend = BackendOf(*owner);
+  const HeldQueue* queue = queues_for_room_ > 0 ? FindQueue(service.view->name()) : nullptr;
+  if (!backend->HasRoom() || (queue != nullptr && queue->IsWaitedFor(owner->key))) {
+    return Hold(call, service, HeldFor::kRoomAtOwner, backend.get());
+  }
+  Use(call, backend);
+}
+
+void Router::Use(RoutedCall* call, const std::shared_ptr<Backend>& backend) {
   if (backend->connection() != nullptr) {
     loop_->Disarm(call);
     call->router_ = nullptr;
@@ -135,9 +172,26 @@ const scale::InstanceView* Router::FindOwner(RoutedCall* call,
   return &service.instances[owner.instance];
 }
 
+bool Router::Failed(const Backend& backend) const {
+  return backend.failed_ns() != kNever && loop_->now_ns() - backend.failed_ns() < kAvoidNs;
+}
+
+namespace {
+
+uint32_t LoadOf(const Backend& backend, const scale::InstanceLoad& reported) {
+  return std::max<uint32_t>(backend.in_flight(),
+                            reported.calls.load(std::memory_order_relaxed) +
+                                reported.streams.load(std::memory_order_relaxed));
+}
+
+}  // namespace
+
 std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service) {
   const uint32_t count = static_cast<uint32_t>(service.instances.size());
-  if (count == 1) return BackendOf(service.instances[0]);
+  if (count == 1) {
+    std::shared_ptr<Backend> only = BackendOf(service.instances[0]);
+    return only->HasRoom() ? only : nullptr;
+  }
   // Power of two choices (Mitzenmacher 2001), on what this loop has in flight and what the instance
   // reported itself.
   const uint32_t first = random_.Below(count);
@@ -145,17 +199,27 @@ std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service) {
   if (second >= first) ++second;
   std::shared_ptr<Backend> a = BackendOf(service.instances[first]);
   std::shared_ptr<Backend> b = BackendOf(service.instances[second]);
-  const auto failed = [this](const Backend& backend) {
-    return backend.failed_ns() != kNever && loop_->now_ns() - backend.failed_ns() < kAvoidNs;
-  };
-  if (failed(*a) != failed(*b)) return failed(*a) ? b : a;
-  const auto load = [&service](const Backend& backend, uint32_t instance) {
-    const scale::InstanceLoad& reported = service.LoadOf(instance);
-    return std::max<uint32_t>(backend.in_flight(),
-                              reported.calls.load(std::memory_order_relaxed) +
-                                  reported.streams.load(std::memory_order_relaxed));
-  };
-  return load(*b, second) < load(*a, first) ? b : a;
+  const bool b_is_better = Failed(*a) != Failed(*b) ? Failed(*a)
+                                                    : LoadOf(*b, service.LoadOf(second)) <
+                                                          LoadOf(*a, service.LoadOf(first));
+  const std::shared_ptr<Backend>& better = b_is_better ? b : a;
+  return better->HasRoom() ? better : PickAmongAll(service);
+}
+
+std::shared_ptr<Backend> Router::PickAmongAll(const scale::ListedService& service) {
+  std::shared_ptr<Backend> best;
+  uint32_t best_load = 0;
+  for (uint32_t i = 0; i < service.instances.size(); ++i) {
+    const std::shared_ptr<Backend> backend = BackendOf(service.instances[i]);
+    if (!backend->HasRoom()) continue;
+    const uint32_t load = LoadOf(*backend, service.LoadOf(i));
+    const bool better = best == nullptr || (Failed(*best) != Failed(*backend) ? Failed(*best)
+                                                                              : load < best_load);
+    if (!better) continue;
+    best = backend;
+    best_load = load;
+  }
+  return best;
 }
 
 std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) {
@@ -164,63 +228,10 @@ std::shared_ptr<Backend> Router::BackendOf(const scale::InstanceView& instance) 
     std::shared_ptr<policy::RetryBudget>& budget =
         retry_budgets_[scale::ServiceName{instance.environment, instance.service}.ToString()];
     if (budget == nullptr) budget = std::make_shared<policy::RetryBudget>();
-    backend = std::make_shared<Backend>(loop_, control_, instance, budget);
+    backend = std::make_shared<Backend>(loop_, control_, instance, budget,
+                                        static_cast<BackendOwner*>(this));
   }
   return backend;
-}
-
-void Router::Hold(RoutedCall* call) {
-  const scale::ServiceName name{call->environment_, call->service_};
-  std::unique_ptr<Held>& held = held_by_service_[name.ToString()];
-  if (held == nullptr) {
-    held = std::make_unique<Held>();
-    held->environment = call->environment_;
-    held->service = call->service_;
-  }
-  if (held->count >= kHeldPerServiceMax || held_ >= kHeldMax) {
-    Refuse(call, ResourceExhausted("too many calls wait for an instance of " + name.ToString()));
-    return;
-  }
-  if (!call->armed()) loop_->Arm(call, std::min(call->deadline_ns_, call->hold_until_ns_));
-  held->calls.push_back(*call);
-  call->counted_ = true;
-  ++held->count;
-  if (call->waits_for_owner_) ++held->for_owner;
-  ++held_;
-  held_total_.fetch_add(1, std::memory_order_relaxed);
-  if (held->demand() == 1 && (held->told == 0 || held->told == kToldUnknown)) {
-    held->told = 1;
-    control_->Demand(name, this, 1);
-  } else {
-    TellSoon();
-  }
-}
-
-void Router::TellSoon() {
-  if (!tell_timer_.armed()) loop_->Arm(&tell_timer_, DeadlineAfter(loop_->now_ns(), kTellNs));
-}
-
-void Router::Tell() {
-  boost::unordered::erase_if(held_by_service_, [this](const auto& entry) {
-    Held& held = *entry.second;
-    if (held.demand() != held.told) {
-      held.told = held.demand();
-      control_->Demand({held.environment, held.service}, this, held.told);
-    }
-    return held.count == 0;
-  });
-}
-
-void Router::Unhold(RoutedCall* call) {
-  if (call->held_hook_.is_linked()) call->held_hook_.unlink();
-  if (!std::exchange(call->counted_, false)) return;
-  --held_;
-  const auto found = held_by_service_.find(
-      scale::ServiceName{call->environment_, call->service_}.ToString());
-  if (found == held_by_service_.end()) return;
-  --found->second->count;
-  if (call->waits_for_owner_) --found->second->for_owner;
-  TellSoon();
 }
 
 void Router::Cancel(RoutedCall* call) {
@@ -236,17 +247,7 @@ void Router::Refuse(RoutedCall* call, const Status& status) {
   call->OnRefused(status.WithExecuted(LEVER_EXECUTED_NO));
 }
 
-void Router::TakeHeld(scale::ServiceName name, HeldList* out) {
-  const auto found = held_by_service_.find(name.ToString());
-  if (found == held_by_service_.end()) return;
-  held_ -= found->second->count;
-  out->swap(found->second->calls);
-  for (RoutedCall& call : *out) call.counted_ = false;
-  found->second->count = 0;
-  found->second->for_owner = 0;
-  found->second->told = kToldUnknown;
-  TellSoon();
-}
+// ---- What the directory says ----
 
 void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& view) {
   boost::unordered::erase_if(backends_, [&](const auto& entry) {
@@ -260,23 +261,28 @@ void Router::OnServiceChanged(const std::shared_ptr<const scale::ServiceView>& v
     entry.second->Retire();
     return true;
   });
+  HeldQueue* const queue = FindQueue(view->name());
+  if (queue == nullptr || queue->count == 0) return;
   if (view->instances.empty()) {
-    const auto held = held_by_service_.find(view->name().ToString());
-    if (held == held_by_service_.end() || held->second->count == 0) return;
+    SetForRoom(queue, false);
     // Whoever waited for an owner waits for an instance.
-    for (RoutedCall& call : held->second->calls) call.waits_for_owner_ = false;
-    held->second->for_owner = 0;
-    held->second->told = held->second->count;
-    control_->Demand(view->name(), this, held->second->count);
+    queue->calls.splice(queue->calls.end(), queue->ownerless);
+    for (auto& [key, calls] : queue->at_owner) queue->calls.splice(queue->calls.end(), calls);
+    queue->at_owner.clear();
+    for (RoutedCall& call : queue->calls) {
+      call.held_for_ = HeldFor::kInstance;
+      call.in_demand_ = true;
+    }
+    queue->without_demand = 0;
+    queue->told = queue->count;
+    control_->Demand(view->name(), this, queue->count);
     return;
   }
-  HeldList calls;
-  TakeHeld(view->name(), &calls);
-  while (!calls.empty()) {
-    RoutedCall& call = calls.front();
-    calls.pop_front();
-    TryRoute(&call);
-  }
+  // The control plane may have forgotten what it was told.
+  queue->told = HeldQueue::kToldUnknown;
+  TellSoon();
+  RouteHeldOfResources(queue, *view);
+  Release(queue);
 }
 
 void Router::OnServiceRemoved(scale::ServiceName name) {
@@ -287,17 +293,22 @@ void Router::OnServiceRemoved(scale::ServiceName name) {
     return true;
   });
   retry_budgets_.erase(name.ToString());
-  OnStartFailed(name, NotFound("the service " + name.ToString() + " was removed"));
+  if (HeldQueue* const queue = FindQueue(name)) {
+    RefuseAll(queue, NotFound("the service " + name.ToString() + " was removed"));
+  }
 }
 
 void Router::OnStartFailed(scale::ServiceName name, const Status& status) {
-  HeldList calls;
-  TakeHeld(name, &calls);
-  while (!calls.empty()) {
-    RoutedCall& call = calls.front();
-    calls.pop_front();
-    Refuse(&call, status);
+  HeldQueue* const queue = FindQueue(name);
+  if (queue == nullptr) return;
+  const scale::ListedService* service = directory_->Find(name);
+  if (service != nullptr && !service->instances.empty()) {
+    // There are others, for whose room the calls wait.
+    queue->told = HeldQueue::kToldUnknown;
+    TellSoon();
+    return;
   }
+  RefuseAll(queue, status);
 }
 
 }  // namespace lever::gateway

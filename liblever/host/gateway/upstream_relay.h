@@ -41,6 +41,9 @@ class UpstreamRelay final : private UpstreamWaiter, private RelayCore<UpstreamRe
   void LeavePeer() {}
   void BuildHeaders(rpc::HeaderList* headers);
   bool RefusedUnrun() const { return false; }
+  bool RefusedFull() const { return false; }
+  void WaitForRoom() {}
+  void OnKept(size_t) {}
   bool MayResend(Sent sent);
   void OnAnswered() { upstream_->retry_budget().OnSuccess(); }
   std::string PeerName() const { return upstream_->name(); }

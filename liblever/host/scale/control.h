@@ -44,6 +44,7 @@ struct ServiceSpec {
   uint32_t instances_max = 100;
   bool start_first = false;  // serves only when an instance is ready, also where none runs
   uint32_t concurrency_max = 0;
+  uint32_t queue_max = kQueueMaxDefault;  // calls that wait, on a host
   uint32_t load_max = 10;    // what the balancer prefers others above
   double load_target = 10;   // the same, for scaling
   double stream_load = 0.1;  // what a stream counts for there
@@ -89,6 +90,7 @@ struct InstanceStatus {
 struct ServiceStatus {
   ServiceSpec spec;
   uint32_t instances = 0;
+  uint32_t instances_wanted = 0;  // by the load, attached programs not counted
   bool deployed = false;  // false: served by attached programs only
   std::string last_error;
   int64_t backoff_until_ns = 0;  // 0: none

@@ -45,6 +45,17 @@ struct InstanceLoad {
   std::atomic<uint32_t> relayed{0};  // calls and streams through this host, in flight
 };
 
+// Calls of a service that a host holds at most, where it says nothing else.
+inline constexpr uint32_t kQueueMaxDefault = 10'000;
+
+// Calls that wait for an instance of one service, or for room in one, over all data loops of the
+// host.
+struct HeldCalls {
+  std::atomic<uint32_t> calls{0};
+  std::atomic<uint64_t> bytes{0};           // of their requests
+  std::atomic<uint32_t> loops_for_room{0};  // loops that hold calls although instances are there
+};
+
 struct InstanceView {
   uint64_t key = 0;  // unique in the life of this host
   std::string id;    // unique in the cluster
@@ -76,6 +87,9 @@ struct ServiceView {
   bool is_private = false;
   // Whether a call may start an instance; false for a service that only attached programs serve.
   bool startable = false;
+  uint32_t queue_max = kQueueMaxDefault;  // calls that the host holds at most
+  // The same as long as the service is there.
+  std::shared_ptr<HeldCalls> held = std::make_shared<HeldCalls>();
   std::vector<InstanceView> instances;
   // Its instances have resources. Calls of these wait until `shards` says who owns them.
   bool has_resources = false;

@@ -467,7 +467,9 @@ void ServiceController::Publish() {
   view->service = service_;
   view->revision = revision;
   view->startable = current_.has_value() && !shutting_down_;
+  view->held = held_;
   if (current_) {
+    view->queue_max = current_->queue_max;
     view->version = current_->version;
     view->is_private = current_->is_private;
   }
@@ -525,6 +527,7 @@ ServiceStatus ServiceController::GetStatus() const {
     status.spec.service = service_;
   }
   status.instances = static_cast<uint32_t>(instances_.size());
+  status.instances_wanted = wanted_;
   status.last_error = last_error_.message();
   status.backoff_until_ns = backoff_.until_ns();
   return status;

@@ -157,6 +157,7 @@ class ServiceController final : private ShardControllerShell {
   std::function<void(Status)> next_done_;
   std::vector<Instance*> instances_;
   std::map<const void*, uint32_t> held_calls_;  // without zeros
+  const std::shared_ptr<HeldCalls> held_ = std::make_shared<HeldCalls>();
   policy::ScaleMemory scale_;
   uint32_t wanted_ = 0;
   int64_t start_ns_ = 0;        // moving average of what a start takes; 0: none yet

@@ -37,6 +37,7 @@ constexpr std::string_view kFull = R"({
   "shards": 1024,
   "maxInstanceLoad": 2.5,
   "maxConcurrency": 100,
+  "maxQueue": 50,
   "minInstances": 1,
   "maxInstances": 7,
   "streamLoad": 0.5,
@@ -66,6 +67,7 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_EQ(m.max_instance_load, 10);
   EXPECT_EQ(m.stream_load, 0.1);
   EXPECT_EQ(m.max_concurrency, 0);
+  EXPECT_EQ(m.max_queue, 10'000);
   EXPECT_EQ(m.min_instances, 0);
   EXPECT_EQ(m.max_instances, 100);
   EXPECT_EQ(m.ram_mib, 50);
@@ -93,6 +95,7 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.shards, 1024);
   EXPECT_EQ(m.max_instance_load, 2.5);
   EXPECT_EQ(m.max_concurrency, 100);
+  EXPECT_EQ(m.max_queue, 50);
   EXPECT_EQ(m.min_instances, 1);
   EXPECT_EQ(m.max_instances, 7);
   EXPECT_EQ(m.stream_load, 0.5);
@@ -224,6 +227,7 @@ TEST(Manifest, MistypedAndOutOfRangeValuesAreNamedWithWhatWasWanted) {
       {R"("maxInstanceLoad": "10")", "above 0"},
       {R"("maxConcurrency": -1)", "from 0 to 1000000"},
       {R"("maxConcurrency": 1.5)", "from 0 to 1000000"},
+      {R"("maxQueue": 0)", "from 1 to 100000"},
       {R"("minInstances": -1)", "from 0 to 10000"},
       {R"("minInstances": 3, "maxInstances": 2)", "must not be above"},
       {R"("streamLoad": 0)", "above 0"},

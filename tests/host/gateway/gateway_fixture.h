@@ -240,6 +240,8 @@ class GatewayTest : public LoopTest {
     view->service = "hello";
     view->revision = ++revision;
     view->startable = true;
+    view->queue_max = queue_max;
+    view->held = held;
     for (const TestInstance* instance : ready) {
       scale::InstanceView row;
       row.key = instance->key();
@@ -247,7 +249,10 @@ class GatewayTest : public LoopTest {
       row.environment = "dev.lever";
       row.service = "hello";
       row.introducible = true;
-      row.load = std::make_shared<scale::InstanceLoad>();
+      row.concurrency_max = concurrency_max;
+      std::shared_ptr<scale::InstanceLoad>& load = loads[instance->key()];
+      if (load == nullptr) load = std::make_shared<scale::InstanceLoad>();
+      row.load = load;
       view->instances.push_back(std::move(row));
     }
     return view;
@@ -342,6 +347,11 @@ class GatewayTest : public LoopTest {
   std::deque<std::unique_ptr<TestInstance>> instances;
   std::deque<std::unique_ptr<rpc::Channel>> channels;
   uint64_t revision = 0;
+  // Of what is published.
+  uint32_t concurrency_max = 0;
+  uint32_t queue_max = scale::kQueueMaxDefault;
+  std::shared_ptr<scale::HeldCalls> held = std::make_shared<scale::HeldCalls>();
+  std::map<uint64_t, std::shared_ptr<scale::InstanceLoad>> loads;
 };
 
 }  // namespace lever::gateway

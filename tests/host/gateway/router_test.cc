@@ -1,53 +1,12 @@
 // Which instance gets a call, and what becomes of calls while there is none.
 #include <gmock/gmock.h>
 
-#include "tests/host/gateway/gateway_fixture.h"
+#include "tests/host/gateway/router_fixture.h"
 
 namespace lever::gateway {
 namespace {
 
 using ::testing::HasSubstr;
-
-class Waiting final : public RoutedCall {
- public:
-  void OnRouted(const std::shared_ptr<Backend>& to) override {
-    ++routed;
-    backend = to;
-  }
-  void OnRefused(const Status& why) override {
-    ++refused;
-    status = why;
-  }
-
-  int routed = 0;
-  int refused = 0;
-  Status status;
-  std::shared_ptr<Backend> backend;
-};
-
-class RouterTest : public GatewayTest {
- protected:
-  ~RouterTest() override {
-    Do([&] { calls.clear(); });
-  }
-  Waiting& Route(int64_t deadline_ns = kNever) {
-    Waiting& call = calls.emplace_back();
-    Do([&] { router->Route(&call, {"dev.lever", "hello"}, deadline_ns); });
-    return call;
-  }
-  // Of a resource.
-  Waiting& RouteRoom(int64_t deadline_ns = kNever) {
-    Waiting& call = calls.emplace_back();
-    Do([&] { router->Route(&call, {"dev.lever", "hello"}, deadline_ns, hash_); });
-    return call;
-  }
-  std::string Stamp(uint64_t generation) const {
-    return policy::FormatShardGeneration({policy::ShardOfHash(hash_, kShards), generation});
-  }
-
-  const uint64_t hash_ = policy::ResourceHash("dev.lever", "hello", "room");
-  std::deque<Waiting> calls;
-};
 
 TEST_F(RouterTest, CallsAreHeldAndReleasedTogether) {
   Publish({});
@@ -95,14 +54,6 @@ TEST_F(RouterTest, ACallIsHeldUntilItsDeadlineAndNoLongerThanAMinute) {
   Advance(Router::kHoldMaxNs - kNanosPerSecond);
   EXPECT_EQ(long_one.status.code(), LEVER_UNAVAILABLE);
   EXPECT_EQ(router->held(), 0u);
-}
-
-TEST_F(RouterTest, TooManyAreRefused) {
-  Publish({});
-  for (uint32_t i = 0; i < Router::kHeldPerServiceMax; ++i) Route();
-  EXPECT_EQ(Route().status.code(), LEVER_RESOURCE_EXHAUSTED);
-  EXPECT_EQ(calls.back().status.executed(), LEVER_EXECUTED_NO);
-  EXPECT_EQ(router->held(), Router::kHeldPerServiceMax);
 }
 
 TEST_F(RouterTest, ACancelledCallHearsNothing) {
