@@ -1,14 +1,17 @@
 // The service that is measured, on the C ABI. Answers with what it was sent.
 //
-//   serve [--flush call]                         an instance that a host has started
+//   serve [--flush call] [--sleep-ms MS]         an instance that a host has started
 //   serve --name NAME --host ADDRESS [--listen ADDRESS]
 //                                                attaches itself; ends with its standard input
 //
 // Methods: echo; echoChan, which sends each message back; sinkChan, which takes messages and answers with
 // one when the caller has ended.
 //
+// With --sleep-ms, echo answers that much later, and keeps its calls in flight meanwhile.
+//
 // With LEVER_BENCH_UNTIL_MAIN set it writes a byte and ends, so that others can measure what comes before
 // main().
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
@@ -48,6 +51,7 @@ class Server {
     name_ = Flag(argc, argv, "--name");
     host_ = Flag(argc, argv, "--host");
     listen_ = Flag(argc, argv, "--listen");
+    sleep_ns_ = std::stoll(Flag(argc, argv, "--sleep-ms", "0")) * 1'000'000;
     lever_service_options options{};
     options.size = sizeof(options);
     Set(name_, &options.name, &options.name_size);
@@ -74,8 +78,9 @@ class Server {
     lever_event events[kEventsMax];
     for (;;) {
       size_t count = 0;
-      Must(lever_queue_next(queue_, events, sizeof(events[0]), kEventsMax, -1, &count), nullptr,
-           "next");
+      Must(lever_queue_next(queue_, events, sizeof(events[0]), kEventsMax, UntilNextAnswer(),
+                            &count),
+           nullptr, "next");
       for (size_t i = 0; i < count; ++i) {
         if (events[i].type == LEVER_EVENT_SERVICE_STATE &&
             events[i].service_state == LEVER_SERVICE_DRAINED) {
@@ -83,11 +88,19 @@ class Server {
         }
         OnEvent(events[i]);
       }
+      AnswerSleepers();
       Must(lever_queue_flush(queue_), nullptr, "flush");
     }
   }
 
  private:
+  struct Sleeper {
+    int64_t due_ns = 0;
+    uint64_t id = 0;
+    uint32_t kind = 0;
+    std::string payload;
+  };
+
   struct Stream {
     bool sink = false;
     std::deque<std::string> waiting;  // for room
@@ -107,6 +120,7 @@ class Server {
     switch (event.type) {
       case LEVER_EVENT_INCOMING_CALL:
         if (lever_incoming_begin(queue_, event.id) != LEVER_OK) return;
+        if (sleep_ns_ > 0) return Sleep(event);
         Must(lever_incoming_reply(queue_, event.id, event.kind, Payload(event), event.slice_count,
                                   nullptr, 0),
              nullptr, "reply");
@@ -140,6 +154,34 @@ class Server {
     return argument_.data();
   }
 
+  void Sleep(const lever_event& event) {
+    Sleeper& sleeper = sleepers_.emplace_back();
+    sleeper.due_ns = lever::bench::NowNs() + sleep_ns_;
+    sleeper.id = event.id;
+    sleeper.kind = event.kind;
+    const lever_slice* payload = Payload(event);
+    for (size_t i = 0; i < event.slice_count; ++i) {
+      sleeper.payload.append(reinterpret_cast<const char*>(payload[i].data), payload[i].size);
+    }
+  }
+
+  // All sleep alike: the first one that came is the first one that is due.
+  int64_t UntilNextAnswer() const {
+    if (sleepers_.empty()) return -1;
+    return std::max<int64_t>(0, sleepers_.front().due_ns - lever::bench::NowNs());
+  }
+
+  void AnswerSleepers() {
+    while (!sleepers_.empty() && sleepers_.front().due_ns <= lever::bench::NowNs()) {
+      const Sleeper& sleeper = sleepers_.front();
+      const lever_slice slice{reinterpret_cast<const uint8_t*>(sleeper.payload.data()),
+                              sleeper.payload.size()};
+      // One that was cancelled meanwhile has ended.
+      lever_incoming_reply(queue_, sleeper.id, sleeper.kind, &slice, 1, nullptr, 0);
+      sleepers_.pop_front();
+    }
+  }
+
   void OnMessage(const lever_event& event) {
     Stream& stream = streams_[event.id];
     // Credit goes back with each message: what is on its way is bounded by it.
@@ -171,6 +213,8 @@ class Server {
   lever_service* service_ = nullptr;
   std::unordered_map<uint64_t, Stream> streams_;
   std::vector<lever_slice> argument_;
+  int64_t sleep_ns_ = 0;
+  std::deque<Sleeper> sleepers_;
 };
 
 }  // namespace
