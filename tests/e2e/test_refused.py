@@ -1,0 +1,144 @@
+"""Who may not call, or believes what is not so, is refused and nothing has run: through the host, and straight to an
+instance."""
+
+import contextlib
+import os
+import socket
+import subprocess
+
+import grpc
+import msgpack
+import pytest
+from lever_testing import BUILD, write_service
+from raw_calls import CallError, Caller
+
+PACKAGES = BUILD / "runtime" / "node" / "node_modules"
+
+# Each run of a method is a line of its output.
+BOX = """
+const lever = require('lever');
+exports.plain = () => { console.log('ran plain'); return 'plain'; };
+exports.runs = () => 'none';
+exports.Resource = class Box {
+  add(n) { console.log('ran add'); return n; }
+  async tellChan(stream) { console.log('ran tellChan'); await stream.write(1); }
+};
+"""
+ATTACHED = BOX + """
+const service = lever.serve(exports, { name: 'box', listen: '127.0.0.1:0' });
+service.attached().then(() => console.log('listens at ' + service.details.listening));
+process.stdin.resume().once('end', () => service.drain().then(() => service.close()));
+"""
+
+
+def refused(caller, url, *arguments, metadata=(), stream=False):
+    """The error of a call with more metadata; it must be one."""
+    call = caller.stub.Stream if stream else caller.stub.Invoke
+    request = caller.messages.Message(value=msgpack.packb(list(arguments)))
+    fields = caller._metadata(url, None) + tuple(metadata)
+    try:
+        if stream:
+            answers = list(call(iter([request]), timeout=20, metadata=fields))
+        else:
+            answers = [call(request, timeout=20, metadata=fields)]
+    except grpc.RpcError as error:
+        trailers = dict(error.trailing_metadata())
+        assert trailers.get("lever-executed") == "no", (error.details(), trailers)
+        return error.code().name
+    pytest.fail(f"{url} was answered: {answers}")
+
+
+def test_who_has_no_permission_runs_nothing(host, tmp_path):
+    host.cli("env", "create", "other.env").ok()
+    host.deploy(write_service(tmp_path / "vault", {"s.js": BOX}, name="vault", jsEntry="s.js", private=True))
+    asks = """
+      const { context } = require('lever');
+      exports.ask = (address) => context().client.invoke(address).catch((error) => [error.code, error.executed]);
+    """
+    for env in ("dev.lever", "other.env"):
+        write_service(tmp_path / env, {"s.js": asks}, name="front", jsEntry="s.js")
+        host.cli("--env", env, "deploy", tmp_path / env, timeout_s=120).ok()
+    with Caller(host.address) as caller:
+        # Whoever says that it is somebody else is not believed.
+        for said in ((), (("lever-caller", "lever://dev.lever/front"),)):
+            assert refused(caller, "/vault/plain", metadata=said) == "PERMISSION_DENIED"
+            assert refused(caller, "/vault/a/add", 1, metadata=said) == "PERMISSION_DENIED"
+            assert refused(caller, "/vault/a/tellChan", metadata=said, stream=True) == "PERMISSION_DENIED"
+    # Nor is an instance of another environment served, however often it asks.
+    for address in ("lever://dev.lever/vault/plain", "lever://dev.lever/vault/a/add"):
+        for _ in range(3):
+            assert host.invoke("lever://other.env/front/ask", address) == ["PERMISSION_DENIED", "no"]
+    assert host.instances("vault") == [], "not even started for that"
+    assert host.invoke("/front/ask", "/vault/plain") == "plain"
+    assert host.invoke("/front/ask", "/vault/a/add") is None
+    assert host.cli("logs", "vault").ok().out.count("ran ") == 2
+
+
+def owner(host):
+    """Shard and generation of the resource `a`."""
+    (row,) = host.cli("--json", "resources", "box", "--of", "a").json()["owners"]
+    return row["shard"], row["generation"]
+
+
+@contextlib.contextmanager
+def attached(host, tmp_path):
+    """A program that listens by itself: (process, its address)."""
+    program = tmp_path / "attached.js"
+    program.write_text(ATTACHED)
+    with subprocess.Popen(["node", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "LEVER_HOST": host.address, "NODE_PATH": str(PACKAGES)}) as process:
+        try:
+            words = process.stdout.readline().split()
+            assert words[:2] == ["listens", "at"]
+            yield process, words[2]
+        finally:
+            process.kill()
+
+
+def test_a_forged_generation_runs_nothing(host, tmp_path):
+    with attached(host, tmp_path) as (process, address), Caller(address) as straight:
+        with Caller(host.address) as caller:
+            caller.invoke("/box/a/add", 1)
+        shard, generation = owner(host)
+        forged = {
+            f"{shard}.{generation - 1}": "UNAVAILABLE",  # of an owner before
+            f"{shard}.{generation + 5}": "UNAVAILABLE",  # of one to come
+            f"{shard}.{2 ** 64 - 1}": "UNAVAILABLE",
+            f"{(shard + 1) % 256}.{generation}": "INVALID_ARGUMENT",
+            f"{shard}": "INVALID_ARGUMENT",
+            "a.b": "INVALID_ARGUMENT",
+        }
+        for value, code in forged.items():
+            for method, stream in (("add", False), ("tellChan", True)):
+                got = refused(straight, f"/box/a/{method}", 1, metadata=(("lever-gen", value),), stream=stream)
+                assert got == code, value
+        # Whoever says nothing of it, or the truth, is served.
+        assert straight.invoke("/box/a/add", 2) == 2
+        assert straight.stub.Invoke(straight.messages.Message(value=msgpack.packb([3])), timeout=20, metadata=(
+            ("lever-url", "/box/add"), ("lever-resource", "a"), ("lever-gen", f"{shard}.{generation}"))).value
+        out, _ = process.communicate(timeout=30)
+        assert out.count("ran add") == 3 and "tellChan" not in out
+
+
+def test_a_forged_generation_through_the_host_runs_nothing_elsewhere(host, tmp_path):
+    """The host knows better than who says an older one, and waits for no other."""
+    host.deploy(write_service(tmp_path / "box", {"s.js": BOX}, name="box", jsEntry="s.js"))
+    with Caller(host.address) as caller:
+        caller.invoke("/box/a/add", 1)
+        shard, generation = owner(host)
+        for value in (f"{(shard + 1) % 256}.{generation}", "a.b"):
+            assert refused(caller, "/box/a/add", 1, metadata=(("lever-gen", value),)) == "INVALID_ARGUMENT"
+        assert refused(caller, "/box/a/add", 1,
+                       metadata=(("lever-gen", f"{shard}.{generation + 5}"), ("lever-attempt", "1"))) == "UNAVAILABLE"
+    assert host.cli("logs", "box").ok().out.count("ran ") == 1
+
+
+def test_a_nonce_that_the_host_did_not_give_opens_nothing(host):
+    path = os.path.join(host.data_dir, "introduction.sock")
+    for nonce in (bytes(16), os.urandom(16), b"short", b""):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+            stranger.connect(path)
+            if nonce:
+                stranger.send(nonce)
+            stranger.settimeout(15)
+            assert stranger.recv(4096) == b"", "nobody is introduced"
