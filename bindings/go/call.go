@@ -112,7 +112,10 @@ func (c *Client) start(of owner, op C.uint32_t, address string, data payload, ti
 	q := c.queue
 	q.mu.Lock()
 	token := q.newSlot(of)
-	record := q.append(op, address, data, o.metadata)
+	record := q.append(op, address, data, append(o.metadata, o.token...))
+	record.metadata_bytes = C.uint32_t(len(o.metadata))
+	record.resume_bytes = C.uint32_t(len(o.token))
+	record.resume_received = C.uint64_t(o.received)
 	record.client = c.c
 	record.token = C.uint64_t(token)
 	record.timeout_ns = C.int64_t(timeout)

@@ -215,6 +215,8 @@ type callOptions struct {
 	flags    uint32
 	metadata []byte
 	fields   int
+	token    []byte // to resume from
+	received uint64
 	err      error
 }
 
@@ -242,6 +244,19 @@ func WithMetadata(metadata Metadata) CallOption {
 				o.add(name, value)
 			}
 		}
+	}
+}
+
+// Resume takes up again a stream of a resource that has ended, from its [Error]'s ResumeToken and
+// ResumeReceived. It is opened with the arguments that it had. What its method had read before is not known.
+func Resume(token []byte, received uint64) CallOption {
+	return func(o *callOptions) {
+		if err := checkToken(token); err != nil {
+			o.err = err
+			return
+		}
+		o.flags |= C.LEVER_CALL_RESUME
+		o.token, o.received = token, received
 	}
 }
 

@@ -50,6 +50,11 @@ type Error struct {
 	Executed Executed
 	// Cause is the error of the context that ended the call, or what else was behind it; nil without.
 	Cause error
+	// ResumeToken and ResumeReceived are of a client's stream that has ended and could be resumed, and nil
+	// and 0 of others: the last token that came with a message, empty without, and how many messages had
+	// come. With the option [Resume] the stream is taken up again there.
+	ResumeToken    []byte
+	ResumeReceived uint64
 }
 
 // Error gives code and text, "lever: NOT_FOUND: ...".
@@ -62,6 +67,10 @@ func (e *Error) Unwrap() error { return e.Cause }
 func (e *Error) Is(target error) bool {
 	return target == context.DeadlineExceeded && e.Code == CodeDeadlineExceeded
 }
+
+// ErrMoved is what a method's [Stream.Recv] gives when the resource moves to another instance. A method that
+// returns it has its stream go on there, see [ResourceResumer].
+var ErrMoved = errors.New("lever: the resource of the stream moves to another instance")
 
 // A MethodError is the error that a method answered with. A method returns one to answer with an
 // error of its own making; any other error that it returns arrives as {"name", "message"}.

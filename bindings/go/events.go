@@ -5,6 +5,7 @@ package lever
 import "C"
 
 import (
+	"context"
 	"unsafe"
 )
 
@@ -57,7 +58,16 @@ func failureOf(event *C.lever_event) error {
 	}
 	err := refusal(Code(event.status), messageOf(event))
 	err.Executed = Executed(event.executed)
+	if event.resumed != 0 {
+		err.ResumeToken = tokenBytesOf(event)
+		err.ResumeReceived = uint64(event.resume_received)
+	}
 	return err
+}
+
+// tokenBytesOf gives from where a stream was resumed, or could be; never nil.
+func tokenBytesOf(event *C.lever_event) []byte {
+	return append([]byte{}, unsafe.Slice((*byte)(event.resume_token), event.resume_token_size)...)
 }
 
 func metadataOf(event *C.lever_event) Metadata {
@@ -241,7 +251,19 @@ func (q *queue) onIncomingStream(event *C.lever_event) {
 	}
 	stream := newStream(q, ctx)
 	stream.id = ctx.id
+	stream.method, stream.arguments = m.name, payloadOf(event)
+	if m.resource != nil && m.resource.resumes {
+		stream.window = resumableWindow
+	}
 	q.addIncoming(incoming{id: ctx.id, ctx: ctx, stream: stream})
-	arguments := payloadOf(event)
-	go m.runStream(ctx, stream, arguments)
+	if event.resumed == 0 {
+		go stream.run(ctx, m, m.bindStream)
+		return
+	}
+	token, received := tokenBytesOf(event), uint64(event.resume_received)
+	go stream.run(ctx, m, func(payload) (boundStream, error) {
+		return func(own context.Context, s *Stream) error {
+			return ctx.target.(ResourceResumer).Resume(own, s, token, received)
+		}, nil
+	})
 }

@@ -119,6 +119,8 @@ func (s *Service) check(m *method, streaming bool, names map[string]bool) {
 
 // ---- Arguments ----
 
+const argumentsMax = 1 << 30
+
 // argumentsIn gives a decoder before the first of so many arguments.
 func argumentsIn(arguments payload, least, most int) (decoder, int, error) {
 	if arguments.kind.raw() {
@@ -213,12 +215,11 @@ func shapeOf(function any, receiver reflect.Type, streaming bool) (*shape, error
 
 // read makes what the function is called with, leaving room before the arguments.
 func (s *shape) read(arguments payload, before int) ([]reflect.Value, error) {
-	const most = 1 << 30
 	fixed := len(s.parameters)
 	least, limit := fixed, fixed
 	if s.variadic {
 		fixed--
-		least, limit = fixed, most
+		least, limit = fixed, argumentsMax
 	}
 	d, count, err := argumentsIn(arguments, least, limit)
 	if err != nil {
@@ -403,11 +404,12 @@ func (q *queue) handOver() {
 	q.release()
 }
 
-func (m *method) runStream(ctx *callContext, s *Stream, arguments payload) {
+// run runs the method of a stream that came in.
+func (s *Stream) run(ctx *callContext, m *method, bind func(arguments payload) (boundStream, error)) {
 	q := ctx.queue
 	defer q.release()
 	defer ctx.cancel(context.Canceled)
-	run, err := m.bindStream(arguments)
+	run, err := bind(s.arguments)
 	if err != nil {
 		text := m.name + ": " + err.Error()
 		q.mu.Lock()
@@ -419,7 +421,7 @@ func (m *method) runStream(ctx *callContext, s *Stream, arguments payload) {
 		return
 	}
 	s.mu.Lock()
-	s.grant(credit{prefetchMessages, prefetchBytes})
+	s.grant(s.window)
 	s.mu.Unlock()
 	err = errGoexit // unless the method returns
 	defer func() { s.finish(err) }()

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -65,9 +66,13 @@ func newNativeService(q *queue, options ServiceOptions, config, secrets string) 
 
 // addResource tells the library of the service's resources.
 func (n *nativeService) addResource(t *resourceType) error {
+	streaming := func(m *method) bool { return m.bindStream != nil }
+	if t.resumes && !slices.ContainsFunc(t.methods, streaming) {
+		return invalid("resource %s: Resume is what streams go on in, and there is no streaming method", t.of)
+	}
 	var failure *C.lever_error
 	status := C.lever_go_service_set_resource(n.c, C.uint32_t(t.concurrencyMax()),
-		C.int64_t(t.options.IdleTimeout), &failure)
+		C.int64_t(t.options.IdleTimeout), flag(t.resumes), &failure)
 	if status != C.LEVER_OK {
 		return errorOf(status, failure)
 	}

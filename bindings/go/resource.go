@@ -88,6 +88,18 @@ type ResourceCloser interface {
 	Close(ctx context.Context, reason CloseReason) (any, error)
 }
 
+// A ResourceResumer is a resource whose streams go on where it moves to. There Resume runs in place of the
+// method that [Stream.Method] names: with the last token that came with a message of the method's
+// ([Stream.SendResumable]), empty without, and with how many of its messages the caller has.
+//
+// When it moves, the methods of its streams get [ErrMoved] where they receive, and [Stream.Moving] is closed.
+// Their contexts go on. They finish what they do with what they have received, and return nil or ErrMoved.
+// What was not received is received in Resume. A method that has met neither, and one that has called
+// CloseSend, has ended its stream by returning; another error is its own.
+type ResourceResumer interface {
+	Resume(ctx context.Context, s *Stream, token []byte, lastReceived uint64) error
+}
+
 // A ResourceType is what [HandleResource] gives: what has the methods of resources.
 type ResourceType[R any] struct {
 	inner *resourceType
@@ -101,9 +113,13 @@ type resourceType struct {
 	methods []*method
 	names   map[string]bool
 	opened  openResources
+	resumes bool // it is a ResourceResumer
 }
 
-var closerType = reflect.TypeFor[ResourceCloser]()
+var (
+	closerType  = reflect.TypeFor[ResourceCloser]()
+	resumerType = reflect.TypeFor[ResourceResumer]()
+)
 
 // HandleResource gives the service resources: the calls of "/<service>/<name>/<method>" go to the one R of
 // that name, in the instance that owns it. It is opened by `open` before its first call there. What open
@@ -114,11 +130,13 @@ var closerType = reflect.TypeFor[ResourceCloser]()
 //	rooms.HandleStream("JoinChan", (*Room).JoinChan)
 //
 // Methods of one resource run at the same time unless the options say otherwise. Where R has a method Close
-// it is a [ResourceCloser]. What is wrong is told by Serve.
+// it is a [ResourceCloser], and where it has a method Resume a [ResourceResumer]. What is wrong is told by
+// Serve.
 func HandleResource[R any](s *Service, open func(ctx context.Context, o *Opening) (R, error), options ResourceOptions) *ResourceType[R] {
 	t := &resourceType{
 		service: s, options: options, of: reflect.TypeFor[R](), names: make(map[string]bool),
-		open: func(ctx context.Context, o *Opening) (any, error) { return open(ctx, o) },
+		open:    func(ctx context.Context, o *Opening) (any, error) { return open(ctx, o) },
+		resumes: reflect.TypeFor[R]().Implements(resumerType),
 	}
 	s.addResource(t)
 	return &ResourceType[R]{t}
@@ -146,8 +164,8 @@ func (t *resourceType) check() error {
 	if _, has := t.of.MethodByName("Close"); has && !t.of.Implements(closerType) {
 		return errors.New("its Close is not that of a lever.ResourceCloser")
 	}
-	if _, has := t.of.MethodByName("Resume"); has {
-		return errors.New("Resume: streams cannot be resumed yet; what calls them opens them again")
+	if _, has := t.of.MethodByName("Resume"); has && !t.resumes {
+		return errors.New("its Resume is not that of a lever.ResourceResumer")
 	}
 	if t.options.Serial && t.options.MaxConcurrency > 1 {
 		return fmt.Errorf("it is Serial, and MaxConcurrency is %d", t.options.MaxConcurrency)

@@ -362,6 +362,8 @@ type (
 func (closesOtherwise) Close() error { return nil }
 func (resumes) Resume()              {}
 
+func (*talk) touch() {}
+
 func TestWrongResourcesAreToldAtTheStart(t *testing.T) {
 	boards := func(s *Service, options ResourceOptions) *ResourceType[*board] {
 		return HandleResource(s, (&journal{}).open, options)
@@ -370,8 +372,12 @@ func TestWrongResourcesAreToldAtTheStart(t *testing.T) {
 		"lever.ResourceCloser": func(s *Service) {
 			HandleResource(s, func(context.Context, *Opening) (closesOtherwise, error) { return closesOtherwise{}, nil }, ResourceOptions{})
 		},
-		"cannot be resumed yet": func(s *Service) {
+		"lever.ResourceResumer": func(s *Service) {
 			HandleResource(s, func(context.Context, *Opening) (resumes, error) { return resumes{}, nil }, ResourceOptions{})
+		},
+		"there is no streaming method": func(s *Service) {
+			HandleResource(s, func(context.Context, *Opening) (*talk, error) { return new(talk), nil }, ResourceOptions{}).
+				Handle("Touch", (*talk).touch)
 		},
 		"has resources already":    func(s *Service) { boards(s, ResourceOptions{}); boards(s, ResourceOptions{}) },
 		"it is Serial":             func(s *Service) { boards(s, ResourceOptions{Serial: true, MaxConcurrency: 2}) },

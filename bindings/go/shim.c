@@ -52,6 +52,9 @@ static lever_status start(lever_go_record* record, const char* text, const uint8
   options.user_data = (void*)(uintptr_t)record->token;
   options.read_messages = record->read_messages;
   options.read_bytes = record->read_bytes;
+  options.resume_token = metadata + record->metadata_bytes;
+  options.resume_token_size = record->resume_bytes;
+  options.resume_received = record->resume_received;
   const lever_status status =
       record->op == LEVER_GO_CALL
           ? lever_call_start(record->client, &options, &record->id, &record->error)
@@ -112,6 +115,20 @@ lever_status lever_go_stream_write(lever_queue* queue, lever_stream stream, int3
                                    const void* data, size_t size, int flush) {
   const lever_slice slice = {data, size};
   return flushed(queue, lever_stream_write(queue, stream, kind, &slice, 1), flush);
+}
+
+lever_status lever_go_stream_write_resumable(lever_queue* queue, lever_stream stream, int32_t kind,
+                                             const void* data, size_t size, const void* token,
+                                             size_t token_size, int flush) {
+  const lever_slice slice = {data, size};
+  return flushed(queue,
+                 lever_stream_write_resumable(queue, stream, kind, &slice, 1, token, token_size),
+                 flush);
+}
+
+lever_status lever_go_stream_moved(lever_queue* queue, lever_stream stream, uint64_t unread,
+                                   int flush) {
+  return flushed(queue, lever_stream_moved(queue, stream, unread), flush);
 }
 
 lever_status lever_go_stream_read(lever_queue* queue, lever_stream stream, uint64_t messages,
@@ -202,10 +219,12 @@ lever_status lever_go_service_add_method(lever_service* service, const char* nam
 }
 
 lever_status lever_go_service_set_resource(lever_service* service, uint32_t concurrency_max,
-                                           int64_t idle_timeout_ns, lever_error** error) {
+                                           int64_t idle_timeout_ns, int resumes,
+                                           lever_error** error) {
   lever_resource_options options = {.size = sizeof(options)};
   options.concurrency_max = concurrency_max;
   options.idle_timeout_ns = idle_timeout_ns;
+  options.resumes = resumes;
   return lever_service_set_resource(service, &options, error);
 }
 

@@ -25,7 +25,8 @@ typedef struct lever_go_record {
   uint32_t payload_bytes;
   uint32_t metadata_bytes;
   uint32_t metadata_count;
-  uint32_t reserved;
+  uint32_t resume_bytes;  // OPEN: of a token, behind the metadata
+  uint64_t resume_received;
   lever_error* error;  // set by CALL and OPEN on failure; for the caller to destroy
 } lever_go_record;
 
@@ -39,6 +40,11 @@ lever_status lever_go_turn(lever_queue* queue, void* batch, size_t bytes, lever_
 lever_status lever_go_begin(lever_queue* queue, uint64_t incoming);
 lever_status lever_go_stream_write(lever_queue* queue, lever_stream stream, int32_t kind,
                                    const void* data, size_t size, int flush);
+lever_status lever_go_stream_write_resumable(lever_queue* queue, lever_stream stream, int32_t kind,
+                                             const void* data, size_t size, const void* token,
+                                             size_t token_size, int flush);
+lever_status lever_go_stream_moved(lever_queue* queue, lever_stream stream, uint64_t unread,
+                                   int flush);
 lever_status lever_go_stream_read(lever_queue* queue, lever_stream stream, uint64_t messages,
                                   uint64_t bytes, int flush);
 lever_status lever_go_stream_close_send(lever_queue* queue, lever_stream stream, int flush);
@@ -65,7 +71,8 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
 lever_status lever_go_service_add_method(lever_service* service, const char* name, size_t size,
                                          uint64_t token);
 lever_status lever_go_service_set_resource(lever_service* service, uint32_t concurrency_max,
-                                           int64_t idle_timeout_ns, lever_error** error);
+                                           int64_t idle_timeout_ns, int resumes,
+                                           lever_error** error);
 lever_status lever_go_service_add_resource_method(lever_service* service, const char* name,
                                                   size_t size, uint64_t token);
 lever_status lever_go_resource_closed(lever_service* service, uint64_t resource, int32_t kind,

@@ -5,6 +5,8 @@ import "C"
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"sync"
@@ -17,6 +19,22 @@ const (
 	prefetchBytes    = 256 << 10
 )
 
+// Of streams that can be resumed: their callers keep what was not granted again, to send it elsewhere.
+var (
+	ownWindow       = credit{prefetchMessages, prefetchBytes}
+	resumableWindow = credit{16, 64 << 10}
+)
+
+// tokenMax is how many bytes a token has from which a stream is resumed.
+const tokenMax = C.LEVER_RESUME_TOKEN_MAX
+
+func checkToken(token []byte) error {
+	if len(token) > tokenMax {
+		return invalid("a token to resume a stream from has %d bytes, more than %d", len(token), tokenMax)
+	}
+	return nil
+}
+
 // A Stream carries messages both ways: a client's from [Client.Stream], a method's from its caller. One
 // goroutine may send while another receives; several of either are taken one after the other.
 //
@@ -28,15 +46,22 @@ type Stream struct {
 	ctx    context.Context
 	// Stops watching ctx.
 	unwatch func() bool
+	// Of one that came in.
+	method    string
+	arguments payload
 
 	mu         sync.Mutex
 	changed    sync.Cond // begun, ended, readable
 	writable   sync.Cond
 	id         uint64 // 0 while it is not begun
 	messages   []payload
-	read       int // of messages
+	read       int    // of messages
+	window     credit // of what may lie unread
 	used       credit
-	blocked    bool // until there is room
+	moving     bool          // to where its resource goes
+	told       bool          // the method has asked, or read, and knows or may know it
+	move       chan struct{} // closed when it moves; nil until it is asked for
+	blocked    bool          // until there is room
 	sendClosed bool
 	readEnded  bool
 	ended      bool
@@ -48,7 +73,7 @@ type credit struct {
 }
 
 func newStream(q *queue, ctx context.Context) *Stream {
-	s := &Stream{queue: q, ctx: ctx}
+	s := &Stream{queue: q, ctx: ctx, window: ownWindow}
 	s.changed.L = &s.mu
 	s.writable.L = &s.mu
 	return s
@@ -106,11 +131,68 @@ func (c *Client) OpenStream(ctx context.Context, address string, arguments []any
 // Context is that of the stream: a method's own, or what the stream was opened with.
 func (s *Stream) Context() context.Context { return s.ctx }
 
+// Method is the name under which a method was called; "" for a client's stream.
+func (s *Stream) Method() string { return s.method }
+
+// Arguments stores what a method's stream was opened with in what the targets point to. Arguments beyond
+// them are left out; fewer are an error.
+func (s *Stream) Arguments(targets ...any) error {
+	d, _, err := argumentsIn(s.arguments, len(targets), argumentsMax)
+	for i := 0; err == nil && i < len(targets); i++ {
+		if err = d.into(targets[i], 0); err != nil {
+			err = fmt.Errorf("argument %d: %w", i+1, err)
+		}
+	}
+	if err != nil {
+		return invalid("%s: %w", s.method, err)
+	}
+	return nil
+}
+
+// Moving is closed when the resource of a method's stream moves to another instance, for methods that do not
+// read: the method is to return, and its stream goes on there, see [ResourceResumer]. It never is if the
+// resource does not resume, or its caller cannot follow: the stream ends then.
+//
+// A method that has asked for it and is done calls CloseSend before it returns: whether it has seen that it
+// is closed cannot be known.
+func (s *Stream) Moving() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = true
+	if s.move == nil {
+		s.move = make(chan struct{})
+		if s.moving {
+			close(s.move)
+		}
+	}
+	return s.move
+}
+
 // ---- Sending ----
 
 // Send sends one message. It waits while the other side is behind, and returns when the library has taken
 // the message. After the stream's end it gives the error that the stream ended with.
 func (s *Stream) Send(message any) error {
+	return s.send(message, nil)
+}
+
+// SendResumable is Send with a token, of a method: the last token that has come when the resource moves is
+// what [ResourceResumer] is given. It says how to go on behind this message, with at most 4096 bytes.
+func (s *Stream) SendResumable(message any, token []byte) error {
+	if s.client != nil {
+		return refusal(CodeFailedPrecondition, "a method's stream has tokens, and this is a client's")
+	}
+	if err := checkToken(token); err != nil {
+		return err
+	}
+	if token == nil {
+		token = []byte{}
+	}
+	return s.send(message, token)
+}
+
+// send sends without a token if that is nil.
+func (s *Stream) send(message any, token []byte) error {
 	buffer := calls.Get().(*call)
 	defer buffer.recycle()
 	data, err := encodeMessage(buffer.out[:0], message)
@@ -132,11 +214,7 @@ func (s *Stream) Send(message any) error {
 			s.writable.Wait()
 			continue
 		}
-		flush := s.queue.flush()
-		status := C.lever_go_stream_write(s.queue.c, C.lever_stream(s.id), C.int32_t(data.kind),
-			unsafe.Pointer(unsafe.SliceData(data.bytes)), C.size_t(len(data.bytes)), flush)
-		s.queue.flushed(flush)
-		switch status {
+		switch status := s.write(data, token); status {
 		case C.LEVER_OK:
 			return nil
 		case C.LEVER_WOULD_BLOCK:
@@ -145,6 +223,17 @@ func (s *Stream) Send(message any) error {
 			return refusal(Code(status), "the message cannot be sent: "+codeTexts[Code(status)])
 		}
 	}
+}
+
+func (s *Stream) write(data payload, token []byte) C.lever_status {
+	flush := s.queue.flush()
+	defer s.queue.flushed(flush)
+	bytes, size := unsafe.Pointer(unsafe.SliceData(data.bytes)), C.size_t(len(data.bytes))
+	if token == nil {
+		return C.lever_go_stream_write(s.queue.c, C.lever_stream(s.id), C.int32_t(data.kind), bytes, size, flush)
+	}
+	return C.lever_go_stream_write_resumable(s.queue.c, C.lever_stream(s.id), C.int32_t(data.kind), bytes, size,
+		unsafe.Pointer(unsafe.SliceData(token)), C.size_t(len(token)), flush)
 }
 
 // CloseSend says that no more messages come from this side, which goes on receiving. A method closes its
@@ -188,8 +277,24 @@ func (s *Stream) cancel() {
 	s.queue.flushed(flush)
 }
 
+// moveOn ends the stream of a method that has returned for its resource moves. False: it does not.
+func (s *Stream) moveOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.moving || !s.told || s.ended || s.sendClosed {
+		return false
+	}
+	s.sendClosed = true
+	s.writable.Broadcast()
+	C.lever_go_stream_moved(s.queue.c, C.lever_stream(s.id), C.uint64_t(len(s.messages)-s.read), 1)
+	return true
+}
+
 // finish ends a method's side: well, or with its error.
 func (s *Stream) finish(failure error) {
+	if (failure == nil || errors.Is(failure, ErrMoved)) && s.moveOn() {
+		return
+	}
 	if failure == nil {
 		s.CloseSend()
 		return
@@ -213,7 +318,8 @@ func (s *Stream) finish(failure error) {
 
 // Recv stores the next message in what target points to. At the stream's end it returns io.EOF if all is
 // well, else the error: a [*MethodError] if it is the method's own. A message that does not fit is an
-// error, and the stream goes on.
+// error, and the stream goes on. For a method it returns [ErrMoved] when the resource moves: what was not
+// received is received elsewhere.
 func (s *Stream) Recv(target any) error {
 	message, err := s.next()
 	if err != nil {
@@ -228,8 +334,15 @@ func (s *Stream) Recv(target any) error {
 func (s *Stream) next() (payload, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.read == len(s.messages) && !s.readEnded {
+	for s.read == len(s.messages) && !s.readEnded && !s.moving {
 		s.changed.Wait()
+	}
+	if s.moving && (s.read < len(s.messages) || !s.readEnded) {
+		s.told = true
+		if s.err != nil {
+			return payload{}, s.err
+		}
+		return payload{}, ErrMoved
 	}
 	if s.read == len(s.messages) {
 		if s.err != nil {
@@ -244,7 +357,7 @@ func (s *Stream) next() (payload, error) {
 	}
 	s.used.messages++
 	s.used.bytes += uint64(len(message.bytes))
-	if (s.used.messages*2 >= prefetchMessages || s.used.bytes*2 >= prefetchBytes) && !s.readEnded {
+	if (s.used.messages*2 >= s.window.messages || s.used.bytes*2 >= s.window.bytes) && !s.readEnded {
 		s.grant(s.used)
 	}
 	return message, nil
@@ -312,6 +425,14 @@ func (s *Stream) onEvent(event *C.lever_event) {
 	case C.LEVER_EVENT_STREAM_HALF_CLOSED:
 		s.mu.Lock()
 		s.readEnded = true
+		s.changed.Broadcast()
+		s.mu.Unlock()
+	case C.LEVER_EVENT_STREAM_MOVING:
+		s.mu.Lock()
+		s.moving = true
+		if s.move != nil {
+			close(s.move)
+		}
 		s.changed.Broadcast()
 		s.mu.Unlock()
 	case C.LEVER_EVENT_WRITABLE:

@@ -1,76 +1,67 @@
-"""Streams go on where their resources move to: nothing is lost, doubled or out of order, either way.
-
-LEVER_UPGRADES: how many times all of them move (3; `tests/run.sh --long`: 100).
-"""
+"""Streams of resources go on where these move to: in each language nothing of them is lost, doubled or out of order, in
+either direction, while all shards are handed over again and again."""
 
 import json
-import os
 import pathlib
+import shutil
 import subprocess
-import time
+import sys
 
 import pytest
+from lever_testing import BUILD, ROOT, Host, open_directory, reachable_python, wait_until
+from test_go import replace_module
+from test_handoff import UPGRADES
 
-from lever_testing import BUILD, ROOT, open_directory, wait_until, write_service
-
-UPGRADES = int(os.environ.get("LEVER_UPGRADES", "3"))
-PACKAGES = BUILD / "runtime" / "node" / "node_modules"
-STREAMS = 100
-RATE = 1000
-
-# Counts the messages of its stream, and says of each the number that it bears and the one that it should.
-SERVICE = """
-exports.Resource = class Tape {
-  open(name, { state, origin }) {
-    this.count = origin === 'carried' ? state : 0;
-    if (origin === 'lost') console.error(`lost: ${name}`);
-  }
-  async echoChan(stream, name) {
-    if (name !== stream.args[0] || stream.method !== 'echoChan') throw new Error('other arguments');
-    for await (const n of stream) {
-      this.count += 1;
-      await stream.write({ n, serial: this.count }, { token: String(this.count) });
-    }
-  }
-  async resume(stream, token, received) {
-    if (Number(token) !== received) throw new Error(`token ${token}, ${received} received`);
-    if (received !== this.count) throw new Error(`${received} received, ${this.count} counted`);
-    return this.echoChan(stream, ...stream.args);
-  }
-  close() {
-    return this.count;
-  }
-};
-"""
+TALKS = ROOT / "tests" / "e2e" / "talks"
+STREAMS = 20
+MOST_S = 120
 
 
-def versions(host):
-    return {row["version"] for row in host.instances("tapes")}
+def python_talks(directory):
+    shutil.copytree(TALKS / "python", directory)
 
 
-@pytest.mark.parametrize("way", ["direct", "host"])
-def test_streams_go_on_over_upgrades(host, way):
-    directory = write_service(pathlib.Path(open_directory()) / "tapes", {"s.js": SERVICE},
-                              name="tapes", jsEntry="s.js", minInstances=2, maxInstances=4,
-                              drainTimeout="10s")
-    host.deploy(directory)
-    with subprocess.Popen(
-            ["node", ROOT / "tests" / "e2e" / "resumed.js", "tapes", str(STREAMS), str(RATE), way],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**host.environment(), "NODE_PATH": str(PACKAGES)}) as callers:
-        try:
-            time.sleep(1)
-            for turn in range(UPGRADES):
-                (directory / "turn").write_text(str(turn))
-                host.deploy(directory)
-                wait_until(lambda: versions(host) == {turn + 2}, timeout_s=60,
-                           what="the end of the version before")
-                time.sleep(0.5)
-            out, _ = callers.communicate(timeout=100)
-        finally:
-            callers.kill()
+def go_talks(directory):
+    shutil.copytree(TALKS / "go", directory, ignore=shutil.ignore_patterns("serve"))
+    replace_module(directory)
+
+
+@pytest.fixture
+def host():
+    with Host("--python", reachable_python()) as running:
+        yield running
+
+
+def start_callers(host):
+    environment = {**host.environment(), "PYTHONPATH": str(BUILD / "runtime" / "python")}
+    return subprocess.Popen([sys.executable, TALKS / "callers.py", str(STREAMS)], env=environment, text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def upgrade(host, bundle, turn):
+    """Returns when the instances of before are gone, and with them what they owned."""
+    before = {instance["id"] for instance in host.instances("talks")}
+    (bundle / "turn").write_text(str(turn))
+    host.deploy(bundle, timeout_s=300)
+    wait_until(lambda: not before & {i["id"] for i in host.instances("talks")}, timeout_s=60,
+               what="the end of the old instances")
+
+
+@pytest.mark.parametrize("make", [python_talks, go_talks])
+def test_streams_go_on_over_upgrades(host, make):
+    bundle = pathlib.Path(open_directory()) / "talks"
+    make(bundle)
+    described = json.loads((bundle / "lever.json").read_text())
+    (bundle / "lever.json").write_text(json.dumps({**described, "minInstances": 2, "drainTimeout": "20s"}))
+    host.deploy(bundle, timeout_s=300)
+    with start_callers(host) as callers:
+        assert callers.stdout.readline() == "answered\n"
+        for turn in range(UPGRADES):
+            upgrade(host, bundle, turn)
+        out, errors = callers.communicate(timeout=MOST_S)
+    shutil.rmtree(bundle.parent)
+    assert callers.returncode == 0, out + errors
     seen = json.loads(out)
-    print(json.dumps(seen))
     assert seen["wrong"] == []
-    assert seen["ends"] == {"OK": STREAMS}
-    assert seen["read"] == seen["written"] > UPGRADES * STREAMS
+    # Each stream was moved by each upgrade, while messages were under way.
+    assert min(seen["moves"]) >= UPGRADES and seen["answers"] > seen["sent"] > STREAMS * UPGRADES
