@@ -40,7 +40,7 @@ void ClientStreamImpl::StartAttempt() {
     call_->Write(std::move(first));
   }
   for (const SliceList& message : sent_.messages()) call_->Write(message);
-  if (!Resumable() && sent_.arguments_bytes() + sent_.bytes() > kReplayBytesMax) sent_.Forget();
+  ForgetIfTooMuch();
   if (send_closed_) call_->CloseSend();
   if (writable_wanted_) WantWritable();
 }
@@ -62,16 +62,24 @@ void ClientStreamImpl::Queue(SliceList message) {
   if (sent_.kept()) sent_.Add(message);
   if (call_ == nullptr) return;  // the next attempt writes it
   call_->Write(std::move(message));
-  if (!Resumable() && sent_.arguments_bytes() + sent_.bytes() > kReplayBytesMax) sent_.Forget();
+  ForgetIfTooMuch();
+}
+
+void ClientStreamImpl::ForgetIfTooMuch() {
+  if (attempts_.of_resource()) {
+    if (!Paced() && sent_.bytes() > kUnreadBytesMax) sent_.Forget();
+  } else if (sent_.arguments_bytes() + sent_.bytes() > kReplayBytesMax) {
+    sent_.Forget();
+  }
 }
 
 size_t ClientStreamImpl::queued_bytes() const {
   if (call_ == nullptr) return sent_.arguments_bytes() + sent_.bytes();
-  return Resumable() ? std::max(call_->queued_bytes(), sent_.bytes()) : call_->queued_bytes();
+  return Paced() ? std::max(call_->queued_bytes(), sent_.bytes()) : call_->queued_bytes();
 }
 
 bool ClientStreamImpl::HeldBack() const {
-  return Resumable() && sent_.bytes() >= rpc::kStreamQueuedBytesLow;
+  return Paced() && sent_.bytes() >= rpc::kStreamQueuedBytesLow;
 }
 
 void ClientStreamImpl::CloseSend() {
@@ -83,9 +91,12 @@ void ClientStreamImpl::CloseSend() {
 
 void ClientStreamImpl::OnHeaders(rpc::Call& call) {
   begun_ = Resumable() && call.headers().Find(route::kResumeHeader) == route::kResumeYes;
-  if (begun_) return;
-  sent_.Forget();
-  // A writer that waited for what is kept no more.
+  if (!begun_) {
+    // It may have begun anew there, and what has been done would be done again.
+    if (resumed_) return Cancel(Unimplemented("the resource's streams can be resumed no more"));
+    sent_.Forget();
+  }
+  // A writer that waited for what is kept no more, or what it does not hear of.
   if (writable_wanted_) core_loop_->AtTurnEnd(this);
 }
 
@@ -95,31 +106,35 @@ void ClientStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
   if (!envelope.ok()) {
     return Cancel(Internal("a message of the stream is broken: " + envelope.status().message()));
   }
-  if (envelope->moved) return OnMoved(*envelope);
   if (error_.kind != Kind::kNone || moved_) {
     return Cancel(Internal("a message came after the method's last one"));
   }
+  if (envelope->moved) return OnMoved(*envelope);
   if (begun_) {
     if (Status taken = TakeMarks(*envelope); !taken.ok()) return Cancel(taken);
   }
-  if (!IsError(envelope->kind)) return Deliver(std::move(envelope).value());
+  if (!IsError(envelope->kind)) {
+    Deliver(std::move(envelope).value());
+    // Nothing more can come now that says what was read.
+    if (writable_wanted_ && begun_ && !credit_.given()) core_loop_->AtTurnEnd(this);
+    return;
+  }
   error_.kind = envelope->kind;
   error_.payload = std::move(envelope->payload);
 }
 
 Status ClientStreamImpl::TakeMarks(const Envelope& envelope) {
-  if (envelope.has_resume) {
-    if (envelope.resume.size() > route::kResumeTokenBytesMax) {
-      return Internal("a resume token of the stream is too large");
+  if (envelope.has_resume && envelope.resume.size() > route::kResumeTokenBytesMax) {
+    return Internal("a resume token of the stream is too large");
+  }
+  if (sent_.kept() && envelope.consumed > sent_.consumed()) {
+    if (!sent_.Consumed(envelope.consumed)) {
+      return Internal("the other side says that it has read what was not sent");
     }
-    point_.token.assign(envelope.resume.view());
+    if (writable_wanted_) core_loop_->AtTurnEnd(this);
   }
+  if (envelope.has_resume) point_.token.assign(envelope.resume.view());
   if (!envelope.bookkeeping() && !IsError(envelope.kind)) ++point_.received;
-  if (envelope.consumed <= sent_.consumed()) return Status::Ok();
-  if (!sent_.Consumed(envelope.consumed)) {
-    return Internal("the other side says that it has read what was not sent");
-  }
-  if (writable_wanted_) core_loop_->AtTurnEnd(this);
   return Status::Ok();
 }
 
@@ -128,10 +143,17 @@ void ClientStreamImpl::OnMoved(const Envelope& envelope) {
   if (!begun_) {
     return Cancel(Unavailable("the stream's resource has moved to another instance"));
   }
+  if (!sent_.kept()) {
+    return Cancel(Unavailable("the stream's resource has moved to another instance, and more was "
+                              "written while nothing was read than is kept to be sent again"));
+  }
   const StatusOr<route::Moved> moved = route::ParseMoved(envelope.payload);
   if (!moved.ok()) return Cancel(Internal("a message of the stream is broken: " +
                                           moved.status().message()));
-  if (moved->consumed < sent_.consumed() || !sent_.Consumed(moved->consumed)) {
+  if (moved->consumed < sent_.consumed()) {
+    return Cancel(Internal("the other side says that it has read less than it said before"));
+  }
+  if (!sent_.Consumed(moved->consumed)) {
     return Cancel(Internal("the other side says that it has read what was not sent"));
   }
   moved_ = ran_ = true;

@@ -6,7 +6,9 @@
 //
 // A stream of a resource goes on where the resource moves to, if the resource can resume streams, which
 // the headers say. What is written is kept then until the method has read it, and the writer waits
-// while that is kReplayBytesMax.
+// while that is kReplayBytesMax. What was read comes among the method's messages: a program that writes
+// while it reads none is not kept waiting for it, but from kUnreadBytesMax on its stream cannot go on
+// elsewhere any more.
 //
 // Threads: used only by who holds the loop's word. A stream owns itself until its OnEnd().
 #ifndef LIBLEVER_CLIENT_CLIENT_STREAM_H_
@@ -29,6 +31,8 @@ namespace lever::client {
 // What is kept of a stream's messages, to send them again.
 inline constexpr size_t kReplayBytesMax = size_t{256} * 1024;
 static_assert(kReplayBytesMax == rpc::kStreamQueuedBytesMax, "the writer waits when that is kept");
+// The same where the program reads nothing, and so does not hear what was read.
+inline constexpr size_t kUnreadBytesMax = 4 * kReplayBytesMax;
 
 class ClientStreamImpl final : public ClientStream,
                                public Live,
@@ -61,8 +65,11 @@ class ClientStreamImpl final : public ClientStream,
   MessageStream& stream() override { return *this; }
   void StartAttempt();
   void Queue(SliceList message);
+  void ForgetIfTooMuch();
   // Whether what is written is kept until it is read.
   bool Resumable() const { return attempts_.of_resource() && sent_.kept(); }
+  // Whether what is kept makes the writer wait.
+  bool Paced() const { return Resumable() && (!begun_ || credit_.given()); }
   bool Delivering() const override { return phase_ == Phase::kRunning && !failed_.has_value(); }
   bool HeldBack() const override;
   void OnHeaders(rpc::Call& call) override;

@@ -11,14 +11,14 @@ void SentMessages::SetArguments(SliceList message) {
 
 void SentMessages::Add(SliceList message) {
   if (!kept_) return;
-  bytes_ += TotalSize(message);
+  bytes_ += TotalSize(message) + kSentMessageBytes;
   messages_.push_back(std::move(message));
 }
 
 bool SentMessages::Consumed(uint64_t number) {
   if (number > consumed_ + messages_.size()) return false;
   for (; consumed_ < number; ++consumed_) {
-    bytes_ -= TotalSize(messages_.front());
+    bytes_ -= TotalSize(messages_.front()) + kSentMessageBytes;
     messages_.pop_front();
   }
   return true;

@@ -16,6 +16,9 @@
 
 namespace lever::client {
 
+// What is counted for a message beside its bytes, so that empty ones are bounded, too.
+inline constexpr size_t kSentMessageBytes = 64;
+
 class SentMessages {
  public:
   // A pass-through stream has none.
@@ -31,7 +34,7 @@ class SentMessages {
   bool kept() const { return kept_; }
   uint64_t consumed() const { return consumed_; }
   const std::deque<SliceList>& messages() const { return messages_; }
-  // Of the messages.
+  // Of the messages, kSentMessageBytes each included.
   size_t bytes() const { return bytes_; }
   size_t arguments_bytes() const { return arguments_bytes_; }
 

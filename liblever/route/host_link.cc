@@ -75,22 +75,27 @@ StatusOr<std::unique_ptr<rpc::Channel>> HostLink::OpenInProcess(const std::strin
 rpc::Channel& HostLink::ChannelTo(const std::string& environment, const std::string& service) {
   if (!ending_.empty()) loop_->Arm(&ending_timer_, loop_->now_ns());
   const std::string key = ServiceKey(environment, service);
-  const bool there = in_process_->Has(environment, service);
+  const uint64_t number = in_process_->Find(environment, service);
   const auto known = to_services_.find(key);
   if (known != to_services_.end()) {
-    if (there && known->second->state() != rpc::Channel::State::kClosed) return *known->second;
-    ending_.push_back(std::move(known->second));
+    rpc::Channel& channel = *known->second.channel;
+    if (known->second.number == number && channel.state() != rpc::Channel::State::kClosed) {
+      return channel;
+    }
+    ending_.push_back(std::move(known->second.channel));
     to_services_.erase(known);
   }
   // Names that no service has are not kept.
-  if (!there) return *channel_;
+  if (number == 0) return *channel_;
   auto opened = OpenInProcess(environment, service);
   if (!opened.ok()) {
     Log(LogLevel::kWarning,
         "no way to the in_process service " + service + ": " + opened.status().ToString());
     return *channel_;
   }
-  return *to_services_.emplace(key, std::move(opened).value()).first->second;
+  ToService& way = to_services_[key];
+  way = {number, std::move(opened).value()};
+  return *way.channel;
 }
 
 Status HostLink::OpenIntroductions(const std::string& path, std::string_view nonce) {

@@ -96,7 +96,11 @@ class HostLink final : private IntroductionHandler {
   // Without a host.
   std::shared_ptr<InProcess> in_process_;
   std::string caller_;
-  std::unordered_map<std::string, std::unique_ptr<rpc::Channel>> to_services_;
+  struct ToService {
+    uint64_t number = 0;  // InProcess::Find()'s: another service of the name has another way
+    std::unique_ptr<rpc::Channel> channel;
+  };
+  std::unordered_map<std::string, ToService> to_services_;
   // Whose service is gone: until their calls have ended and no callback of theirs is on the stack.
   std::vector<std::unique_ptr<rpc::Channel>> ending_;
   FunctionTimer ending_timer_{

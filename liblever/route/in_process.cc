@@ -14,21 +14,26 @@ InProcess::InProcess(Loop* loop) : nobody_(rpc::Server::Make(loop, this)) {}
 
 Status InProcess::Add(std::string_view environment, std::string_view service,
                       IncomingAcceptor* acceptor) {
-  if (services_.emplace(ServiceKey(environment, service), acceptor).second) return Status::Ok();
+  const auto [at, added] = services_.try_emplace(ServiceKey(environment, service));
+  if (added) {
+    at->second = {acceptor, ++last_number_};
+    return Status::Ok();
+  }
   return AlreadyExists("this queue has an in_process service lever://" + std::string(environment) +
                        "/" + std::string(service) + " already");
 }
 
 void InProcess::Remove(const IncomingAcceptor* acceptor) {
   for (auto at = services_.begin(); at != services_.end(); ++at) {
-    if (at->second != acceptor) continue;
+    if (at->second.acceptor != acceptor) continue;
     services_.erase(at);
     return;
   }
 }
 
-bool InProcess::Has(std::string_view environment, std::string_view service) const {
-  return services_.contains(ServiceKey(environment, service));
+uint64_t InProcess::Find(std::string_view environment, std::string_view service) const {
+  const auto found = services_.find(ServiceKey(environment, service));
+  return found == services_.end() ? 0 : found->second.number;
 }
 
 StatusOr<UniqueFd> InProcess::Connect(std::string_view environment, std::string_view service,
@@ -42,7 +47,7 @@ StatusOr<UniqueFd> InProcess::Connect(std::string_view environment, std::string_
   Introduction introduction;
   introduction.direction = Introduction::Direction::kIncoming;
   introduction.caller = caller;
-  if (!found->second->OnIncomingConnection(introduction, std::move(ends.second))) {
+  if (!found->second.acceptor->OnIncomingConnection(introduction, std::move(ends.second))) {
     return Unavailable("the in_process service takes no connections").WithExecuted(LEVER_EXECUTED_NO);
   }
   return std::move(ends.first);

@@ -9,6 +9,7 @@
 #define LIBLEVER_ROUTE_IN_PROCESS_H_
 
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,15 +36,21 @@ class InProcess final : private rpc::CallDispatcher {
   // answers all calls NOT_FOUND. UNAVAILABLE: the service takes nobody.
   StatusOr<UniqueFd> Connect(std::string_view environment, std::string_view service,
                              std::string_view caller);
-  // Whether there is such a service.
-  bool Has(std::string_view environment, std::string_view service) const;
+  // Which service has the name now: a number of its own, from 1; 0: none.
+  uint64_t Find(std::string_view environment, std::string_view service) const;
 
  private:
   using Key = std::string;  // environment, NUL, service
 
   void OnCall(rpc::Call& call) override;
 
-  boost::unordered_flat_map<Key, IncomingAcceptor*> services_;
+  struct Service {
+    IncomingAcceptor* acceptor = nullptr;
+    uint64_t number = 0;
+  };
+
+  uint64_t last_number_ = 0;
+  boost::unordered_flat_map<Key, Service> services_;
   std::unique_ptr<rpc::Server> nobody_;
 };
 

@@ -33,9 +33,12 @@ SliceList WriteMoved(const Moved& moved) {
   std::string inner;
   protozero::pbf_writer fields(inner);
   if (!moved.owner.empty()) fields.add_string(kOwner, moved.owner);
-  fields.add_uint64(kShard, moved.shard.shard);
-  fields.add_uint64(kGeneration, moved.shard.generation);
-  fields.add_uint64(kMovedConsumed, moved.consumed);
+  const auto add = [&](MovedField field, uint64_t number) {
+    if (number != 0) fields.add_uint64(field, number);
+  };
+  add(kShard, moved.shard.shard);
+  add(kGeneration, moved.shard.generation);
+  add(kMovedConsumed, moved.consumed);
   std::string bytes;
   protozero::pbf_writer(bytes).add_message(kMoved, inner);
   SliceList message;

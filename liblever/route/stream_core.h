@@ -30,6 +30,8 @@ class ReadCredit {
   void Skipped();
   // The transport is another one, which has been given nothing.
   void Restart();
+  // Whether a message can come now: the transport holds credit.
+  bool given() const { return given_ > 0; }
 
  private:
   uint64_t messages_ = 0;  // not given to the transport

@@ -57,7 +57,7 @@ Status IncomingStreamImpl::TakeResumption(const Envelope& envelope) {
     return InvalidArgument("a stream has no messages of such numbers");
   }
   resumed_ = {std::string(envelope.resume.view()), envelope.received, envelope.consumed};
-  delivered_ = read_ = reported_ = base_ = envelope.consumed;
+  consumption_.Begin(envelope.consumed);
   return Status::Ok();
 }
 
@@ -67,10 +67,7 @@ void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
     // What the method has not read comes again elsewhere.
     if (cancelled_ || moving_) return;
     if (envelope.ok() && !IsError(envelope->kind) && !envelope->moved) {
-      if (!envelope->bookkeeping()) {
-        ++delivered_;
-        bytes_since_report_ += TotalSize(envelope->payload);
-      }
+      if (!envelope->bookkeeping()) consumption_.Delivered(TotalSize(envelope->payload));
       return Deliver(std::move(envelope).value());
     }
     return Cancel(InvalidArgument(envelope.ok() ? "a caller's message is a value or raw bytes"
@@ -86,7 +83,8 @@ void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
   route::AddUserHeaders(call.headers(), &metadata_);
   if (!OfAResource()) return Offer();
   phase_ = Phase::kWaiting;
-  waiting_bytes = TotalSize(payload_) + metadata_.AccountedBytes() + resource_name.size();
+  waiting_bytes = TotalSize(payload_) + metadata_.AccountedBytes() + resource_name.size() +
+                  envelope->resume.size();
   service_->ownership()->Admit(this);
 }
 
@@ -162,27 +160,30 @@ void IncomingStreamImpl::SetBegun() {
 
 void IncomingStreamImpl::Read(uint64_t messages, uint64_t bytes) {
   if (window_given_) {
-    read_ += std::min(messages, delivered_ - read_);
+    consumption_.Read(messages);
     if (resumable_) ReportConsumed();
   }
   window_given_ |= messages > 0;
   if (!moving_) AddCredit(messages, bytes);
 }
 
-// By itself only where nothing is written that could say it. Who does not read is not told: it would pile
-// up.
+// By itself only where nothing is written that could say it. Who does not read is told when there is
+// room again: it would pile up.
 void IncomingStreamImpl::ReportConsumed() {
-  const bool due =
-      bytes_since_report_ >= kReportBytes || read_ - reported_ >= kReportMessages;
-  if (!due || read_ == reported_ || moving_ || send_closed_ || phase_ != Phase::kBegun ||
-      call_ == nullptr || cancelled_ || !call_->Writable()) {
-    return;
+  if (!consumption_.Due() || !Delivering() || moving_ || send_closed_ || call_ == nullptr) return;
+  if (!call_->Writable()) {
+    report_owed_ = true;
+    return call_->WantWritable();
   }
   SliceList message;
-  message.push_back(route::WriteMarks({.consumed = read_}));
+  message.push_back(route::WriteMarks({.consumed = consumption_.Report()}));
   call_->Write(std::move(message), rpc::Compress::kNo);
-  reported_ = read_;
-  bytes_since_report_ = 0;
+}
+
+void IncomingStreamImpl::OnWritable(rpc::Call& call) {
+  // Before it, what the program writes may say it.
+  StreamCore::OnWritable(call);
+  if (std::exchange(report_owed_, false)) ReportConsumed();
 }
 
 Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
@@ -205,13 +206,11 @@ Status IncomingStreamImpl::WriteMessage(Kind kind, SliceList payload,
   LEVER_RETURN_IF_ERROR(route::CheckOutgoing(kind, payload));
   if (!MaySend()) return Status::Ok();
   SliceList message = Pack(kind, std::move(payload));
-  if (resumable_ && (token != nullptr || read_ != reported_)) {
+  if (resumable_ && (token != nullptr || consumption_.News())) {
     route::StreamMarks marks;
     if (token != nullptr) marks.resume = *token;
-    if (read_ != reported_) marks.consumed = read_;
+    if (consumption_.News()) marks.consumed = consumption_.Report();
     message.push_back(route::WriteMarks(marks));
-    reported_ = read_;
-    bytes_since_report_ = 0;
   }
   call_->Write(std::move(message));
   return Status::Ok();
@@ -223,7 +222,7 @@ Status IncomingStreamImpl::MoveOn(uint64_t unread) {
   send_closed_ = true;
   if (MaySend()) {
     route::Moved moved = service_->ownership()->NextOwner(shard);
-    moved.consumed = delivered_ - std::min(unread, delivered_ - base_);
+    moved.consumed = consumption_.AllBut(unread);
     call_->Write(route::WriteMoved(moved), rpc::Compress::kNo);
     call_->Finish(Status::Ok());
   }
@@ -242,9 +241,12 @@ bool IncomingStreamImpl::MaySend() {
 void IncomingStreamImpl::CloseSend() { EndSend(Ending::kDone); }
 
 void IncomingStreamImpl::EndSend(Ending outcome) {
-  if (std::exchange(send_closed_, true) || !MaySend()) return;
-  service_->Ended(outcome);
-  call_->Finish(Status::Ok());
+  if (std::exchange(send_closed_, true)) return;
+  if (MaySend()) {
+    service_->Ended(outcome);
+    call_->Finish(Status::Ok());
+  }
+  if (moving_ && phase_ == Phase::kBegun) service_->ownership()->Ended(this);
 }
 
 Status IncomingStreamImpl::Fail(Kind kind, SliceList payload) {
@@ -286,6 +288,8 @@ void IncomingStreamImpl::MoveAway(const Status& status, const rpc::HeaderList* t
   }
   if (resumable_) {
     if (std::exchange(moving_, true)) return;
+    // Its method has returned, and only its caller has not read all of it.
+    if (send_closed_) return service_->ownership()->Ended(this);
     // Begun on another thread, it is told when that is known here.
     if (phase_ == Phase::kBegun) handler_->OnMoving(*this);
     return;

@@ -9,7 +9,7 @@
 //   kBegun      user code runs: messages are delivered
 //
 // One that can be resumed, and whose resource moves, is ended by MoveOn() when its method has returned,
-// and is the resource's no more from then on: what is still to be sent holds nothing up.
+// or as any other, and is the resource's no more from then on: what is still to be sent holds nothing up.
 #ifndef LIBLEVER_SERVICE_INCOMING_STREAM_H_
 #define LIBLEVER_SERVICE_INCOMING_STREAM_H_
 
@@ -21,6 +21,7 @@
 #include "liblever/route/stream_core.h"
 #include "liblever/rpc/call.h"
 #include "liblever/rpc/headers.h"
+#include "liblever/service/consumption.h"
 #include "liblever/service/resource_request.h"
 #include "liblever/service/service.h"
 #include "liblever/service/service_impl.h"
@@ -67,9 +68,6 @@ class IncomingStreamImpl final : public IncomingStream,
  private:
   enum class Phase : uint8_t { kReceiving, kWaiting, kOffered, kBegun };
 
-  // Who can resume it is told what was read after so much at the latest.
-  static constexpr uint64_t kReportBytes = 16 * 1024;
-  static constexpr uint64_t kReportMessages = 256;
   // So that every language counts on from there.
   static constexpr uint64_t kMessageNumberMax = uint64_t{1} << 52;
 
@@ -77,6 +75,7 @@ class IncomingStreamImpl final : public IncomingStream,
   bool Delivering() const override { return phase_ == Phase::kBegun && !cancelled_; }
   void OnMessage(rpc::Call& call, SliceList message) override;
   void OnPeerEnd(rpc::Call& call) override;
+  void OnWritable(rpc::Call& call) override;
   void OnEnd(rpc::Call& call, const rpc::CallEnd& end) override;
   void OnTurnEnd() override;
   void TellHalfClosed();
@@ -112,13 +111,9 @@ class IncomingStreamImpl final : public IncomingStream,
   bool resumable_ = false;         // both sides can have it go on elsewhere
   bool moving_ = false;            // the program is to return, or was told so
   bool window_given_ = false;      // the first Read() has been
+  bool report_owed_ = false;       // when there is room for it
   std::optional<route::ResumePoint> resumed_;
-  // Messages of the caller's, numbered over all owners.
-  uint64_t base_ = 0;  // read at others, before
-  uint64_t delivered_ = 0;
-  uint64_t read_ = 0;
-  uint64_t reported_ = 0;             // to the caller, as read
-  uint64_t bytes_since_report_ = 0;  // delivered
+  Consumption consumption_;
 };
 
 }  // namespace lever::service

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Result final : public UnaryHandler, public StreamHandler {
     status = outcome.status;
     kind = outcome.kind;
     payload = Concat(outcome.payload);
+    if (outcome.resume != nullptr) resume = *outcome.resume;
     if (on_end) on_end();
   }
   bool ended() const { return ends > 0; }
@@ -42,6 +44,7 @@ struct Result final : public UnaryHandler, public StreamHandler {
   Kind kind = Kind::kNone;
   std::string payload;
   std::vector<std::string> messages;
+  std::optional<route::ResumePoint> resume;
   std::function<void()> on_end;
 };
 

@@ -40,6 +40,7 @@ class Program final : public ServiceHandler, public StreamHandler {
     ++cancelled;
     if (on_cancelled) on_cancelled(call);
   }
+  bool HasBegun(IncomingStream& stream) override { return begun_elsewhere; }
   void OnResourceOpen(Service& service, const ResourceOpening& opening) override {
     openings.emplace_back(opening.id, std::string(opening.name));
     if (answers_openings) service.ResourceOpened(opening.id, Status::Ok());
@@ -57,6 +58,11 @@ class Program final : public ServiceHandler, public StreamHandler {
     ++half_closed;
     if (on_half_closed) on_half_closed(stream);
   }
+  void OnMoving(route::MessageStream& stream) override {
+    ++moving;
+    if (on_moving) on_moving(stream);
+  }
+  void OnWritable(route::MessageStream& stream) override { ++writable; }
   void OnEnd(route::MessageStream& stream, Outcome outcome) override { ends.push_back(outcome.status); }
 
   std::vector<State> states;
@@ -65,8 +71,12 @@ class Program final : public ServiceHandler, public StreamHandler {
   int streams = 0;
   int cancelled = 0;
   int half_closed = 0;
+  int moving = 0;
+  int writable = 0;
   bool closed = false;
   bool answers_openings = true;
+  // Whether offered streams were begun on another thread, which SetBegun() tells later.
+  bool begun_elsewhere = false;
   std::vector<std::pair<uint64_t, std::string>> openings;
   std::vector<std::pair<uint64_t, CloseReason>> closings;
   std::vector<std::string> messages;
@@ -76,6 +86,7 @@ class Program final : public ServiceHandler, public StreamHandler {
   std::function<void(IncomingStream&)> on_stream;
   std::function<void(route::MessageStream&)> on_message;
   std::function<void(route::MessageStream&)> on_half_closed;
+  std::function<void(route::MessageStream&)> on_moving;
 };
 
 class ServiceTest : public LoopTest {
@@ -113,7 +124,7 @@ class ServiceTest : public LoopTest {
     }
   }
   void AddResources() {
-    ASSERT_TRUE(service->SetResource({}).ok());
+    ASSERT_TRUE(service->SetResource(resource_options).ok());
     for (const char* name : {"add", "watchChan"}) {
       ASSERT_TRUE(service->AddResourceMethod(name, methods).ok());
     }
@@ -180,6 +191,7 @@ class ServiceTest : public LoopTest {
   }
 
   bool with_resources = false;
+  ResourceOptions resource_options;
   void* methods = reinterpret_cast<void*>(0x1234);
   std::unique_ptr<FakeHost> host;
   Program program;
