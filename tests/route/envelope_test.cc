@@ -51,6 +51,7 @@ void ExpectSame(const std::string& bytes, const Envelope& ours, const v1::Messag
     case v1::Message::BODY_NOT_SET: ASSERT_TRUE(ours.bookkeeping()); break;
   }
   ASSERT_EQ(ours.moved, theirs.body_case() == v1::Message::kMoved);
+  ASSERT_EQ(ours.has_resume, theirs.has_resume());
   ASSERT_EQ(ours.resume.view(), theirs.resume());
   ASSERT_EQ(ours.consumed, theirs.consumed());
   ASSERT_EQ(ours.received, theirs.received());
@@ -74,6 +75,7 @@ std::vector<std::string> Seeds() {
     m.set_consumed(300);
     m.set_received(UINT64_MAX);
   });
+  add([](auto& m) { m.set_resume(""); });
   seeds.push_back(std::string("\x0a\x01\x90\x12\x01x", 6));                // two arms: the last wins
   seeds.push_back(std::string("\x7a\x02hi\x80\x01\x07\x0a\x01\x90", 10));  // unknown fields
   return seeds;
