@@ -79,6 +79,11 @@ struct OwnersArguments {
   std::string service;
   std::string resource;  // decoded; empty: all shards
 };
+struct OwnerChangeArguments {
+  std::string service;
+  std::string resource;  // decoded
+  std::string instance;  // move: who gets it; empty: another
+};
 struct RollbackArguments {
   std::string service;
   std::optional<uint64_t> version;  // the one before the current
@@ -95,6 +100,10 @@ int Logs(const Globals& globals, const LogsArguments& arguments);
 int ListInstances(const Globals& globals, const std::string& service);
 int ListServices(const Globals& globals);
 int ListOwners(const Globals& globals, const OwnersArguments& arguments);
+int MoveResource(const Globals& globals, const OwnerChangeArguments& arguments);
+int CloseResource(const Globals& globals, const OwnerChangeArguments& arguments);
+int PauseResource(const Globals& globals, const OwnerChangeArguments& arguments);
+int ResumeResource(const Globals& globals, const OwnerChangeArguments& arguments);
 int ListVersions(const Globals& globals, const std::string& service);
 int Rollback(const Globals& globals, const RollbackArguments& arguments);
 int SetConfig(const Globals& globals, const SettingsArguments& arguments);

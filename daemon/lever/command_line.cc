@@ -72,6 +72,25 @@ void AddOwnersCommand(CLI::App& app, CommandLine* line) {
   owners->add_option("--of", line->owners.resource, "NAME: who has this one");
 }
 
+void AddOwnerChangeCommands(CLI::App& app, CommandLine* line) {
+  CLI::App* resource = app.add_subcommand(
+      "resource", "moves, closes, pauses and resumes a resource, with all others of its shard");
+  resource->fallthrough()->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, Command command) {
+    CLI::App* added = AddCommand(*resource, name, help, line, command);
+    added->add_option("SERVICE", line->owner_change.service, "the service's name")->required();
+    added->add_option("NAME", line->owner_change.resource, "the resource's name")->required();
+    return added;
+  };
+  add("move", "gives it to another instance", Command::kMoveResource)
+      ->add_option("INSTANCE", line->owner_change.instance,
+                   "who gets it (default: the one that owns least beside its owner)");
+  add("close", "has its owner close it; the next call opens it again", Command::kCloseResource);
+  add("pause", "has its owner close it, and nobody open it until it is resumed: calls wait",
+      Command::kPauseResource);
+  add("resume", "lets it be opened again", Command::kResumeResource);
+}
+
 void AddVersionCommands(CLI::App& app, CommandLine* line) {
   AddCommand(app, "versions", "lists the versions of a service that are kept", line,
              Command::kListVersions)
@@ -175,6 +194,7 @@ void AddCommands(CLI::App& app, CommandLine* line) {
       ->add_option("SERVICE", line->service, "its name")
       ->required();
   AddOwnersCommand(app, line);
+  AddOwnerChangeCommands(app, line);
   AddVersionCommands(app, line);
   AddSettingsCommands(app, line);
   AddEnvironmentCommands(app, line);
@@ -216,10 +236,12 @@ Status CheckNames(const CommandLine& line) {
     if (!environment.empty()) LEVER_RETURN_IF_ERROR(policy::CheckEnvironment(environment));
   }
   for (const std::string& service :
-       {line.service, line.logs.service, line.settings.service, line.rollback.service}) {
+       {line.service, line.logs.service, line.settings.service, line.rollback.service,
+        line.owner_change.service}) {
     if (!service.empty()) LEVER_RETURN_IF_ERROR(policy::CheckService(service));
   }
-  return Status::Ok();
+  const std::string& resource = line.owner_change.resource;
+  return resource.empty() ? Status::Ok() : policy::CheckResource(resource);
 }
 
 }  // namespace
@@ -258,7 +280,7 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   if (app.get_subcommands().empty()) {
     line.text = OneLine(
         app,
-        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, resources, versions, "
+        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, resources, resource, versions, "
         "rollback, config, secret, env or version");
     line.exit_code = usage;
     return line;

@@ -25,6 +25,10 @@ enum class Command : uint8_t {
   kListServices,
   kRemove,
   kListOwners,
+  kMoveResource,
+  kCloseResource,
+  kPauseResource,
+  kResumeResource,
   kListVersions,
   kRollback,
   kSetConfig,
@@ -58,6 +62,7 @@ struct CommandLine {
   SettingsArguments settings;
   RollbackArguments rollback;
   OwnersArguments owners;
+  OwnerChangeArguments owner_change;
   std::string service;  // of ps (empty: all), versions and rm
 };
 

@@ -53,6 +53,14 @@ int Run(const CommandLine& line, char** argv) {
       return Remove(line.globals, line.service);
     case Command::kListOwners:
       return ListOwners(line.globals, line.owners);
+    case Command::kMoveResource:
+      return MoveResource(line.globals, line.owner_change);
+    case Command::kCloseResource:
+      return CloseResource(line.globals, line.owner_change);
+    case Command::kPauseResource:
+      return PauseResource(line.globals, line.owner_change);
+    case Command::kResumeResource:
+      return ResumeResource(line.globals, line.owner_change);
     case Command::kListVersions:
       return ListVersions(line.globals, line.service);
     case Command::kRollback:

@@ -18,7 +18,14 @@ using nlohmann::json;
 json OwnerJson(const lever::v1::OwnerRow& row) {
   return {{"shard", row.shard()},     {"instance", row.instance()}, {"generation", row.generation()},
           {"version", row.version()}, {"settled", row.settled()},   {"age_ns", row.age_ns()},
+          {"paused", row.paused()},
           {"calls", row.calls()},     {"streams", row.streams()}};
+}
+
+std::string StateText(const lever::v1::OwnerRow& row) {
+  if (!row.settled()) return "moving";
+  if (row.paused()) return "paused";
+  return row.instance().empty() ? "nobody's" : "owned";
 }
 
 // "-" for nobody, and for a program that attached itself.
@@ -32,7 +39,7 @@ std::string OneShard(const lever::v1::OwnerRow& row, uint32_t shards) {
   return Table({{"SHARD", "INSTANCE", "VERSION", "GENERATION", "AGE", "STATE"},
                 {std::to_string(row.shard()) + " of " + std::to_string(shards), OwnerText(row),
                  VersionText(row.version()), std::to_string(row.generation()), Age(row.age_ns()),
-                 row.settled() ? "owned" : "moving"}});
+                 StateText(row)}});
 }
 
 // A row an instance: the shards of a service are many, and alike.

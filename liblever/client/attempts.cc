@@ -148,6 +148,7 @@ void Attempts::Ended(const rpc::CallEnd& end) {
 
 void Attempts::MovedTo(const policy::ShardGeneration& shard, std::string_view owner) {
   retry_ = policy::RetryState();
+  refused_full_ = false;
   told_of_owner_ = target_->route != nullptr && target_->route->Learn(shard, owner);
 }
 

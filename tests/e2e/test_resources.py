@@ -126,3 +126,50 @@ def test_what_stops_and_starts_again_is_carried(host, tmp_path):
         wait_until(lambda: host.instances("owned") == [], what="the end of the idle instance")
         assert caller.invoke("/owned/apples/add", 1) == 4
         assert caller.invoke("/owned/apples/where").split()[2] == "carried"
+
+
+def test_operators_move_close_pause_and_resume(host, tmp_path):
+    deploy_owned(host, tmp_path / "owned", minInstances=2, maxInstances=2)
+    wait_until(lambda: [row["phase"] for row in host.instances("owned")] == ["ready"] * 2, what="two instances")
+
+    def owner():
+        (row,) = host.cli("--json", "resources", "owned", "--of", "a b").json()["owners"]
+        return row
+
+    def change(what, *more):
+        return host.cli("--json", "resource", what, "owned", "a b", *more).json()
+
+    with Caller(host.address) as caller:
+        assert caller.invoke("/owned/a%20b/add", 5) == 5
+        wait_until(lambda: owner()["settled"], what="its owner")
+        first = owner()
+        (other,) = {row["id"] for row in host.instances("owned")} - {first["instance"]}
+        # Moved, and back to who is named.
+        moved = change("move")
+        assert (moved["instance"], moved["shard"]) == (other, first["shard"])
+        assert caller.invoke("/owned/a%20b/add", 1) == 6, "with what it carried"
+        said = host.cli("resource", "move", "owned", "a b", first["instance"]).ok().out
+        assert said == f"lever://dev.lever/owned/a%20b moved to {first['instance']}, with shard {first['shard']}\n"
+        assert caller.invoke("/owned/a%20b/add", 1) == 7
+        # Closed, and opened again by the next call, under a new generation.
+        before = owner()["generation"]
+        assert change("close")["generation"] > before
+        assert caller.invoke("/owned/a%20b/add", 1) == 8
+        # Paused: calls wait until it is resumed.
+        assert change("pause")["instance"] == ""
+        assert owner()["paused"] and "paused" in host.cli("resources", "owned", "--of", "a b").ok().out
+        waits = caller.start("/owned/a%20b/add", 1, timeout_s=50)
+        refused = host.cli("resource", "move", "owned", "a b")
+        assert refused.code == 6 and "it is paused: resume it first" in refused.err
+        assert not waits.future.done()
+        change("resume")
+        assert caller.value(waits.future.result(20)) == 9
+        assert not owner()["paused"]
+    for words, code, says in (
+            (("resume", "owned", "a b"), 6, "it is not paused"),
+            (("move", "owned", "a b", "i-nobody"), 6, "i-nobody is no instance"),
+            (("close", "nothing", "a"), 3, "there is no service"),
+            (("close", "owned", ".."), 2, "resource"),
+            (("close", "owned"), 2, "NAME")):
+        done = host.cli("resource", *words)
+        assert done.code == code and says in done.err, (words, done.code, done.err)

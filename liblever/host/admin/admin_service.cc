@@ -15,6 +15,7 @@
 #include "liblever/host/admin/unary_call.h"
 #include "liblever/policy/address.h"
 #include "liblever/policy/shard.h"
+#include "liblever/policy/shard_wishes.h"
 
 namespace lever::admin {
 namespace {
@@ -33,6 +34,16 @@ std::vector<std::string> ServiceNames() {
           "lever.v1.Admin",
           "lever.v1.Host",
           "lever.v1.Lever"};
+}
+
+StatusOr<policy::ShardChange> ShardChangeOf(lever::v1::ChangeOwnerRequest::Change change) {
+  switch (change) {
+    case lever::v1::ChangeOwnerRequest::MOVE: return policy::ShardChange::kMove;
+    case lever::v1::ChangeOwnerRequest::CLOSE: return policy::ShardChange::kClose;
+    case lever::v1::ChangeOwnerRequest::PAUSE: return policy::ShardChange::kPause;
+    case lever::v1::ChangeOwnerRequest::RESUME: return policy::ShardChange::kResume;
+    default: return InvalidArgument("change: an unknown one");
+  }
 }
 
 bool Wanted(const std::string& filter, const std::string& name) {
@@ -75,6 +86,7 @@ void Fill(const scale::OwnerStatus& status, lever::v1::OwnerRow* row) {
   row->set_generation(status.generation);
   row->set_version(status.version);
   row->set_settled(status.settled);
+  row->set_paused(status.paused);
   row->set_age_ns(status.age_ns);
   row->set_calls(status.calls);
   row->set_streams(status.streams);
@@ -89,6 +101,7 @@ AdminService::AdminService(AdminOptions options)
   Add("/lever.v1.Admin/ListServices", &AdminService::ListServices);
   Add("/lever.v1.Admin/ListInstances", &AdminService::ListInstances);
   Add("/lever.v1.Admin/ListOwners", &AdminService::ListOwners);
+  Add("/lever.v1.Admin/ChangeOwner", &AdminService::ChangeOwner);
   Add("/lever.v1.Admin/Logs", &AdminService::Logs);
   Add("/lever.v1.Admin/GetHost", &AdminService::GetHost);
   Add("/lever.v1.Admin/ListVersions", &AdminService::ListVersions);
@@ -201,6 +214,29 @@ void AdminService::ListOwners(rpc::Call& call) {
               }
               unary->Reply(reply);
             });
+      });
+}
+
+void AdminService::ChangeOwner(rpc::Call& call) {
+  UnaryCall::AcceptAs<lever::v1::ChangeOwnerRequest>(
+      call, [loop = options_.loop, control = options_.control](
+                const std::shared_ptr<UnaryCall>& unary,
+                const lever::v1::ChangeOwnerRequest& request) {
+        const StatusOr<policy::ShardChange> change = ShardChangeOf(request.change());
+        if (!change.ok()) return unary->Fail(change.status());
+        if (const Status named = policy::CheckResource(request.resource()); !named.ok()) {
+          return unary->Fail(named);
+        }
+        control->ChangeOwner({request.environment(), request.service()}, request.resource(), *change,
+                             request.instance(), loop,
+                             [unary](const StatusOr<scale::OwnerChange>& begun) {
+                               if (!begun.ok()) return unary->Fail(begun.status());
+                               lever::v1::ChangeOwnerReply reply;
+                               reply.set_shard(begun->shard);
+                               reply.set_generation_before(begun->generation_before);
+                               reply.set_instance(begun->to);
+                               unary->Reply(reply);
+                             });
       });
 }
 

@@ -59,6 +59,7 @@ class AdminService {
   void ListServices(rpc::Call& call);
   void ListInstances(rpc::Call& call);
   void ListOwners(rpc::Call& call);
+  void ChangeOwner(rpc::Call& call);
   void Logs(rpc::Call& call);
   void GetHost(rpc::Call& call);
   void ListVersions(rpc::Call& call);

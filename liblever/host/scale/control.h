@@ -26,6 +26,7 @@
 #include "liblever/host/fleet/driver.h"
 #include "liblever/host/scale/directory.h"
 #include "liblever/policy/shard.h"
+#include "liblever/policy/shard_wishes.h"
 
 namespace lever::scale {
 
@@ -103,9 +104,17 @@ struct OwnerStatus {
   uint64_t generation = 0;
   uint64_t version = 0;
   bool settled = false;
+  bool paused = false;
   int64_t age_ns = 0;
   uint32_t calls = 0;
   uint32_t streams = 0;
+};
+
+// What ChangeOwner() has begun.
+struct OwnerChange {
+  uint32_t shard = 0;
+  uint64_t generation_before = 0;
+  std::string to;  // of a move
 };
 
 // What has become of a version that was watched.
@@ -149,6 +158,10 @@ class Control : public fleet::AttachRegistry {
   // NOT_FOUND: no such service; FAILED_PRECONDITION: no instance of it has had resources.
   virtual void ListOwners(ServiceName name, Loop* loop,
                           std::function<void(StatusOr<std::vector<OwnerStatus>>)> done) = 0;
+  // Of the shard that has the resource, whose name is decoded; see ShardController::Change(). Errors as
+  // of both.
+  virtual void ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change, std::string to,
+                           Loop* loop, std::function<void(StatusOr<OwnerChange>)> done) = 0;
   virtual void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) = 0;
 
   virtual ControlCounters Counters() const = 0;

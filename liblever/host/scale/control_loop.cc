@@ -485,6 +485,22 @@ void ControlLoop::ListOwners(ServiceName name, Loop* loop,
   });
 }
 
+void ControlLoop::ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change,
+                              std::string to, Loop* loop,
+                              std::function<void(StatusOr<OwnerChange>)> done) {
+  this->loop().Post([this, environment = std::string(name.environment),
+                     service = std::string(name.service), resource = std::move(resource), change,
+                     to = std::move(to), loop, done = std::move(done)]() mutable {
+    const ServiceName owned{environment, service};
+    ServiceController* controller = FindController(owned);
+    StatusOr<OwnerChange> begun =
+        controller == nullptr
+            ? StatusOr<OwnerChange>(NotFound("there is no service " + owned.ToString()))
+            : controller->ChangeOwner(resource, change, to);
+    Answer(loop, std::move(done), std::move(begun));
+  });
+}
+
 void ControlLoop::ListServices(Loop* loop,
                                std::function<void(std::vector<ServiceStatus>)> done) {
   this->loop().Post([this, loop, done = std::move(done)]() mutable {

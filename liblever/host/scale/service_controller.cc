@@ -492,20 +492,35 @@ void ServiceController::Publish() {
   shell_->Publish(std::move(view));
 }
 
-StatusOr<std::vector<OwnerStatus>> ServiceController::ListOwners() const {
+Status ServiceController::CheckOwners() const {
   if (shards_ == nullptr) {
     return FailedPrecondition("no instance of " + name().ToString() +
                               " has said that it has resources");
   }
-  if (!shards_->leading()) {
-    return Unavailable("this host does not know who owns them at the moment");
-  }
+  if (shards_->leading()) return Status::Ok();
+  return Unavailable("this host does not know who owns them at the moment");
+}
+
+StatusOr<OwnerChange> ServiceController::ChangeOwner(std::string_view resource, policy::ShardChange change,
+                                                     const std::string& to) {
+  LEVER_RETURN_IF_ERROR(CheckOwners());
+  OwnerChange begun;
+  begun.shard = policy::ShardOf(environment_, service_, resource, shards_->shards());
+  begun.generation_before = shards_->Owners()[begun.shard].generation;
+  LEVER_ASSIGN_OR_RETURN(begun.to, shards_->Change(begun.shard, change, to));
+  Publish();
+  return begun;
+}
+
+StatusOr<std::vector<OwnerStatus>> ServiceController::ListOwners() const {
+  LEVER_RETURN_IF_ERROR(CheckOwners());
   std::vector<OwnerStatus> rows;
   for (ShardOwner& owner : shards_->Owners()) {
     OwnerStatus& row = rows.emplace_back();
     row.shard = static_cast<uint32_t>(rows.size() - 1);
     row.generation = owner.generation;
     row.settled = owner.settled;
+    row.paused = owner.paused;
     row.age_ns = shell_->loop().now_ns() - owner.since_ns;
     if (const Instance* instance = FindById(owner.instance)) {
       row.version = instance->version;

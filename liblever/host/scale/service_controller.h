@@ -101,6 +101,8 @@ class ServiceController final : private ShardControllerShell {
 
   ServiceStatus GetStatus() const;
   StatusOr<std::vector<OwnerStatus>> ListOwners() const;
+  StatusOr<OwnerChange> ChangeOwner(std::string_view resource, policy::ShardChange change,
+                                    const std::string& to);
 
  private:
   struct Watched {
@@ -128,6 +130,8 @@ class ServiceController final : private ShardControllerShell {
   void FailStart(const Status& status);
   void Crashed(const Instance& instance, int64_t uptime_ns);
   void DrainAll(const std::string& reason);
+  // That this host knows who owns the resources.
+  Status CheckOwners() const;
   // ShardControllerShell
   void TellShards(const std::string& instance, fleet::ShardOrdersData orders) override;
   void TellRenewed(const std::string& instance, uint64_t id) override;

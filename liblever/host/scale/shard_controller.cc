@@ -103,6 +103,7 @@ void ShardController::Resign(const std::string& why) {
   Log(LogLevel::kWarning, "lever://" + environment_ + "/" + service_ +
                               ": this host does not decide about its resources for now: " + why);
   ledger_.reset();
+  wishes_ = {};
   led_under_ = registry::kNoLease;
   ++term_;
   ArmTimer();
@@ -150,15 +151,64 @@ void ShardController::Place() {
   const std::vector<uint32_t> placed = policy::PlaceShards(instances, shards);
   std::vector<std::string> targets(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
-    if (!ledger_->Settled(i) && shards[i].owner != policy::kNoInstance) {
-      targets[i] = ledger_->row(i).owner;
-      unplaced_ |= placed[i] != shards[i].owner;
-    } else if (placed[i] != policy::kNoInstance) {
-      targets[i] = eligible_[placed[i]];
-    }
+    if (placed[i] != policy::kNoInstance) targets[i] = eligible_[placed[i]];
+  }
+  wishes_.Apply(eligible_, &targets);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    if (ledger_->Settled(i) || shards[i].owner == policy::kNoInstance) continue;
+    unplaced_ |= targets[i] != ledger_->row(i).owner;
+    targets[i] = ledger_->row(i).owner;
   }
   ledger_->SetTargets(targets, loop_->clock().NowNs());
   Act();
+}
+
+StatusOr<std::string> ShardController::ChooseFor(uint32_t shard, const std::string& to) const {
+  const std::string& owner = ledger_->row(shard).owner;
+  if (!to.empty()) {
+    if (std::binary_search(eligible_.begin(), eligible_.end(), to)) return to;
+    return FailedPrecondition(to + " is no instance of it that may have resources");
+  }
+  std::map<std::string, uint32_t> shards_of;
+  for (const std::string& id : eligible_) shards_of[id] = 0;
+  for (uint32_t i = 0; i < shards_; ++i) {
+    const auto of = shards_of.find(ledger_->row(i).owner);
+    if (of != shards_of.end()) ++of->second;
+  }
+  shards_of.erase(owner);
+  if (shards_of.empty()) return FailedPrecondition("there is no other instance that may have it");
+  const auto fewest = std::min_element(
+      shards_of.begin(), shards_of.end(),
+      [](const auto& a, const auto& b) { return a.second < b.second; });
+  return fewest->first;
+}
+
+StatusOr<std::string> ShardController::Change(uint32_t shard, policy::ShardChange change,
+                                              const std::string& to) {
+  if (ledger_ == nullptr) {
+    return Unavailable("this host does not decide about the service's resources at the moment");
+  }
+  if (change != policy::ShardChange::kResume && wishes_.paused(shard)) {
+    return FailedPrecondition("it is paused: resume it first");
+  }
+  std::string instance;
+  switch (change) {
+    case policy::ShardChange::kMove: {
+      LEVER_ASSIGN_OR_RETURN(instance, ChooseFor(shard, to));
+      wishes_.Move(shard, instance);
+      break;
+    }
+    case policy::ShardChange::kClose:
+      if (ledger_->row(shard).owner.empty()) return FailedPrecondition("nobody has it");
+      wishes_.Close(shard);
+      break;
+    case policy::ShardChange::kPause: wishes_.Pause(shard); break;
+    case policy::ShardChange::kResume:
+      if (!wishes_.Resume(shard)) return FailedPrecondition("it is not paused");
+      break;
+  }
+  Place();
+  return instance;
 }
 
 std::vector<ShardOwner> ShardController::Owners() const {
@@ -167,7 +217,7 @@ std::vector<ShardOwner> ShardController::Owners() const {
   owners.resize(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
     const policy::ShardRow& row = ledger_->row(i);
-    owners[i] = {row.owner, row.generation, ledger_->Settled(i), since_ns_[i]};
+    owners[i] = {row.owner, row.generation, ledger_->Settled(i), since_ns_[i], wishes_.paused(i)};
   }
   return owners;
 }
@@ -204,7 +254,10 @@ void ShardController::Act() {
   acting_ = false;
   if (ledger_ == nullptr) return;
   ArmTimer();
-  if (unplaced_ && AllSettled()) Place();
+  const auto let_go = [this](uint32_t shard) {
+    return ledger_->Settled(shard) && ledger_->row(shard).owner.empty();
+  };
+  if (wishes_.Reopen(let_go) || (unplaced_ && AllSettled())) Place();
 }
 
 bool ShardController::AllSettled() const {

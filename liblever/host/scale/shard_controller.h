@@ -32,6 +32,7 @@
 #include "liblever/host/scale/state_store.h"
 #include "liblever/policy/placement.h"
 #include "liblever/policy/shard_ledger.h"
+#include "liblever/policy/shard_wishes.h"
 
 namespace lever::scale {
 
@@ -40,6 +41,7 @@ struct ShardOwner {
   uint64_t generation = 0;  // that it was named for
   bool settled = false;     // it has been granted it
   int64_t since_ns = 0;     // when this host learned of it
+  bool paused = false;      // somebody has asked that nobody has it
 };
 
 class ShardControllerShell {
@@ -79,6 +81,10 @@ class ShardController {
 
   // Those that may have shards, in any order.
   void SetEligible(std::vector<std::string> instances);
+  // Begins it; Owners() tell when it is done. `to`, of kMove, is the instance that is to have it, or
+  // empty: the one with the fewest shards beside its owner. Gives who is to have it. Forgotten when this
+  // host leads no more. UNAVAILABLE: this host does not lead; FAILED_PRECONDITION: it cannot be done as it is.
+  StatusOr<std::string> Change(uint32_t shard, policy::ShardChange change, const std::string& to);
 
   // ---- Attach sessions ----
   void OnSession(const std::string& instance);
@@ -97,6 +103,7 @@ class ShardController {
   void Resign(const std::string& why);
   void Changed();
   void Place();
+  StatusOr<std::string> ChooseFor(uint32_t shard, const std::string& to) const;
   bool AllSettled() const;
   void Act();
   void ActSoon();
@@ -128,6 +135,7 @@ class ShardController {
   // Instances in session, and the renewal that each has asked for while this did not lead; 0: none.
   std::map<std::string, uint64_t> sessions_;
   std::vector<std::string> eligible_;
+  policy::ShardWishes wishes_;
   std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;

@@ -54,6 +54,8 @@ class FakeControl : public scale::Control {
   }
   void ListOwners(scale::ServiceName, Loop*,
                   std::function<void(StatusOr<std::vector<scale::OwnerStatus>>)>) override {}
+  void ChangeOwner(scale::ServiceName, std::string, policy::ShardChange, std::string, Loop*,
+                   std::function<void(StatusOr<scale::OwnerChange>)>) override {}
   void ListServices(Loop* loop, std::function<void(std::vector<scale::ServiceStatus>)> done) override {
     loop->Post([done = std::move(done), rows = services] { done(rows); });
   }

@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -50,6 +51,7 @@ struct Instance {
   policy::OwnedShards owned{kShards};
   ShardHost* host = nullptr;  // that it has a session with
   uint64_t session = 0;
+  uint64_t known_session = 0;  // of the host: what it says goes over that one
   int steps_paused = 0;
   int64_t renew_ns = 0;
   std::map<uint64_t, int64_t> asked;  // renewals of this session, by id
@@ -110,7 +112,7 @@ class RandomShardsTest : public ::testing::TestWithParam<uint64_t> {
   }
   void Send(ShardHost& host, const std::string& id, std::function<void(Instance&)> what) {
     Instance* to = Find(id);
-    if (to == nullptr || to->host != &host) return;
+    if (to == nullptr || to->host != &host || to->known_session != to->session) return;
     to->to_instance.emplace_back(After(to->to_instance, Arrival()),
                                  [to, what = std::move(what)] { what(*to); });
   }
@@ -130,7 +132,12 @@ class RandomShardsTest : public ::testing::TestWithParam<uint64_t> {
     // Behind the end of the one before.
     instance.to_host.emplace_back(
         After(orphans_[instance.host], Arrival()),
-        [host = instance.host, id = instance.id] { host->controller->OnSession(id); });
+        [this, host = instance.host, id = instance.id, session = instance.session] {
+          Instance* from = Find(id);
+          // Another host may hear of one before only now.
+          if (from != nullptr && from->session == session) from->known_session = session;
+          host->controller->OnSession(id);
+        });
   }
   // Both sides learn of it, the host maybe later.
   void Cut(Instance& instance) {
@@ -244,6 +251,25 @@ class RandomShardsTest : public ::testing::TestWithParam<uint64_t> {
     if (step_ % 3 == 0) world_.On(host, [&] { host.controller->SetEligible(eligible); });
   }
 
+  // Whatever somebody may ask for, of any shard.
+  void Change(ShardHost& host) {
+    if (host.paused) return;
+    constexpr policy::ShardChange kChanges[] = {
+        policy::ShardChange::kMove, policy::ShardChange::kClose, policy::ShardChange::kPause,
+        policy::ShardChange::kResume};
+    const auto shard = static_cast<uint32_t>(random_.Below(kShards));
+    const policy::ShardChange change = kChanges[random_.Below(std::size(kChanges))];
+    world_.On(host, [&] { (void)host.controller->Change(shard, change, ""); });
+  }
+  void ResumeAll() {
+    for (const auto& host : world_.hosts) {
+      world_.On(*host, [&] {
+        for (uint32_t shard = 0; shard < kShards; ++shard) {
+          (void)host->controller->Change(shard, policy::ShardChange::kResume, "");
+        }
+      });
+    }
+  }
   void BreakSomething() {
     if (OneIn(40)) {
       Instance& instance = *instances_[random_.Below(kInstances)];
@@ -260,6 +286,7 @@ class RandomShardsTest : public ::testing::TestWithParam<uint64_t> {
       const std::string& id = instances_[random_.Below(kInstances)]->id;
       if (!unwanted_.erase(id)) unwanted_.insert(id);
     }
+    if (OneIn(20)) Change(*world_.hosts[random_.Below(kHosts)]);
     if (OneIn(100)) world_.faulty->HoldAll();
     if (random_.Below(15) == 0) world_.faulty->ReleaseHeld();
   }
@@ -344,6 +371,7 @@ TEST_P(RandomShardsTest, NeverHaveTwoInstancesAValidGrant) {
   for (const auto& host : world_.hosts) host->paused = false;
   for (const auto& instance : instances_) instance->steps_paused = 0;
   for (int i = 0; i < kCalmSteps && !HasFailure(); ++i) {
+    ResumeAll();
     Step();
     if (i > 100 && Owned() == static_cast<int>(kShards)) break;
   }
