@@ -51,6 +51,9 @@ struct Event {
   std::string resource_name;
   int origin = 0;
   int close_reason = 0;
+  bool resumed = false;
+  std::string resume_token;
+  uint64_t resume_received = 0;
 };
 
 inline std::string Join(const lever_slice* slices, size_t count) {
@@ -89,6 +92,9 @@ inline Event CopyOf(const lever_event& from) {
   }
   event.origin = from.origin;
   event.close_reason = from.close_reason;
+  event.resumed = from.resumed == 1;
+  event.resume_token.assign(static_cast<const char*>(from.resume_token), from.resume_token_size);
+  event.resume_received = from.resume_received;
   return event;
 }
 
@@ -228,6 +234,9 @@ struct CallOptions {
   std::vector<lever_metadata> metadata = {};
   uint64_t read_messages = 0;
   uint64_t read_bytes = 0;
+  // With LEVER_CALL_RESUME.
+  std::string resume_token = {};
+  uint64_t resume_received = 0;
 };
 
 class Client {
@@ -300,6 +309,9 @@ class Client {
     native.metadata_count = options.metadata.size();
     native.read_messages = options.read_messages;
     native.read_bytes = options.read_bytes;
+    native.resume_token = options.resume_token.data();
+    native.resume_token_size = options.resume_token.size();
+    native.resume_received = options.resume_received;
     return function(client_, &native, id, nullptr);
   }
 

@@ -6,6 +6,7 @@
 
 #include "lever/v1/lever.pb.h"
 #include "liblever/route/envelope.h"
+#include "liblever/route/resumption.h"
 #include "liblever/rpc/framing.h"
 #include "tests/fuzz/allocations.h"
 #include "tests/fuzz/fuzz.h"
@@ -57,6 +58,20 @@ void CheckRewritten(const Envelope& envelope) {
   FUZZ_CHECK(again.ok() && again->kind == envelope.kind && Concat(again->payload) == payload, "");
 }
 
+void CheckMoved(const SliceList& payload) {
+  const auto moved = ParseMoved(payload);
+  if (!moved.ok()) {
+    FUZZ_CHECK(moved.status().code() == LEVER_INVALID_ARGUMENT, "moved");
+    return;
+  }
+  const auto envelope = ParseEnvelope(WriteMoved(*moved));
+  FUZZ_CHECK(envelope.ok() && envelope->moved, "moved");
+  const auto again = ParseMoved(envelope->payload);
+  FUZZ_CHECK(again.ok() && again->owner == moved->owner && again->shard == moved->shard &&
+                 again->consumed == moved->consumed,
+             "moved");
+}
+
 void CheckEnvelope(SliceList message) {
   const std::string bytes = Concat(message);
   const size_t slices = message.size();
@@ -70,6 +85,7 @@ void CheckEnvelope(SliceList message) {
   }
   FUZZ_CHECK(ours->payload.size() <= slices, std::to_string(ours->payload.size()));
   if (ours->kind != Kind::kNone) CheckRewritten(*ours);
+  if (ours->moved) CheckMoved(ours->payload);
   if (!good) {
     // Of `moved` only the length is looked at, and tags and lengths may be padded to ten bytes.
     FUZZ_CHECK(bytes.find_first_of("\x2a\xaa") != std::string::npos || HasLongVarint(bytes), bytes);
@@ -78,6 +94,7 @@ void CheckEnvelope(SliceList message) {
   FUZZ_CHECK(ours->kind == KindOf(theirs), std::to_string(theirs.body_case()));
   FUZZ_CHECK(ours->moved == (theirs.body_case() == v1::Message::kMoved), "moved");
   FUZZ_CHECK(ours->moved || Concat(ours->payload) == Payload(theirs), "payload");
+  FUZZ_CHECK(ours->has_resume == theirs.has_resume(), "resume");
   FUZZ_CHECK(ours->resume.view() == theirs.resume(), "resume");
   FUZZ_CHECK(ours->consumed == theirs.consumed(), "consumed");
   FUZZ_CHECK(ours->received == theirs.received(), "received");
