@@ -26,6 +26,10 @@ def go_talks(directory):
     replace_module(directory)
 
 
+def cpp_talks(directory):
+    shutil.copytree(BUILD / "tests" / "e2e" / "talks" / "bundle", directory)
+
+
 @pytest.fixture
 def host():
     with Host("--python", reachable_python()) as running:
@@ -47,7 +51,7 @@ def upgrade(host, bundle, turn):
                what="the end of the old instances")
 
 
-@pytest.mark.parametrize("make", [python_talks, go_talks])
+@pytest.mark.parametrize("make", [python_talks, go_talks, cpp_talks])
 def test_streams_go_on_over_upgrades(host, make):
     bundle = pathlib.Path(open_directory()) / "talks"
     make(bundle)

@@ -51,6 +51,9 @@ struct CallOptions {
   Metadata metadata = {};
   // Cancels the call, from any thread: it throws Error with CANCELLED. A stream has cancel().
   std::stop_token stop = {};
+  // Takes up again a stream of a resource that has ended: Error::resume() of what it ended with. The
+  // arguments are those that it had.
+  std::optional<ResumePoint> resume = {};
 };
 
 namespace detail {
@@ -196,6 +199,12 @@ class Client {
                    (options.compress ? uint32_t{LEVER_CALL_COMPRESS} : 0);
       call.slices = &slice;
       call.slice_count = 1;
+      if (options.resume) {
+        call.flags |= LEVER_CALL_RESUME;
+        call.resume_token = options.resume->token.data();
+        call.resume_token_size = options.resume->token.size();
+        call.resume_received = options.resume->received;
+      }
       if (options.timeout) {
         // 0 is the default's number: a timeout of nothing is the shortest there is.
         call.timeout_ns = options.timeout->count() == 0 ? 1 : options.timeout->count();

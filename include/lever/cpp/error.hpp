@@ -2,6 +2,7 @@
 #ifndef LEVER_CPP_ERROR_HPP_
 #define LEVER_CPP_ERROR_HPP_
 
+#include <cstdint>
 #include <exception>
 #include <map>
 #include <optional>
@@ -14,23 +15,43 @@
 
 namespace lever {
 
+// The point from which a stream of a resource goes on.
+struct ResumePoint {
+  std::string token;      // the last one that came with a message of the method's; empty without
+  uint64_t received = 0;  // how many of its messages have come
+};
+
 // Trouble of the platform, or a misuse of the library.
 class Error : public std::runtime_error {
  public:
   Error(lever_status code, const std::string& message,
-        lever_executed executed = LEVER_EXECUTED_UNKNOWN)
+        lever_executed executed = LEVER_EXECUTED_UNKNOWN, std::optional<ResumePoint> resume = {})
       : std::runtime_error(std::string(lever_status_name(code)) + ": " + message),
         code_(code),
-        executed_(executed) {}
+        executed_(executed),
+        resume_(std::move(resume)) {}
 
   lever_status code() const { return code_; }
   const char* name() const { return lever_status_name(code_); }
   // LEVER_EXECUTED_NO: the method surely did not run.
   lever_executed executed() const { return executed_; }
+  // Of a stream that has ended and could be resumed: from where (CallOptions::resume). What its method had
+  // read before is not known.
+  const std::optional<ResumePoint>& resume() const { return resume_; }
 
  private:
   lever_status code_;
   lever_executed executed_;
+  std::optional<ResumePoint> resume_;
+};
+
+// Thrown where a method reads a stream whose resource moves to another instance. One that lets it through has
+// its stream go on there, see lever/cpp/resource.hpp.
+class Moved final : public std::exception {
+ public:
+  const char* what() const noexcept override {
+    return "the resource of the stream moves to another instance";
+  }
 };
 
 // The method's own error. Thrown by a method, its value is what the caller gets.
@@ -68,12 +89,14 @@ inline void Check(lever_status status, lever_error* error = nullptr) {
 }
 
 [[noreturn]] inline void ThrowOutcome(int32_t status, int32_t executed, const std::string& message,
-                                      const Payload& payload) {
+                                      const Payload& payload,
+                                      std::optional<ResumePoint> resume = {}) {
   if (status == LEVER_METHOD_ERROR) {
     if (payload.is_raw()) throw MethodError(Raw{payload.bytes});
     throw MethodError(Value::FromPacked(payload.bytes));
   }
-  throw Error(static_cast<lever_status>(status), message, static_cast<lever_executed>(executed));
+  throw Error(static_cast<lever_status>(status), message, static_cast<lever_executed>(executed),
+              std::move(resume));
 }
 
 // The exception that is being handled, as a method's own error.

@@ -78,15 +78,43 @@ struct CallContext {
 
 // A stream that came in, for the method that serves it. When the method returns, the stream ends
 // with success; when it throws, with the method's error. Reads and writes throw Error when the
-// caller is gone.
+// caller is gone, and reads throw Moved when its resource moves.
 class IncomingStream final : public detail::StreamHandle {
  public:
-  IncomingStream(std::shared_ptr<detail::StreamState> state, const CallContext* context)
-      : StreamHandle(std::move(state)), context_(context) {}
+  IncomingStream(std::shared_ptr<detail::StreamState> state, const CallContext* context,
+                 const std::string* method, const detail::Payload* arguments)
+      : StreamHandle(std::move(state)),
+        context_(context),
+        method_(method),
+        arguments_(arguments) {}
   const CallContext& context() const { return *context_; }
+  // The name under which the method was called, and what it was called with: auto [a, b] =
+  // stream.arguments<int, std::string>(). Throws std::bad_cast where they do not fit, Error where there
+  // are more.
+  const std::string& method() const { return *method_; }
+  template <typename... Args>
+  std::tuple<Args...> arguments() const;
+
+  using StreamHandle::write;
+  // With a token, of at most 4096 bytes: the last one that has come when the resource moves is what its
+  // resume() is given. It says how to go on behind this message. Throws Error for one that is larger.
+  template <typename T>
+  bool write(const T& message, std::string_view token) {
+    if (token.size() > LEVER_RESUME_TOKEN_MAX) {
+      throw Error(LEVER_INVALID_ARGUMENT, "a token to resume a stream from has " +
+                                              std::to_string(token.size()) + " bytes, more than 4096");
+    }
+    return state_->Write(detail::PackValue(message), token);
+  }
+  // Whether the resource moves: for methods that do not read, and are to return then.
+  bool moving() const { return state_->Moving(); }
+  // No more messages from this side, before the method returns.
+  void end() { state_->CloseSend(); }
 
  private:
   const CallContext* context_;
+  const std::string* method_;
+  const detail::Payload* arguments_;
 };
 
 namespace detail {
@@ -109,6 +137,15 @@ template <typename C, typename R, typename... Args>
 struct Signature<R (C::*)(Args...) noexcept> : Signature<R (*)(Args...)> {};
 template <typename C, typename R, typename... Args>
 struct Signature<R (C::*)(Args...) const noexcept> : Signature<R (*)(Args...)> {};
+
+template <typename Tuple>
+struct FirstOf {
+  using Type = void;
+};
+template <typename First, typename... Rest>
+struct FirstOf<std::tuple<First, Rest...>> {
+  using Type = First;
+};
 
 // What comes first and is no argument of the caller's.
 template <typename T>
@@ -153,6 +190,17 @@ std::tuple<Args...> ConvertArguments(const Payload& payload, const Unpacked& unp
   return std::tuple<Args...>{Convert<Args>(take())...};
 }
 
+}  // namespace detail
+
+template <typename... Args>
+std::tuple<Args...> IncomingStream::arguments() const {
+  const detail::Unpacked unpacked(*arguments_);
+  return detail::ConvertArguments(*arguments_, unpacked,
+                                  std::type_identity<std::tuple<Args...>>{});
+}
+
+namespace detail {
+
 // An incoming call or stream on its way from the queue to the thread that runs its method; or a resource
 // that is to be opened or closed.
 struct Incoming {
@@ -164,6 +212,7 @@ struct Incoming {
   std::string resource_name;            // to be opened
   Origin origin = Origin::kNew;
   std::optional<CloseReason> close_reason;  // to be closed
+  std::optional<ResumePoint> resumed;       // a stream that has run elsewhere before
 };
 
 class ServiceCore;
@@ -179,9 +228,28 @@ class Method : public EventTarget {
   const std::string& name() const { return name_; }
 
  protected:
+  // Whether its streams go on where their resource moves to.
+  virtual bool resumable() const { return false; }
   // To be called directly before user code. False: refused by the library.
   bool Begin(const Incoming& incoming) const;
   void Reply(uint64_t id, const Payload& result) const;
+  // Runs `body` on a stream that has begun, and ends it as the body does. `resumable`: its resource's type
+  // has resume().
+  template <typename Body>
+  void RunStream(Incoming& incoming, bool resumable, Body body) const {
+    StreamState& state = *incoming.stream;
+    state.ReadAhead(resumable);
+    IncomingStream stream(incoming.stream, &incoming.context, &name_, &incoming.arguments);
+    try {
+      body(stream);
+      if (!state.MoveOn()) state.CloseSend();
+    } catch (const Moved&) {
+      if (!state.MoveOn()) state.Fail(CurrentExceptionAsError());
+    } catch (...) {
+      state.Fail(CurrentExceptionAsError());
+    }
+    state.Abandon();
+  }
   // Before lever_incoming_begin(), so as surely not run: the arguments do not fit.
   void RefuseArguments(const Incoming& incoming, const char* why) const {
     Refuse(incoming, LEVER_INVALID_ARGUMENT, "arguments of " + name_ + ": " + why);
@@ -227,7 +295,10 @@ class TypedMethod : public Method {
     }
     if (!Begin(incoming)) return;
     if (incoming.stream) {
-      RunStream(incoming, *arguments);
+      if constexpr (kTakesStream) {
+        this->RunStream(incoming, this->resumable(),
+                        [&](IncomingStream& stream) { Call(stream, *arguments); });
+      }
     } else {
       const RunningScope scope(kLeading ? incoming.context.queue : nullptr, incoming.id);
       Reply(incoming.id, RunUnary(incoming, *arguments));
@@ -268,25 +339,8 @@ class TypedMethod : public Method {
     }
   }
 
-  void RunStream(Incoming& incoming, Arguments& arguments) {
-    if constexpr (kTakesStream) {
-      incoming.stream->ReadAhead();
-      IncomingStream stream(incoming.stream, &incoming.context);
-      try {
-        Call(stream, arguments);
-        incoming.stream->CloseSend();
-      } catch (...) {
-        incoming.stream->Fail(CurrentExceptionAsError());
-      }
-      incoming.stream->Abandon();
-    }
-  }
-
-  template <typename Tuple>
-  struct FirstIsStream : std::false_type {};
-  template <typename... Rest>
-  struct FirstIsStream<std::tuple<IncomingStream&, Rest...>> : std::true_type {};
-  static constexpr bool kTakesStream = FirstIsStream<Parameters>::value;
+  static constexpr bool kTakesStream =
+      std::same_as<typename FirstOf<Parameters>::Type, IncomingStream&>;
 
   F function_;
 };
@@ -354,6 +408,7 @@ inline void Method::OnEvent(const lever_event& event) {
                                            std::string(field.value, field.value_size));
   }
   if (event.type == LEVER_EVENT_INCOMING_STREAM) {
+    incoming.resumed = ResumePointOf(event);
     incoming.stream = std::make_shared<StreamState>(service_->queue, event.id);
     incoming.context.stream = incoming.stream.get();
     service_->queue->Register(event.id, incoming.stream);

@@ -16,6 +16,15 @@
 // this one drains. close() may be left out, and may return nothing. What a constructor throws is told to
 // those who called; what close() throws makes the resource lost.
 //
+// With a member
+//     void resume(lever::IncomingStream& stream, const std::string& token, uint64_t received);
+// streams go on where a resource moves to. It runs there in place of the method that stream.method()
+// names, with the token that came last with a message of the method's (empty without), and with how
+// many of its messages the caller has. Where the resource leaves, reads throw lever::Moved and
+// stream.moving() is true. The method returns then, or lets Moved through; what it has not read is read
+// by resume(). One that has met neither, and one that has called stream.end(), has ended its stream by
+// returning; what else it throws is its own error.
+//
 // Threads. The methods of one resource run on all of the service's threads at once, unless it is serial
 // (one unary method at a time; streams beside it) or the service has one thread. The constructor comes
 // before every method, close() after them; only those that were cut off may still run.
@@ -93,9 +102,33 @@ struct OnCurrent<R, M, std::tuple<Args...>> {
 
 }  // namespace detail
 
+namespace detail {
+
+// Whether a resource's type has a resume() as it is called.
+template <typename R>
+inline constexpr bool kResumes =
+    requires(R& resource, IncomingStream& stream, const std::string& token, uint64_t received) {
+      resource.resume(stream, token, received);
+    };
+
+// Whether it has one that takes a stream.
+template <typename R>
+inline constexpr bool kMeansToResume = [] {
+  if constexpr (requires { &R::resume; }) {
+    return std::is_same_v<typename FirstOf<typename Signature<decltype(&R::resume)>::Parameters>::Type,
+                          IncomingStream&>;
+  }
+  return false;
+}();
+
+}  // namespace detail
+
 // The resources of a service that are open here. Methods are added before the service starts.
 template <typename R>
 class ResourceType final : public detail::Method {
+  static_assert(detail::kResumes<R> || !detail::kMeansToResume<R>,
+                "resume() takes a lever::IncomingStream&, a const std::string& and a uint64_t");
+
  public:
   ResourceType(detail::ServiceCore* core, lever_service* service)
       : Method(core, "open"), native_(service) {}
@@ -138,10 +171,23 @@ class ResourceType final : public detail::Method {
         return this->Refuse(incoming, LEVER_UNAVAILABLE, "the resource was closed");
       }
       const detail::CurrentResourceScope scope(resource.get());
+      if constexpr (detail::kResumes<R>) {
+        if (incoming.resumed) return Resume(incoming, *resource);
+      }
       detail::TypedMethod<F>::Run(incoming);
     }
 
+   protected:
+    bool resumable() const override { return detail::kResumes<R>; }
+
    private:
+    void Resume(detail::Incoming& incoming, R& resource) {
+      if (!this->Begin(incoming)) return;
+      this->RunStream(incoming, true, [&](IncomingStream& stream) {
+        resource.resume(stream, std::as_const(incoming.resumed->token), incoming.resumed->received);
+      });
+    }
+
     ResourceType* const type_;
   };
 

@@ -226,6 +226,7 @@ class Service {
     native.size = sizeof(native);
     native.concurrency_max = options.serial ? 1 : options.concurrency_max;
     native.idle_timeout_ns = options.idle_timeout.count();
+    native.resumes = detail::kResumes<R> ? 1 : 0;
     lever_error* error = nullptr;
     const lever_status status = lever_service_set_resource(service_, &native, &error);
     detail::Check(status, error);

@@ -22,6 +22,16 @@ namespace detail {
 // What the other side may send ahead of the reader.
 inline constexpr uint64_t kReadAheadMessages = 64;
 inline constexpr uint64_t kReadAheadBytes = 256 * 1024;
+// Of streams that can be resumed: their callers keep what is not read, to send it elsewhere.
+inline constexpr uint64_t kResumableAheadMessages = 16;
+inline constexpr uint64_t kResumableAheadBytes = 64 * 1024;
+
+// From where a stream goes on, or could; as an event tells it.
+inline std::optional<ResumePoint> ResumePointOf(const lever_event& event) {
+  if (event.resumed == 0) return std::nullopt;
+  return ResumePoint{{static_cast<const char*>(event.resume_token), event.resume_token_size},
+                     event.resume_received};
+}
 
 // One stream of either side; shared by its handle and, until its last event, by the queue.
 class StreamState final : public EventTarget, public std::enable_shared_from_this<StreamState> {
@@ -38,12 +48,14 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
         break;
       case LEVER_EVENT_STREAM_HALF_CLOSED: half_closed_ = true; break;
       case LEVER_EVENT_WRITABLE: ++writable_; break;
+      case LEVER_EVENT_STREAM_MOVING: moving_ = true; break;
       case LEVER_EVENT_STREAM_END:
         ended_ = true;
         status_ = event.status;
         executed_ = event.executed;
         error_ = MakePayload(event.kind, event.slices, event.slice_count);
         message_ = event.message ? event.message : "";
+        resume_ = ResumePointOf(event);
         self_.reset();
         break;
       default: break;
@@ -57,9 +69,15 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
 
   std::optional<Payload> Read() {
     std::unique_lock lock(queue_->mutex());
-    queue_->Await(lock, [this] { return !messages_.empty() || half_closed_ || ended_; });
+    queue_->Await(lock,
+                  [this] { return !messages_.empty() || half_closed_ || ended_ || moving_; });
+    if (moving_ && (!messages_.empty() || !(half_closed_ || ended_))) {
+      told_ = true;
+      ThrowIfBroken();
+      throw Moved();
+    }
     if (messages_.empty()) {
-      if (ended_ && status_ != LEVER_OK) ThrowOutcome(status_, executed_, message_, error_);
+      ThrowIfBroken();
       return std::nullopt;
     }
     Payload payload = std::move(messages_.front());
@@ -73,18 +91,21 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   }
 
   // False: the other side has ended the stream with success and reads no more.
-  bool Write(const Payload& payload) {
+  bool Write(const Payload& payload, std::optional<std::string_view> token = {}) {
     const lever_slice slice = SliceOf(payload.bytes);
     if (send_closed_) throw Error(LEVER_FAILED_PRECONDITION, "a write after end()");
     for (;;) {
       std::unique_lock lock(queue_->mutex());
       if (ended_) {
-        if (status_ != LEVER_OK) ThrowOutcome(status_, executed_, message_, error_);
+        ThrowIfBroken();
         return false;
       }
       const uint64_t writable = writable_;
       lock.unlock();
-      const lever_status status = lever_stream_write(queue_->get(), id_, payload.kind, &slice, 1);
+      const lever_status status =
+          token ? lever_stream_write_resumable(queue_->get(), id_, payload.kind, &slice, 1,
+                                               token->data(), token->size())
+                : lever_stream_write(queue_->get(), id_, payload.kind, &slice, 1);
       if (status == LEVER_OK) return true;
       lock.lock();
       if (status == LEVER_WOULD_BLOCK) {
@@ -99,8 +120,27 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   }
 
   // Credit for what the other side may send first; an incoming stream has none.
-  void ReadAhead() {
-    lever_stream_read(queue_->get(), id_, kReadAheadMessages, kReadAheadBytes);
+  void ReadAhead(bool resumable) {
+    lever_stream_read(queue_->get(), id_, resumable ? kResumableAheadMessages : kReadAheadMessages,
+                      resumable ? kResumableAheadBytes : kReadAheadBytes);
+  }
+  // Whether its resource moves, so that the method is to return; looks for what has come.
+  bool Moving() {
+    return queue_->Look([this] {
+      told_ |= moving_;
+      return moving_;
+    });
+  }
+  // The method has returned, or let Moved through. False: it did not do so for a move, which it has heard
+  // nothing of, or it has ended the stream before.
+  bool MoveOn() {
+    std::unique_lock lock(queue_->mutex());
+    if (!moving_ || !told_ || ended_ || send_closed_) return false;
+    const uint64_t unread = messages_.size();
+    lock.unlock();
+    send_closed_ = true;
+    lever_stream_moved(queue_->get(), id_, unread);
+    return true;
   }
   void CloseSend() {
     send_closed_ = true;
@@ -129,6 +169,12 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   }
 
  private:
+  // Under the queue's mutex.
+  void ThrowIfBroken() const {
+    if (ended_ && status_ != LEVER_OK) {
+      ThrowOutcome(status_, executed_, message_, error_, resume_);
+    }
+  }
   static bool IsValid(const Payload& payload) {
     const lever_slice slice = SliceOf(payload.bytes);
     return payload.is_raw() || lever_value_check(&slice, 1, nullptr) == LEVER_OK;
@@ -142,11 +188,14 @@ class StreamState final : public EventTarget, public std::enable_shared_from_thi
   bool send_closed_ = false;  // of the writer
   bool half_closed_ = false;
   bool abandoned_ = false;
+  bool moving_ = false;
+  bool told_ = false;  // the method knows that it moves
   bool ended_ = false;
   int32_t status_ = LEVER_OK;
   int32_t executed_ = LEVER_EXECUTED_UNKNOWN;
   Payload error_;
   std::string message_;
+  std::optional<ResumePoint> resume_;
 };
 
 // Iterates over messages as T, until the other side has sent its last one.
