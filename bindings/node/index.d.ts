@@ -170,7 +170,8 @@ export interface ServiceStream extends Stream {
   /** What it was called with. */
   readonly args: unknown[];
   /** Aborted when the resource moves and the stream is to go on there: the method is to return. Reads fail
-   * with Moved from then on; what is written still goes out. */
+   * with Moved from then on; what is written still goes out. A method that has neither read nor looked here has
+   * ended the stream by returning. */
   readonly moving: AbortSignal;
 }
 

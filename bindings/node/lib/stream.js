@@ -52,6 +52,7 @@ class MessageStream {
   #errorTold = false;
   #whenEnded = null; // {promise, resolve}, once somebody waits for it
   stopped = null; // why nothing is read any more, before the end
+  told = false; // whoever reads knows, or looks, whether it is so
 
   // ---- Writing ----
 
@@ -214,8 +215,12 @@ class MessageStream {
 
   // The next message, as an iterator has it.
   next() {
-    if (this.stopped !== null) return Promise.reject(this.stopped);
-    if (this.#readAt < this.#messages.length) {
+    const unread = this.#readAt < this.#messages.length;
+    if (this.stopped !== null && (unread || !this.#readEnded)) {
+      this.told = true;
+      return Promise.reject(this.stopped);
+    }
+    if (unread) {
       return Promise.resolve({ value: this.#take(), done: false });
     }
     if (this.#error !== null && !this.#errorTold) {
@@ -265,6 +270,7 @@ class MessageStream {
   // Nothing is read any more: what lies here is left there.
   stopReading(error) {
     this.stopped = error;
+    this.told ||= this.#readers.length > 0;
     for (const reader of this.#readers.splice(0)) reader.reject(error);
   }
 
@@ -389,6 +395,7 @@ class ServiceStream extends MessageStream {
 
   // Aborted when the resource moves, and the method is to return.
   get moving() {
+    this.told = true;
     if (this.#moving === null) {
       this.#moving = new AbortController();
       if (this.stopped !== null) this.#moving.abort(this.stopped);
@@ -401,9 +408,9 @@ class ServiceStream extends MessageStream {
     this.#moving?.abort(this.stopped);
   }
 
-  // The method has returned.
+  // The method has returned. One that has heard of no move has come to its end.
   returned() {
-    if (this.stopped === null) this.end();
+    if (this.stopped === null || !this.told) this.end();
     else if (this.sending) this.closeSend(addon.streamMoved);
   }
 
