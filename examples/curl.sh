@@ -94,8 +94,12 @@ for version in --http1.1 --http2-prior-knowledge; do
   expect_error 404 NOT_FOUND
   ask "$host/hello/sayHello" -d '["Ann"'
   expect_error 400 INVALID_ARGUMENT
-  ask "$host/hello/reverse" -H 'content-type: application/octet-stream' \
-    --data-binary "@$work/large"
+  # Answered while it is still being sent, which curl 7.88 takes for a broken stream now and then over HTTP/2.
+  for _ in 1 2 3; do
+    ask "$host/hello/reverse" -H 'content-type: application/octet-stream' \
+      --data-binary "@$work/large"
+    case $status in 'curl failed with 92'*) ;; *) break ;; esac
+  done
   expect_error 413 RESOURCE_EXHAUSTED
 
   # A page of another origin may not call the host that runs on its reader's machine.
