@@ -280,8 +280,8 @@ CommandLine ParseCommandLine(std::vector<std::string> arguments) {
   if (app.get_subcommands().empty()) {
     line.text = OneLine(
         app,
-        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, resources, resource, versions, "
-        "rollback, config, secret, env or version");
+        "a command is needed: init, test, dev, deploy, invoke, stream, logs, ps, ls, rm, resources, "
+        "resource, versions, rollback, config, secret, env or version");
     line.exit_code = usage;
     return line;
   }

@@ -17,7 +17,7 @@ namespace {
 using Change = lever::v1::ChangeOwnerRequest;
 using Row = lever::v1::OwnerRow;
 
-// What is done when it is begun: what runs has drainTimeout, at most an hour, and closing comes after.
+// What runs has drainTimeout, at most an hour, and closing comes after.
 constexpr auto kWaitMax = std::chrono::seconds(3700);
 constexpr auto kLookAgain = std::chrono::milliseconds(50);
 
@@ -45,8 +45,8 @@ StatusOr<Row> Await(const Globals& globals, const OwnerChangeArguments& argument
   }
 }
 
-int ChangeOwner(const Globals& globals, const OwnerChangeArguments& arguments, Change::Change change,
-                const std::string& what) {
+int ChangeOwner(const Globals& globals, const OwnerChangeArguments& arguments,
+                Change::Change change, const std::string& what) {
   Change request;
   request.set_environment(globals.environment);
   request.set_service(arguments.service);
@@ -60,7 +60,8 @@ int ChangeOwner(const Globals& globals, const OwnerChangeArguments& arguments, C
     if (!row.settled()) return false;
     switch (change) {
       case Change::MOVE: return row.instance() == begun.instance();
-      case Change::CLOSE: return row.generation() != begun.generation_before() && !row.instance().empty();
+      case Change::CLOSE:
+        return row.generation() != begun.generation_before() && !row.instance().empty();
       case Change::PAUSE: return row.instance().empty();
       default: return true;  // without an instance nobody gets it before it is called
     }
@@ -76,7 +77,8 @@ int ChangeOwner(const Globals& globals, const OwnerChangeArguments& arguments, C
   std::string text = AddressOf(globals.environment, arguments.service) + "/" +
                      policy::EncodeResource(arguments.resource) + " " + what;
   if (change == Change::MOVE) text += " to " + row->instance();
-  return Report(globals, Print(Plain(text) + ", with shard " + std::to_string(row->shard()) + "\n"));
+  text += ", with shard " + std::to_string(row->shard());
+  return Report(globals, Print(Plain(text) + "\n"));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ constexpr uint32_t kKnownFlags =
 struct Request {
   RequestKind kind = RequestKind::kCall;
   client::Request request;
-  std::optional<route::ResumePoint> resume;
+  std::optional<route::ResumePoint> resume;  // which `request` points to
   int64_t deadline_ns = kNever;
   uint64_t parent = 0;
 };
@@ -59,6 +59,7 @@ Status Read(lever_queue* queue, const lever_call_options& options, RequestKind k
     request->resume = {std::string(ReadText(static_cast<const char*>(options.resume_token),
                                             options.resume_token_size)),
                        options.resume_received, 0};
+    to.resume = &*request->resume;
   }
   to.read_messages = options.read_messages;
   to.read_bytes = options.read_bytes;
@@ -72,7 +73,6 @@ Status Read(lever_queue* queue, const lever_call_options& options, RequestKind k
 // Starts it on the loop. The slot is the request's if it is accepted.
 Status Begin(lever_client* client, Slot* slot, Request& request) {
   request.request.deadline_ns = request.deadline_ns;
-  request.request.resume = request.resume ? &*request.resume : nullptr;
   Slot* parent = nullptr;
   if (request.parent != 0) {
     parent = client->queue->slots.Find(request.parent, kIncoming);
@@ -121,7 +121,6 @@ Status StartLater(lever_client* client, const lever_call_options& options, Reque
   posted->address = request.request.address;
   request.request.address = posted->address;
   request.request.payload = CopyPayload(pieces, bytes);
-  request.request.resume = request.resume ? &*request.resume : nullptr;
   LEVER_RETURN_IF_ERROR(kind == RequestKind::kCall ? client::Client::CheckCall(request.request)
                                                    : client::Client::CheckStream(request.request));
   request.deadline_ns = DeadlineOf(options, kind, client->queue->loop->clock().NowNs());

@@ -15,6 +15,8 @@
 namespace lever::capi {
 namespace {
 
+static_assert(LEVER_RESUME_TOKEN_MAX == route::kResumeTokenBytesMax);
+
 bool IsIncoming(const Slot* slot) { return (slot->word.load() & kKindMask) == kIncomingStream; }
 
 // A stream that came in is written and ended only after it was begun.

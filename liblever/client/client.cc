@@ -44,20 +44,21 @@ Status CheckPayload(const Request& request, bool stream) {
 Status CheckResume(const Request& request, bool stream, bool of_resource) {
   if (request.resume == nullptr) return Status::Ok();
   if (!stream || !of_resource) return InvalidArgument("only the streams of resources are resumed");
-  if (request.resume->token.size() <= route::kResumeTokenBytesMax) return Status::Ok();
-  return InvalidArgument("a resume token has at most " +
-                         std::to_string(route::kResumeTokenBytesMax) + " bytes");
+  return route::CheckResumeToken(request.resume->token);
+}
+
+// Of pass-through, beside its payload.
+Status CheckGrpc(const Request& request, bool stream) {
+  LEVER_RETURN_IF_ERROR(CheckResume(request, stream, false));
+  if (IsGrpcPath(request.address)) return Status::Ok();
+  return InvalidArgument("a gRPC path looks like /package.Service/Method");
 }
 
 Status CheckRequest(const Request& request, bool stream) {
   LEVER_RETURN_IF_ERROR(CheckPayload(request, stream));
-  if (!request.grpc) {
-    LEVER_ASSIGN_OR_RETURN(const auto address, policy::ParseAddress(request.address));
-    return CheckResume(request, stream, address.has_resource);
-  }
-  LEVER_RETURN_IF_ERROR(CheckResume(request, stream, false));
-  if (IsGrpcPath(request.address)) return Status::Ok();
-  return InvalidArgument("a gRPC path looks like /package.Service/Method");
+  if (request.grpc) return CheckGrpc(request, stream);
+  LEVER_ASSIGN_OR_RETURN(const auto address, policy::ParseAddress(request.address));
+  return CheckResume(request, stream, address.has_resource);
 }
 
 int64_t DeadlineOf(const Request& request, bool stream, int64_t now_ns) {
@@ -91,10 +92,7 @@ StatusOr<std::shared_ptr<Target>> ClientImpl::Check(const Request& request, bool
   if (closing_) return Cancelled("the client is closed");
   LEVER_RETURN_IF_ERROR(CheckPayload(request, stream));
   if (request.grpc) {
-    LEVER_RETURN_IF_ERROR(CheckResume(request, stream, false));
-    if (!IsGrpcPath(request.address)) {
-      return InvalidArgument("a gRPC path looks like /package.Service/Method");
-    }
+    LEVER_RETURN_IF_ERROR(CheckGrpc(request, stream));
     return std::shared_ptr<Target>();
   }
   LEVER_ASSIGN_OR_RETURN(std::shared_ptr<Target> target, targets_.Find(request.address));

@@ -20,7 +20,7 @@ void ClientStreamImpl::Begin(std::shared_ptr<Target> target, Request request, in
   if (request.resume != nullptr) {
     point_.token = request.resume->token;
     point_.received = request.resume->received;
-    resumed_ = point_;
+    resumed_ = true;
   }
   // A pass-through stream begins with nothing unless it was given a message.
   if (!attempts_.bare() || request.kind != Kind::kNone) {
@@ -35,7 +35,8 @@ void ClientStreamImpl::StartAttempt() {
   call_ = attempts_.Start(route::kStreamPath, credit_.Take(), this);
   if (SliceList first = sent_.arguments(); !first.empty()) {
     if (resumed_) {
-      first.push_back(route::WriteMarks({resumed_->token, resumed_->consumed, resumed_->received}));
+      // Nothing comes before it has begun: the point stands still.
+      first.push_back(route::WriteMarks({point_.token, sent_.consumed(), point_.received}));
     }
     call_->Write(std::move(first));
   }
@@ -167,8 +168,7 @@ void ClientStreamImpl::OnEnd(rpc::Call& call, const rpc::CallEnd& end) {
     std::optional<int64_t> next_ns;
     if (std::exchange(moved_, false)) {
       // All of it has come, however the connection ended behind it.
-      point_.consumed = sent_.consumed();
-      resumed_ = point_;
+      resumed_ = true;
       next_ns = core_loop_->now_ns();
     } else if (!end.status.ok() && sent_.kept() && !begun_) {
       next_ns = attempts_.NextAt(end);

@@ -87,8 +87,8 @@ class ClientStreamImpl final : public ClientStream,
   Phase phase_ = Phase::kRunning;
   Attempts attempts_;
   SentMessages sent_;
-  std::optional<route::ResumePoint> resumed_;  // the next attempt resumes there
-  route::ResumePoint point_;      // where a resumable stream has come to
+  route::ResumePoint point_;      // where a resumable stream has come to, but for what was consumed
+  bool resumed_ = false;          // attempts resume there
   bool begun_ = false;            // an attempt was, of a resumable stream
   bool moved_ = false;            // `moved` has come: what follows its end is a resumption
   bool ran_ = false;              // at another owner, before

@@ -27,7 +27,7 @@ bool SentMessages::Consumed(uint64_t number) {
 void SentMessages::Forget() {
   kept_ = false;
   arguments_ = SliceList();
-  std::deque<SliceList>().swap(messages_);
+  Messages().swap(messages_);
   bytes_ = arguments_bytes_ = 0;
 }
 

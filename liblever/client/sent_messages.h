@@ -8,9 +8,9 @@
 #ifndef LIBLEVER_CLIENT_SENT_MESSAGES_H_
 #define LIBLEVER_CLIENT_SENT_MESSAGES_H_
 
+#include <boost/container/deque.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 
 #include "liblever/base/slice.h"
 
@@ -21,6 +21,9 @@ inline constexpr size_t kSentMessageBytes = 64;
 
 class SentMessages {
  public:
+  // Without memory of its own as long as it is empty, which that of the standard library has.
+  using Messages = boost::container::deque<SliceList>;
+
   // A pass-through stream has none.
   void SetArguments(SliceList message);
   const SliceList& arguments() const { return arguments_; }
@@ -33,7 +36,7 @@ class SentMessages {
 
   bool kept() const { return kept_; }
   uint64_t consumed() const { return consumed_; }
-  const std::deque<SliceList>& messages() const { return messages_; }
+  const Messages& messages() const { return messages_; }
   // Of the messages, kSentMessageBytes each included.
   size_t bytes() const { return bytes_; }
   size_t arguments_bytes() const { return arguments_bytes_; }
@@ -42,7 +45,7 @@ class SentMessages {
   bool kept_ = true;
   SliceList arguments_;
   size_t arguments_bytes_ = 0;
-  std::deque<SliceList> messages_;  // behind those that were consumed
+  Messages messages_;  // behind those that were consumed
   size_t bytes_ = 0;
   uint64_t consumed_ = 0;
 };

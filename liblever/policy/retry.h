@@ -27,6 +27,11 @@ inline constexpr uint32_t kRedirectsMax = 3;
 inline constexpr uint32_t kRetriesMax = 4;
 // Wait before the n-th retry: 5 ms doubling to 1 s, times a random factor in [0.8, 1.2) (gRFC A6).
 inline constexpr int64_t kRetryFirstNs = 5 * kNanosPerMilli;
+// A host's wait before the attempt that follows so many: the first time at once, for a connection that
+// was about to end; then with a little patience.
+constexpr int64_t HostRetryWaitNs(uint32_t attempts) {
+  return attempts <= 1 ? 0 : kRetryFirstNs << attempts;
+}
 inline constexpr int64_t kRetryMaxNs = 1 * kNanosPerSecond;
 inline constexpr double kRetryJitter = 0.2;
 inline constexpr double kTokensMax = 10;

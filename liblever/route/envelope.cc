@@ -7,15 +7,6 @@
 namespace lever::route {
 namespace {
 
-// Field numbers of lever.v1.Message.
-enum Field : uint32_t {
-  kFieldValue = 1,
-  kFieldErrorRaw = 4,
-  kFieldMoved = 5,
-  kFieldResume = 6,
-  kFieldConsumed = 7,
-  kFieldReceived = 8,
-};
 enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 constexpr uint32_t kFieldNumberMax = (1u << 29) - 1;

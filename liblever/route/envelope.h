@@ -38,6 +38,16 @@ inline bool IsError(Kind kind) { return kind == Kind::kErrorValue || kind == Kin
 // Fields in one message. An honest message has at most four; unknown ones of a later version fit, too.
 inline constexpr size_t kEnvelopeFieldsMax = 64;
 
+// Field numbers of lever.v1.Message. The arms from `value` to `error_raw` are those of Kind.
+enum MessageField : uint32_t {
+  kFieldValue = 1,
+  kFieldErrorRaw = 4,
+  kFieldMoved = 5,
+  kFieldResume = 6,
+  kFieldConsumed = 7,
+  kFieldReceived = 8,
+};
+
 struct Envelope {
   Kind kind = Kind::kNone;  // kNone: bookkeeping, or `moved`
   SliceList payload;

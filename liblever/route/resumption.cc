@@ -5,27 +5,32 @@
 #include <protozero/pbf_writer.hpp>
 #include <utility>
 
+#include "liblever/route/envelope.h"
 #include "liblever/route/pbf.h"
 
 namespace lever::route {
 namespace {
 
-// Field numbers of lever.v1.Message.
-enum MessageField : uint32_t { kMoved = 5, kResume = 6, kConsumed = 7, kReceived = 8 };
-// And of Moved.
-enum MovedField : uint32_t { kOwner = 1, kShard = 2, kGeneration = 3, kMovedConsumed = 4 };
+// Field numbers of lever.v1.Moved.
+enum MovedField : uint32_t { kOwner = 1, kShard = 2, kGeneration = 3, kConsumed = 4 };
 
 // Of an instance: ids are shorter.
 constexpr size_t kOwnerBytesMax = 256;
 
 }  // namespace
 
+Status CheckResumeToken(std::string_view token) {
+  if (token.size() <= kResumeTokenBytesMax) return Status::Ok();
+  return InvalidArgument("a resume token has at most " + std::to_string(kResumeTokenBytesMax) +
+                         " bytes");
+}
+
 Slice WriteMarks(const StreamMarks& marks) {
   std::string bytes;
   protozero::pbf_writer writer(bytes);
-  if (marks.resume) writer.add_bytes(kResume, marks.resume->data(), marks.resume->size());
-  if (marks.consumed != 0) writer.add_uint64(kConsumed, marks.consumed);
-  if (marks.received != 0) writer.add_uint64(kReceived, marks.received);
+  if (marks.resume) writer.add_bytes(kFieldResume, marks.resume->data(), marks.resume->size());
+  if (marks.consumed != 0) writer.add_uint64(kFieldConsumed, marks.consumed);
+  if (marks.received != 0) writer.add_uint64(kFieldReceived, marks.received);
   return Slice::Copy(bytes);
 }
 
@@ -38,9 +43,9 @@ SliceList WriteMoved(const Moved& moved) {
   };
   add(kShard, moved.shard.shard);
   add(kGeneration, moved.shard.generation);
-  add(kMovedConsumed, moved.consumed);
+  add(kConsumed, moved.consumed);
   std::string bytes;
-  protozero::pbf_writer(bytes).add_message(kMoved, inner);
+  protozero::pbf_writer(bytes).add_message(kFieldMoved, inner);
   SliceList message;
   message.push_back(Slice::Copy(bytes));
   return message;
@@ -57,7 +62,7 @@ StatusOr<Moved> ParseMoved(const SliceList& payload) {
         case BytesField(kOwner): moved.owner = reader.get_string(); break;
         case VarintField(kShard): shard = reader.get_uint64(); break;
         case VarintField(kGeneration): moved.shard.generation = reader.get_uint64(); break;
-        case VarintField(kMovedConsumed): moved.consumed = reader.get_uint64(); break;
+        case VarintField(kConsumed): moved.consumed = reader.get_uint64(); break;
         default: reader.skip();
       }
     }

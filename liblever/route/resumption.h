@@ -24,6 +24,8 @@ namespace lever::route {
 
 // The largest token of a program's.
 inline constexpr size_t kResumeTokenBytesMax = 4096;
+// INVALID_ARGUMENT: it is larger.
+Status CheckResumeToken(std::string_view token);
 
 // The point at which a stream is resumed.
 struct ResumePoint {

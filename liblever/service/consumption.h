@@ -16,7 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <vector>
 
 namespace lever::service {
 
@@ -48,7 +48,8 @@ class Consumption {
   // What the caller is told now.
   uint64_t Report() {
     reported_ = read_;
-    while (!marks_.empty() && marks_.front() <= reported_) marks_.pop_front();
+    const auto after = std::upper_bound(marks_.begin(), marks_.end(), reported_);
+    marks_.erase(marks_.begin(), after);
     return reported_;
   }
   // All that was delivered is read but for the last `unread`: never less than the caller was told.
@@ -62,7 +63,7 @@ class Consumption {
   uint64_t read_ = 0;
   uint64_t reported_ = 0;
   uint64_t bytes_since_mark_ = 0;
-  std::deque<uint64_t> marks_;  // numbers of messages whose reading is told
+  std::vector<uint64_t> marks_;  // numbers of messages whose reading is told
 };
 
 }  // namespace lever::service

@@ -49,10 +49,7 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
 
 Status IncomingStreamImpl::TakeResumption(const Envelope& envelope) {
   if (!resumable_) return Unimplemented("streams of this resource cannot be resumed");
-  if (envelope.resume.size() > route::kResumeTokenBytesMax) {
-    return InvalidArgument("a resume token has at most " +
-                           std::to_string(route::kResumeTokenBytesMax) + " bytes");
-  }
+  LEVER_RETURN_IF_ERROR(route::CheckResumeToken(envelope.resume.view()));
   if (std::max(envelope.received, envelope.consumed) > kMessageNumberMax) {
     return InvalidArgument("a stream has no messages of such numbers");
   }
@@ -67,7 +64,9 @@ void IncomingStreamImpl::OnMessage(rpc::Call& call, SliceList message) {
     // What the method has not read comes again elsewhere.
     if (cancelled_ || moving_) return;
     if (envelope.ok() && !IsError(envelope->kind) && !envelope->moved) {
-      if (!envelope->bookkeeping()) consumption_.Delivered(TotalSize(envelope->payload));
+      if (resumable_ && !envelope->bookkeeping()) {
+        consumption_.Delivered(TotalSize(envelope->payload));
+      }
       return Deliver(std::move(envelope).value());
     }
     return Cancel(InvalidArgument(envelope.ok() ? "a caller's message is a value or raw bytes"
@@ -159,9 +158,9 @@ void IncomingStreamImpl::SetBegun() {
 }
 
 void IncomingStreamImpl::Read(uint64_t messages, uint64_t bytes) {
-  if (window_given_) {
+  if (resumable_ && window_given_) {
     consumption_.Read(messages);
-    if (resumable_) ReportConsumed();
+    ReportConsumed();
   }
   window_given_ |= messages > 0;
   if (!moving_) AddCredit(messages, bytes);
@@ -191,10 +190,7 @@ Status IncomingStreamImpl::Write(Kind kind, SliceList payload) {
 }
 
 Status IncomingStreamImpl::WriteResumable(Kind kind, SliceList payload, std::string_view token) {
-  if (token.size() > route::kResumeTokenBytesMax) {
-    return InvalidArgument("a resume token has at most " +
-                           std::to_string(route::kResumeTokenBytesMax) + " bytes");
-  }
+  LEVER_RETURN_IF_ERROR(route::CheckResumeToken(token));
   return WriteMessage(kind, std::move(payload), &token);
 }
 

@@ -224,6 +224,22 @@ class Service {
   lever_service* service_ = nullptr;
 };
 
+// A service and a client that meet in their queue.
+inline lever_service_options InProcess(const char* name) {
+  lever_service_options options{};
+  options.size = sizeof(options);
+  options.name = name;
+  options.name_size = LEVER_NUL_TERMINATED;
+  options.in_process = 1;
+  return options;
+}
+
+inline lever_client_options InProcessClient() {
+  lever_client_options options{};
+  options.in_process = 1;
+  return options;
+}
+
 struct CallOptions {
   std::string payload = kNoArguments;
   lever_kind kind = LEVER_KIND_VALUE;

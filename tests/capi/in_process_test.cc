@@ -7,21 +7,6 @@ namespace {
 constexpr const char* kConfig = "{\"greeting\":\"hi\"}";
 constexpr char kSecrets[] = R"({"token":"hunter2"})";
 
-lever_service_options InProcess(const char* name) {
-  lever_service_options options{};
-  options.size = sizeof(options);
-  options.name = name;
-  options.name_size = LEVER_NUL_TERMINATED;
-  options.in_process = 1;
-  return options;
-}
-
-lever_client_options InProcessClient() {
-  lever_client_options options{};
-  options.in_process = 1;
-  return options;
-}
-
 class InProcessTest : public testing::Test {
  protected:
   // Answers the call that comes in with its own arguments.

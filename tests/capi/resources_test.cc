@@ -9,7 +9,7 @@ namespace {
 
 class ResourcesTest : public testing::Test {
  protected:
-  explicit ResourcesTest(uint32_t concurrency_max = 0) : service_(&events_, Options()) {
+  explicit ResourcesTest(uint32_t concurrency_max = 0) : service_(&events_, InProcess("shop")) {
     lever_resource_options options{};
     options.size = sizeof(options);
     options.concurrency_max = concurrency_max;
@@ -17,19 +17,9 @@ class ResourcesTest : public testing::Test {
     EXPECT_EQ(Add("add"), LEVER_OK);
     EXPECT_EQ(Add("watchChan"), LEVER_OK);
     service_.Start();
-    lever_client_options of_client{};
-    of_client.in_process = 1;
-    client_.emplace(&events_, of_client);
+    client_.emplace(&events_, InProcessClient());
   }
 
-  static lever_service_options Options() {
-    lever_service_options options{};
-    options.size = sizeof(options);
-    options.name = "shop";
-    options.name_size = LEVER_NUL_TERMINATED;
-    options.in_process = 1;
-    return options;
-  }
   lever_status Add(const char* name) {
     return lever_service_add_resource_method(service_.get(), name, LEVER_NUL_TERMINATED,
                                              const_cast<char*>(name));
@@ -141,7 +131,7 @@ TEST_F(ResourcesTest, IsSetUpOnceAndBeforeTheStart) {
   EXPECT_EQ(lever_service_set_resource(service_.get(), nullptr, &error), LEVER_FAILED_PRECONDITION);
   lever_error_destroy(error);
   EXPECT_EQ(Add("later"), LEVER_FAILED_PRECONDITION);
-  lever_service_options options = Options();
+  lever_service_options options = InProcess("shop");
   options.name = "other";
   Service other(&events_, options);
   EXPECT_EQ(lever_service_add_resource_method(other.get(), "add", 3, nullptr),

@@ -12,21 +12,11 @@ class ResumeTest : public testing::Test {
  protected:
   ResumeTest() {
     StartService();
-    lever_client_options of_client{};
-    of_client.in_process = 1;
-    client_.emplace(&events_, of_client);
+    client_.emplace(&events_, InProcessClient());
   }
 
-  static lever_service_options Options() {
-    lever_service_options options{};
-    options.size = sizeof(options);
-    options.name = "shop";
-    options.name_size = LEVER_NUL_TERMINATED;
-    options.in_process = 1;
-    return options;
-  }
   Service& StartService() {
-    Service& service = services_.emplace_back(&events_, Options());
+    Service& service = services_.emplace_back(&events_, InProcess("shop"));
     lever_resource_options options{};
     options.size = sizeof(options);
     options.resumes = 1;
@@ -235,7 +225,7 @@ TEST_F(ResumeTest, StreamsThatCannotBeResumedHaveNoPoint) {
 }
 
 TEST_F(ResumeTest, ResumesIsZeroOrOne) {
-  lever_service_options options = Options();
+  lever_service_options options = InProcess("shop");
   options.name = "other";
   Service other(&events_, options);
   lever_resource_options wrong{};

@@ -11,16 +11,9 @@ constexpr int64_t kSecond = 1'000'000'000;
 class TimeTest : public testing::Test {
  protected:
   TimeTest() {
-    lever_service_options options{};
-    options.size = sizeof(options);
-    options.name = "test";
-    options.name_size = LEVER_NUL_TERMINATED;
-    options.in_process = 1;
-    service_.emplace(&events_, options);
+    service_.emplace(&events_, InProcess("test"));
     service_->Start();
-    lever_client_options of_client{};
-    of_client.in_process = 1;
-    client_.emplace(&events_, of_client);
+    client_.emplace(&events_, InProcessClient());
   }
   int64_t Now() {
     int64_t now_ns = 0;

@@ -227,16 +227,16 @@ void AdminService::ChangeOwner(rpc::Call& call) {
         if (const Status named = policy::CheckResource(request.resource()); !named.ok()) {
           return unary->Fail(named);
         }
-        control->ChangeOwner({request.environment(), request.service()}, request.resource(), *change,
-                             request.instance(), loop,
-                             [unary](const StatusOr<scale::OwnerChange>& begun) {
-                               if (!begun.ok()) return unary->Fail(begun.status());
-                               lever::v1::ChangeOwnerReply reply;
-                               reply.set_shard(begun->shard);
-                               reply.set_generation_before(begun->generation_before);
-                               reply.set_instance(begun->to);
-                               unary->Reply(reply);
-                             });
+        control->ChangeOwner(
+            {request.environment(), request.service()}, request.resource(), *change,
+            request.instance(), loop, [unary](const StatusOr<scale::OwnerChange>& begun) {
+              if (!begun.ok()) return unary->Fail(begun.status());
+              lever::v1::ChangeOwnerReply reply;
+              reply.set_shard(begun->shard);
+              reply.set_generation_before(begun->generation_before);
+              reply.set_instance(begun->to);
+              unary->Reply(reply);
+            });
       });
 }
 

@@ -161,7 +161,7 @@ bool HttpCall::TryAgain(const Status& status, Sent sent) {
   }
   // The first time at once, for a connection that was about to end; then with a little patience.
   const uint32_t counted = attempt_ - refused_full_;
-  const int64_t wait_ns = counted <= 1 ? 0 : policy::kRetryFirstNs << counted;
+  const int64_t wait_ns = policy::HostRetryWaitNs(counted);
   if (!may || !transient || !keeping_ || cancelled_ || counted >= Relay::kAttemptsMax ||
       request_.deadline_ns - loop_->now_ns() <= wait_ns) {
     return false;

@@ -311,9 +311,8 @@ void RelayCore<Derived>::OnReplyEnd() {
 template <typename Derived>
 bool RelayCore<Derived>::TryAgain(Sent sent) {
   const bool may = self()->MayResend(sent);
-  // The first time at once, for a connection that was about to end; then with a little patience.
   const uint32_t counted = attempt_ - refused_full_;
-  const int64_t wait_ns = counted <= 1 ? 0 : policy::kRetryFirstNs << counted;
+  const int64_t wait_ns = policy::HostRetryWaitNs(counted);
   if (!may || !keeping_ || down_ == nullptr || counted >= kAttemptsMax ||
       deadline_ns_ - loop_->now_ns() <= wait_ns) {
     return false;

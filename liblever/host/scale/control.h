@@ -160,8 +160,8 @@ class Control : public fleet::AttachRegistry {
                           std::function<void(StatusOr<std::vector<OwnerStatus>>)> done) = 0;
   // Of the shard that has the resource, whose name is decoded; see ShardController::Change(). Errors as
   // of both.
-  virtual void ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change, std::string to,
-                           Loop* loop, std::function<void(StatusOr<OwnerChange>)> done) = 0;
+  virtual void ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change,
+                           std::string to, Loop* loop, std::function<void(StatusOr<OwnerChange>)> done) = 0;
   virtual void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) = 0;
 
   virtual ControlCounters Counters() const = 0;

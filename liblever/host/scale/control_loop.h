@@ -89,8 +89,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void AttachEnded(uint64_t instance_key, Status status) override;
   void ListInstances(Loop* loop,
                      std::function<void(std::vector<InstanceStatus>)> done) override;
-  void ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change, std::string to,
-                   Loop* loop, std::function<void(StatusOr<OwnerChange>)> done) override;
+  void ChangeOwner(ServiceName name, std::string resource, policy::ShardChange change,
+                   std::string to, Loop* loop, std::function<void(StatusOr<OwnerChange>)> done) override;
   void ListOwners(ServiceName name, Loop* loop,
                   std::function<void(StatusOr<std::vector<OwnerStatus>>)> done) override;
   void ListServices(Loop* loop, std::function<void(std::vector<ServiceStatus>)> done) override;

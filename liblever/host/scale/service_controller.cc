@@ -501,14 +501,14 @@ Status ServiceController::CheckOwners() const {
   return Unavailable("this host does not know who owns them at the moment");
 }
 
-StatusOr<OwnerChange> ServiceController::ChangeOwner(std::string_view resource, policy::ShardChange change,
+StatusOr<OwnerChange> ServiceController::ChangeOwner(std::string_view resource,
+                                                     policy::ShardChange change,
                                                      const std::string& to) {
   LEVER_RETURN_IF_ERROR(CheckOwners());
   OwnerChange begun;
   begun.shard = policy::ShardOf(environment_, service_, resource, shards_->shards());
-  begun.generation_before = shards_->Owners()[begun.shard].generation;
+  begun.generation_before = shards_->generation(begun.shard);
   LEVER_ASSIGN_OR_RETURN(begun.to, shards_->Change(begun.shard, change, to));
-  Publish();
   return begun;
 }
 

@@ -76,6 +76,8 @@ class ShardController {
   void set_discards(bool discards) { discards_ = discards; }
   // Empty while it does not lead.
   std::vector<ShardOwner> Owners() const;
+  // That its owner was named for; while it leads.
+  uint64_t generation(uint32_t shard) const { return ledger_->row(shard).generation; }
   // Nothing is being written or handed over.
   bool Quiet() const;
 
@@ -83,7 +85,8 @@ class ShardController {
   void SetEligible(std::vector<std::string> instances);
   // Begins it; Owners() tell when it is done. `to`, of kMove, is the instance that is to have it, or
   // empty: the one with the fewest shards beside its owner. Gives who is to have it. Forgotten when this
-  // host leads no more. UNAVAILABLE: this host does not lead; FAILED_PRECONDITION: it cannot be done as it is.
+  // host leads no more. UNAVAILABLE: this host does not lead; FAILED_PRECONDITION: it cannot be done
+  // as it is.
   StatusOr<std::string> Change(uint32_t shard, policy::ShardChange change, const std::string& to);
 
   // ---- Attach sessions ----

@@ -337,6 +337,29 @@ class GatewayTest : public LoopTest {
     });
     return *channels.back();
   }
+  struct GrpcAsk {
+    std::string_view path = route::kInvokePath;
+    std::vector<std::pair<std::string, std::string>> headers = {{"lever-url", "/hello/echo"}};
+    int64_t timeout_ns = -1;
+    uint64_t credit = UINT64_MAX;
+  };
+  // Starts a call with exactly these headers.
+  TestCall& Begin(rpc::Channel& channel, TestCall& handler, const GrpcAsk& ask,
+                  const std::vector<SliceList>& messages, bool close = true) {
+    Do([&] {
+      rpc::HeaderList headers;
+      for (const auto& [name, value] : ask.headers) headers.Add(name, value);
+      rpc::CallOptions options;
+      options.path = ask.path;
+      options.deadline_ns = DeadlineAfter(clock.NowNs(), ask.timeout_ns);
+      options.metadata = &headers;
+      options.initial_credit_messages = ask.credit;
+      handler.call = channel.StartCall(options, &handler);
+      for (const SliceList& message : messages) handler.call->Write(message);
+      if (close) handler.call->CloseSend();
+    });
+    return handler;
+  }
 
   GatewayControl control;
   scale::Directory directory;

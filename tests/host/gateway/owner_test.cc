@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/host/gateway/router_fixture.h"
@@ -21,6 +22,16 @@ class OwnerTest : public RouterTest {
     owners->owners = {{of_first, of_first == kNobody ? 0 : generation},
                       {of_second, of_second == kNobody ? 0 : generation}};
     shards = std::move(owners);
+  }
+  // Two instances that run one call at a time, and own a shard each.
+  std::pair<TestInstance&, TestInstance&> TwoOfOneCallEach() {
+    begins = true;
+    concurrency_max = 1;
+    TestInstance& a = NewInstance();
+    TestInstance& b = NewInstance();
+    Own(0, 1);
+    Publish({&a, &b});
+    return {a, b};
   }
   void Publish(const std::vector<TestInstance*>& ready) {
     std::shared_ptr<scale::ServiceView> view = MakeView(ready);
@@ -77,12 +88,7 @@ TEST_F(OwnerTest, CallsWaitForAnOwnerWithoutAskingForInstancesAndOthersDoNot) {
 }
 
 TEST_F(OwnerTest, CallsWaitForRoomInTheOwnerThoughAnotherHasIt) {
-  begins = true;
-  concurrency_max = 1;
-  TestInstance& a = NewInstance();
-  TestInstance& b = NewInstance();
-  Own(0, 1);
-  Publish({&a, &b});
+  const auto [a, b] = TwoOfOneCallEach();
   ASSERT_TRUE(Begun(RouteIn(0)));
   Waiting& second = RouteIn(0);
   Waiting& third = RouteIn(0);
@@ -111,12 +117,7 @@ TEST_F(OwnerTest, CallsWaitForRoomInTheOwnerThoughAnotherHasIt) {
 }
 
 TEST_F(OwnerTest, WhatTheOwnerRefusedAsFullWaitsForItBeforeTheOthers) {
-  begins = true;
-  concurrency_max = 1;
-  TestInstance& a = NewInstance();
-  TestInstance& b = NewInstance();
-  Own(0, 1);
-  Publish({&a, &b});
+  const auto [a, b] = TwoOfOneCallEach();
   Waiting& refused = RouteIn(0);
   ASSERT_TRUE(Begun(refused));
   Waiting& later = RouteIn(0);
@@ -138,12 +139,7 @@ TEST_F(OwnerTest, WhatTheOwnerRefusedAsFullWaitsForItBeforeTheOthers) {
 }
 
 TEST_F(OwnerTest, WhoWaitsForRoomFollowsTheResourceToItsNextOwner) {
-  begins = true;
-  concurrency_max = 1;
-  TestInstance& a = NewInstance();
-  TestInstance& b = NewInstance();
-  Own(0, 1);
-  Publish({&a, &b});
+  const auto [a, b] = TwoOfOneCallEach();
   ASSERT_TRUE(Begun(RouteIn(0)));
   Waiting& first = RouteIn(0);
   Waiting& second = RouteIn(0);

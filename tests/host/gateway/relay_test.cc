@@ -12,30 +12,11 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 class RelayTest : public GatewayTest {
  protected:
-  struct Ask {
-    std::string_view path = route::kInvokePath;
-    Headers headers = {{"lever-url", "/hello/echo"}};
-    int64_t timeout_ns = -1;
-    uint64_t credit = UINT64_MAX;
-  };
-  TestCall& Call(rpc::Channel& channel, const Ask& ask, const std::vector<SliceList>& messages,
+  TestCall& Call(rpc::Channel& channel, const GrpcAsk& ask, const std::vector<SliceList>& messages,
                  bool close = true) {
-    TestCall& handler = calls.emplace_back();
-    Do([&] {
-      rpc::HeaderList headers;
-      for (const auto& [name, value] : ask.headers) headers.Add(name, value);
-      rpc::CallOptions options;
-      options.path = ask.path;
-      options.deadline_ns = DeadlineAfter(clock.NowNs(), ask.timeout_ns);
-      options.metadata = &headers;
-      options.initial_credit_messages = ask.credit;
-      handler.call = channel.StartCall(options, &handler);
-      for (const SliceList& message : messages) handler.call->Write(message);
-      if (close) handler.call->CloseSend();
-    });
-    return handler;
+    return Begin(channel, calls.emplace_back(), ask, messages, close);
   }
-  TestCall& Call(rpc::Channel& channel, const Ask& ask) {
+  TestCall& Call(rpc::Channel& channel, const GrpcAsk& ask) {
     return Call(channel, ask, {ValueMessage("\x91\x05")});
   }
   TestCall& Stream(rpc::Channel& channel, std::string_view url = "/hello/echoChan",
@@ -254,8 +235,8 @@ TEST_F(RelayTest, ACallerThatRetriesByItselfIsToldAtOnce) {
 
 TEST_F(RelayTest, ACallOfWhichNothingWasWrittenGoesToAnotherConnection) {
   TestInstance& instance = Serve();
-  const Ask counted{.path = route::kInvokePath,
-                    .headers = {{"lever-url", "/hello/echo"}, {"lever-attempt", "1"}}};
+  const GrpcAsk counted{.path = route::kInvokePath,
+                        .headers = {{"lever-url", "/hello/echo"}, {"lever-attempt", "1"}}};
   rpc::Channel& client = Client();
   TestCall& before = Call(client, counted);
   ASSERT_TRUE(UntilEnd(before));

@@ -43,21 +43,10 @@ class ResourceCalls : public HttpTest, private rpc::CallDispatcher {
     };
   }
   TestCall& Call(const std::vector<std::pair<std::string, std::string>>& more = {}) {
-    TestCall& handler = calls.emplace_back();
-    rpc::Channel& channel = Client();
-    Do([&] {
-      rpc::HeaderList headers;
-      headers.Add("lever-url", "/hello/echo");
-      headers.Add("lever-resource", "room");
-      for (const auto& [name, value] : more) headers.Add(name, value);
-      rpc::CallOptions options;
-      options.path = route::kInvokePath;
-      options.metadata = &headers;
-      options.initial_credit_messages = UINT64_MAX;
-      handler.call = channel.StartCall(options, &handler);
-      handler.call->Write(ValueMessage("\x91\x05"));
-      handler.call->CloseSend();
-    });
+    GrpcAsk ask{.headers = {{"lever-url", "/hello/echo"}, {"lever-resource", "room"}}};
+    ask.headers.insert(ask.headers.end(), more.begin(), more.end());
+    TestCall& handler =
+        Begin(Client(), calls.emplace_back(), ask, {ValueMessage("\x91\x05")});
     EXPECT_TRUE(UntilEnd(handler));
     return handler;
   }

@@ -246,21 +246,9 @@ class FullInstance : public HttpTest {
     return instance;
   }
   TestCall& Call(std::string_view url, std::string_view attempt = "") {
-    TestCall& handler = grpc_calls.emplace_back();
-    rpc::Channel& channel = Client();
-    Do([&] {
-      rpc::HeaderList headers;
-      headers.Add("lever-url", url);
-      if (!attempt.empty()) headers.Add("lever-attempt", attempt);
-      rpc::CallOptions options;
-      options.path = route::kInvokePath;
-      options.metadata = &headers;
-      options.initial_credit_messages = UINT64_MAX;
-      handler.call = channel.StartCall(options, &handler);
-      handler.call->Write(ValueMessage("\x91\x05"));
-      handler.call->CloseSend();
-    });
-    return handler;
+    GrpcAsk ask{.headers = {{"lever-url", std::string(url)}}};
+    if (!attempt.empty()) ask.headers.emplace_back("lever-attempt", attempt);
+    return Begin(Client(), grpc_calls.emplace_back(), ask, {ValueMessage("\x91\x05")});
   }
   std::deque<TestCall> grpc_calls;
 };
