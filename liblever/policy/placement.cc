@@ -18,14 +18,19 @@ class Placement {
     uint64_t load = 0;
     for (const PlacementShard& shard : shards) load += shard.load;
     cost_of_load_ = load == 0 ? 0 : static_cast<double>(shards.size()) / static_cast<double>(load);
-    size_t eligible = 0;
-    for (const PlacementInstance& instance : instances) eligible += instance.eligible ? 1 : 0;
-    any_ = eligible > 0;
+    double weights = 0;
+    for (const PlacementInstance& instance : instances) {
+      if (instance.eligible) weights += instance.weight;
+    }
+    any_ = weights > 0;
     const double total = static_cast<double>(shards.size()) * (load == 0 ? 1 : 2);
-    const double mean = any_ ? total / static_cast<double>(eligible) : 0;
-    // Whole shards: a bound between two numbers of them could never be met.
-    upper_ = std::max(mean * (1 + kPlacementSlack), std::ceil(mean));
-    lower_ = std::min(mean * (1 - kPlacementSlack), std::floor(mean));
+    for (const PlacementInstance& instance : instances) {
+      const double part = any_ && instance.eligible ? total * instance.weight / weights : 0;
+      // Whole shards: a bound between two numbers of them could never be met.
+      bounds_.push_back({.upper = std::max(part * (1 + kPlacementSlack), std::ceil(part)),
+                         .lower = std::min(part * (1 - kPlacementSlack), std::floor(part))});
+      upper_most_ = std::max(upper_most_, bounds_.back().upper);
+    }
     used_.resize(instances.size());
     members_.resize(instances.size());
   }
@@ -41,6 +46,10 @@ class Placement {
 
  private:
   double Cost(uint32_t shard) const { return 1 + shards_[shard].load * cost_of_load_; }
+  // What an eligible instance would have with so much more, by its weight.
+  double Fullness(uint32_t instance, double more) const {
+    return (used_[instance] + more) / instances_[instance].weight;
+  }
 
   void Give(uint32_t shard, uint32_t instance) {
     owners_[shard] = instance;
@@ -72,12 +81,13 @@ class Placement {
   }
 
   void Shed(uint32_t instance) {
-    if (used_[instance] <= upper_) return;
+    const double upper = bounds_[instance].upper;
+    if (used_[instance] <= upper) return;
     SortByScore(instance);
     std::erase_if(members_[instance], [&](uint32_t shard) {
       const double cost = Cost(shard);
       // Too dear for anybody, or the last that it needs to give.
-      if (used_[instance] <= upper_ || cost > upper_) return false;
+      if (used_[instance] <= upper || cost > upper_most_) return false;
       used_[instance] -= cost;
       owners_[shard] = kNoInstance;
       homeless_.push_back(shard);
@@ -99,8 +109,8 @@ class Placement {
     uint32_t emptiest = kNoInstance;
     for (uint32_t i = 0; i < instances_.size(); ++i) {
       if (!instances_[i].eligible) continue;
-      if (emptiest == kNoInstance || used_[i] < used_[emptiest]) emptiest = i;
-      if (used_[i] + Cost(shard) > upper_) continue;
+      if (emptiest == kNoInstance || Fullness(i, 0) < Fullness(emptiest, 0)) emptiest = i;
+      if (used_[i] + Cost(shard) > bounds_[i].upper) continue;
       const uint64_t score = OwnerScore(shard, instances_[i].id);
       if (best == kNoInstance || score > best_score ||
           (score == best_score && instances_[i].id < instances_[best].id)) {
@@ -112,20 +122,20 @@ class Placement {
     // Nobody has room: it moves only where that makes the two more alike.
     const uint32_t owner = shards_[shard].owner;
     const bool may_stay = owner < instances_.size() && instances_[owner].eligible;
-    return may_stay && used_[owner] <= used_[emptiest] + Cost(shard) ? owner : emptiest;
+    return may_stay && Fullness(owner, 0) <= Fullness(emptiest, Cost(shard)) ? owner : emptiest;
   }
 
   // Those below the lower bound take from the others what they score highest for.
   void Fill() {
     for (uint32_t i = 0; i < instances_.size(); ++i) {
-      if (!instances_[i].eligible || used_[i] >= lower_) continue;
+      if (!instances_[i].eligible || used_[i] >= bounds_[i].lower) continue;
       const std::vector<uint32_t> wanted = ByScoreFor(i);
       // First from those who stay above the bound themselves, then from whoever has more.
       TakeFor(i, wanted, [this](uint32_t owner, double cost) {
-        return used_[owner] - cost >= lower_;
+        return used_[owner] - cost >= bounds_[owner].lower;
       });
       TakeFor(i, wanted, [this, i](uint32_t owner, double cost) {
-        return used_[owner] - cost >= used_[i] + cost;
+        return Fullness(owner, -cost) >= Fullness(i, cost);
       });
     }
   }
@@ -147,10 +157,11 @@ class Placement {
   template <typename MayGive>
   void TakeFor(uint32_t instance, const std::vector<uint32_t>& wanted, MayGive may_give) {
     for (const uint32_t shard : wanted) {
-      if (used_[instance] >= lower_) return;
+      if (used_[instance] >= bounds_[instance].lower) return;
       const uint32_t owner = owners_[shard];
       const double cost = Cost(shard);
-      if (owner == instance || used_[instance] + cost > upper_ || !may_give(owner, cost)) continue;
+      if (owner == instance || used_[instance] + cost > bounds_[instance].upper) continue;
+      if (!may_give(owner, cost)) continue;
       used_[owner] -= cost;
       used_[instance] += cost;
       owners_[shard] = instance;
@@ -164,8 +175,12 @@ class Placement {
   std::vector<std::vector<uint32_t>> members_;  // by instance
   std::vector<uint32_t> homeless_;
   double cost_of_load_ = 0;
-  double upper_ = 0;
-  double lower_ = 0;
+  struct Bounds {
+    double upper = 0;
+    double lower = 0;
+  };
+  std::vector<Bounds> bounds_;  // by instance
+  double upper_most_ = 0;
   bool any_ = false;
 };
 

@@ -9,8 +9,9 @@
 // A shard costs 1, and as much again for each mean shard's load that it has: instances have alike
 // numbers of shards and alike loads, and a service without load is spread by numbers alone.
 //
-// The bounds are 1 - kPlacementSlack and 1 + kPlacementSlack times the mean cost of an instance. A
-// shard that costs more than that by itself stays where it is: moving it would help nobody.
+// The bounds are 1 - kPlacementSlack and 1 + kPlacementSlack times the part of the cost that is the
+// instance's by its weight. A shard that costs more than any instance may have stays where it is:
+// moving it would help nobody.
 //
 // A pure function; any thread.
 #ifndef LIBLEVER_POLICY_PLACEMENT_H_
@@ -31,6 +32,7 @@ struct PlacementInstance {
   std::string_view id;
   // Whether it may have shards: it is ready, does not drain, and is of the version that serves.
   bool eligible = true;
+  double weight = 1;  // above 0: one of twice the weight gets twice as much
 };
 
 struct PlacementShard {

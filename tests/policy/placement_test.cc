@@ -19,14 +19,21 @@ class Fleet {
  public:
   explicit Fleet(size_t shards) : shards_(shards) {}
 
-  void Add(std::string id) { ids_.push_back(std::move(id)), eligible_.push_back(true); }
+  void Add(std::string id, double weight = 1) {
+    ids_.push_back(std::move(id));
+    eligible_.push_back(true);
+    weights_.push_back(weight);
+  }
+  void Weigh(size_t instance, double weight) { weights_[instance] = weight; }
   void Retire(size_t instance) { eligible_[instance] = false; }
   PlacementShard& shard(size_t i) { return shards_[i]; }
 
   // Returns how many shards moved.
   size_t Place() {
     std::vector<PlacementInstance> instances;
-    for (size_t i = 0; i < ids_.size(); ++i) instances.push_back({ids_[i], eligible_[i]});
+    for (size_t i = 0; i < ids_.size(); ++i) {
+      instances.push_back({ids_[i], eligible_[i], weights_[i]});
+    }
     const std::vector<uint32_t> owners = PlaceShards(instances, shards_);
     size_t moved = 0;
     for (size_t i = 0; i < shards_.size(); ++i) {
@@ -50,6 +57,7 @@ class Fleet {
  private:
   std::vector<std::string> ids_;
   std::vector<bool> eligible_;
+  std::vector<double> weights_;
   std::vector<PlacementShard> shards_;
 };
 
@@ -154,6 +162,32 @@ TEST(Placement, RandomFleetsSettleInOneStep) {
       EXPECT_EQ(fleet.Place(), 0u) << "round " << round << ", step " << step;
     }
   }
+}
+
+TEST(Placement, InstancesHaveShardsByTheirWeights) {
+  Fleet fleet(256);
+  for (const char* id : {"a", "b", "c"}) fleet.Add(id, 3000);
+  fleet.Place();
+  // A tenth for one that comes, as if it were a canary.
+  fleet.Add("canary", 1000);
+  const size_t moved = fleet.Place();
+  std::vector<uint32_t> counts = fleet.Counts();
+  EXPECT_GE(counts[3], 22u);
+  EXPECT_LE(counts[3], 29u);
+  EXPECT_LE(moved, counts[3] + 8) << "few move but those that it takes";
+  EXPECT_EQ(fleet.Place(), 0u);
+  // A half, and a tenth again.
+  fleet.Weigh(3, 9000);
+  fleet.Place();
+  counts = fleet.Counts();
+  EXPECT_GE(counts[3], 112u);
+  EXPECT_LE(counts[3], 144u);
+  fleet.Weigh(3, 1000);
+  fleet.Place();
+  EXPECT_LE(fleet.Counts()[3], 29u);
+  fleet.Retire(3);
+  fleet.Place();
+  EXPECT_EQ(fleet.Counts()[3], 0u);
 }
 
 }  // namespace
