@@ -126,9 +126,12 @@ Status DevService::Build() {
 Status DevService::Deploy(int64_t began_ns) {
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
                          Connection::Open(*globals_, cancel_fd_));
-  LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Upload> upload,
-                         Upload::Begin(connection.get(), directory_, globals_->environment,
-                                       StartFirst::kYes, lever::v1::DeployBegin::OFF));
+  lever::v1::DeployBegin terms;
+  terms.set_start(true);
+  terms.set_watch(lever::v1::DeployBegin::OFF);
+  LEVER_ASSIGN_OR_RETURN(
+      std::unique_ptr<Upload> upload,
+      Upload::Begin(connection.get(), directory_, globals_->environment, terms));
   upload->AwaitStart();
   starting_.emplace(std::move(connection), std::move(upload), manifest_name_, began_ns);
   return starting_->upload->ended() ? EndDeploy() : Status::Ok();

@@ -35,6 +35,8 @@ struct Globals {
 struct DeployArguments {
   std::string directory = ".";
   bool detach = false;
+  std::string canary;  // "10%"; empty: the version takes over
+  bool sticky = false;
 };
 struct DevArguments {
   std::vector<std::string> directories;  // at least one
@@ -106,6 +108,7 @@ int PauseResource(const Globals& globals, const OwnerChangeArguments& arguments)
 int ResumeResource(const Globals& globals, const OwnerChangeArguments& arguments);
 int ListVersions(const Globals& globals, const std::string& service);
 int Rollback(const Globals& globals, const RollbackArguments& arguments);
+int Promote(const Globals& globals, const std::string& service);
 int SetConfig(const Globals& globals, const SettingsArguments& arguments);
 int GetConfig(const Globals& globals, const SettingsArguments& arguments);
 int ListConfig(const Globals& globals, const SettingsArguments& arguments);

@@ -102,7 +102,11 @@ void AddVersionCommands(CLI::App& app, CommandLine* line) {
                                   line, Command::kRollback);
   rollback->add_option("SERVICE", line->rollback.service, "its name")->required();
   rollback->add_option("VERSION", line->rollback.version,
-                       "its number (default: the highest below the current one)");
+                       "its number (default: a canary is given up; without one, the highest below "
+                       "the current one)");
+  AddCommand(app, "promote", "lets the canary take over", line, Command::kPromote)
+      ->add_option("SERVICE", line->service, "its name")
+      ->required();
 }
 
 void AddSettingsCommand(CLI::App* parent, const char* name, const char* help, CommandLine* line,
@@ -161,6 +165,13 @@ void AddCommands(CLI::App& app, CommandLine* line) {
   deploy->add_option("DIR", line->deploy.directory, "the directory with lever.json (default: .)");
   deploy->add_flag("-d,--detach", line->deploy.detach,
                    "does not wait while the host watches the new version");
+  CLI::Option* canary = deploy->add_option(
+      "--canary", line->deploy.canary,
+      "SHARE, as in 10%: the version gets so much of the calls beside the one that serves, until "
+      "`lever promote` or `lever rollback`");
+  deploy->add_flag("--sticky", line->deploy.sticky,
+                   "with --canary: each caller stays with one of the two versions")
+      ->needs(canary);
 
   AddWriterCommands(app, line);
 

@@ -31,6 +31,7 @@ enum class Command : uint8_t {
   kResumeResource,
   kListVersions,
   kRollback,
+  kPromote,
   kSetConfig,
   kGetConfig,
   kListConfig,
@@ -63,7 +64,7 @@ struct CommandLine {
   RollbackArguments rollback;
   OwnersArguments owners;
   OwnerChangeArguments owner_change;
-  std::string service;  // of ps (empty: all), versions and rm
+  std::string service;  // of ps (empty: all), versions, promote and rm
 };
 
 // `arguments` without the program's own name.

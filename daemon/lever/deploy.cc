@@ -10,6 +10,7 @@
 #include "daemon/lever/deployment.h"
 #include "daemon/lever/installation.h"
 #include "daemon/lever/output.h"
+#include "liblever/policy/canary.h"
 
 namespace lever::cli {
 namespace {
@@ -22,14 +23,29 @@ Status PrintResult(const Globals& globals, const lever::v1::DeployProgress& resu
   for (const std::string& note : result.notes()) Note(Plain(note));
   if (globals.format == Format::kJson) {
     const nlohmann::json object = {
-        {"service", service}, {"version", result.version()}, {"unchanged", result.unchanged()}};
+        {"service", service},
+        {"version", result.version()},
+        {"unchanged", result.unchanged()},
+        {"canary_percent", result.canary_share() * 100.0 / policy::kShareParts}};
     return Print(object.dump() + "\n");
   }
-  return Print(service + " version " + std::to_string(result.version()) +
+  std::string canary;
+  if (result.canary_share() > 0) {
+    canary = ", a canary with " + policy::FormatShare(result.canary_share()) + " of the calls";
+  }
+  return Print(service + " version " + std::to_string(result.version()) + canary +
                (result.unchanged() ? " (unchanged)\n" : "\n"));
 }
 
 Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments) {
+  lever::v1::DeployBegin terms;
+  if (!arguments.canary.empty()) {
+    LEVER_ASSIGN_OR_RETURN(const uint32_t share, policy::ParseShare(arguments.canary));
+    terms.set_canary_share(share);
+    terms.set_canary_sticky(arguments.sticky);
+  }
+  terms.set_watch(arguments.detach ? lever::v1::DeployBegin::DETACH
+                                   : lever::v1::DeployBegin::AWAIT);
   const BuildOptions options{BuildEnvironment(FindInstallation())};
   LEVER_RETURN_IF_ERROR(BuildService(arguments.directory, options).status());
   // On one machine with its host, as on a laptop, packing takes what running services leave.
@@ -37,9 +53,7 @@ Status BuildPackUpload(const Globals& globals, const DeployArguments& arguments)
   LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(globals));
   LEVER_ASSIGN_OR_RETURN(
       const lever::v1::DeployProgress result,
-      PackAndUpload(
-          connection.get(), arguments.directory, globals.environment, StartFirst::kNo,
-          arguments.detach ? lever::v1::DeployBegin::DETACH : lever::v1::DeployBegin::AWAIT));
+      PackAndUpload(connection.get(), arguments.directory, globals.environment, terms));
   return PrintResult(globals, result);
 }
 

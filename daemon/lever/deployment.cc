@@ -45,9 +45,9 @@ StatusOr<deploy::Manifest> BuildService(const std::string& directory, const Buil
 StatusOr<lever::v1::DeployProgress> PackAndUpload(Connection* connection,
                                                   const std::string& directory,
                                                   const std::string& environment,
-                                                  StartFirst start_first, WatchMode watch) {
+                                                  const lever::v1::DeployBegin& terms) {
   LEVER_ASSIGN_OR_RETURN(const std::unique_ptr<Upload> upload,
-                         Upload::Begin(connection, directory, environment, start_first, watch));
+                         Upload::Begin(connection, directory, environment, terms));
   upload->AwaitEnd();
   return upload->Result();
 }

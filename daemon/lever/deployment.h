@@ -25,7 +25,7 @@ StatusOr<deploy::Manifest> BuildService(const std::string& directory, const Buil
 StatusOr<lever::v1::DeployProgress> PackAndUpload(Connection* connection,
                                                   const std::string& directory,
                                                   const std::string& environment,
-                                                  StartFirst start_first, WatchMode watch);
+                                                  const lever::v1::DeployBegin& terms);
 
 }  // namespace lever::cli
 

@@ -37,6 +37,7 @@ json InstanceJson(const lever::v1::InstanceRow& row) {
           {"version", row.version()},
           {"phase", row.phase()},
           {"attached", row.attached()},
+          {"canary", row.canary()},
           {"pid", row.pid()},
           {"runtime", row.runtime()},
           {"address", row.address()},
@@ -49,7 +50,7 @@ json InstanceJson(const lever::v1::InstanceRow& row) {
 
 std::vector<std::string> InstanceCells(const lever::v1::InstanceRow& row) {
   return {Plain(row.service()),
-          row.version() == 0 ? "-" : std::to_string(row.version()),
+          row.version() == 0 ? "-" : std::to_string(row.version()) + (row.canary() ? " canary" : ""),
           Plain(row.id()),
           Plain(row.phase()) + (row.attached() ? ", attached" : ""),
           row.pid() == 0 ? "-" : std::to_string(row.pid()),

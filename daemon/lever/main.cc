@@ -65,6 +65,8 @@ int Run(const CommandLine& line, char** argv) {
       return ListVersions(line.globals, line.service);
     case Command::kRollback:
       return Rollback(line.globals, line.rollback);
+    case Command::kPromote:
+      return Promote(line.globals, line.service);
     case Command::kSetConfig:
       return SetConfig(line.globals, line.settings);
     case Command::kGetConfig:

@@ -44,11 +44,10 @@ Upload::Upload(Connection* connection, std::unique_ptr<BackgroundPacker> packer)
 StatusOr<std::unique_ptr<Upload>> Upload::Begin(Connection* connection,
                                                 const std::string& directory,
                                                 const std::string& environment,
-                                                StartFirst start_first, WatchMode watch) {
+                                                const lever::v1::DeployBegin& terms) {
   lever::v1::DeployRequest begin;
+  *begin.mutable_begin() = terms;
   begin.mutable_begin()->set_environment(environment);
-  begin.mutable_begin()->set_watch(watch);
-  begin.mutable_begin()->set_start(start_first == StartFirst::kYes);
   // Read anew: the build may have written it.
   LEVER_ASSIGN_OR_RETURN(*begin.mutable_begin()->mutable_manifest_json(), ReadManifest(directory));
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<BackgroundPacker> packer,

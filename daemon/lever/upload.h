@@ -22,17 +22,13 @@
 
 namespace lever::cli {
 
-// Whether a version serves only once an instance of it is ready, even if nothing of the service runs.
-enum class StartFirst { kNo, kYes };
-using WatchMode = lever::v1::DeployBegin::Watch;
-
 class Upload {
  public:
   // Outlived by `connection`.
   static StatusOr<std::unique_ptr<Upload>> Begin(Connection* connection,
                                                  const std::string& directory,
                                                  const std::string& environment,
-                                                 StartFirst start_first, WatchMode watch);
+                                                 const lever::v1::DeployBegin& terms);
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 

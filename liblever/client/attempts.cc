@@ -5,6 +5,7 @@
 
 #include "liblever/client/client_impl.h"
 #include "liblever/client/target.h"
+#include "liblever/policy/canary.h"
 #include "liblever/route/host_link.h"
 #include "liblever/route/refusal.h"
 #include "liblever/route/router.h"
@@ -43,6 +44,8 @@ void Attempts::Reset() {
   idempotent_ = false;
   compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
+  version_draw_ = 0;
+  to_canary_.reset();
 }
 
 // Constant fields first: what is the same in every call stays in HPACK's table.
@@ -54,6 +57,10 @@ void Attempts::BuildHeaders(bool stream) {
     headers_.Add(route::kProtoHeader, route::kProtoVersion);
     headers_.Add(route::kUrlHeader, target_->url);
     headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
+    // The host would draw anew, and the share would not hold.
+    if (to_canary_ && peer_ == nullptr) {
+      headers_.Add(route::kCanaryHeader, *to_canary_ ? "true" : "false");
+    }
     if (of_resource()) {
       if (stream) headers_.Add(route::kResumeHeader, route::kResumeYes);
       headers_.Add(route::kResourceHeader, target_->resource, rpc::Indexing::kNever);
@@ -71,7 +78,17 @@ void Attempts::ChoosePeer(const route::Peer* failed) {
   }
   const bool direct = retry_.attempts() <= kDirectAttemptsMax;
   if (target_->resource.empty()) {
-    if (direct) peer_ = router.Pick(&target_->route, failed);
+    const route::ServiceRoute& known = *target_->route;
+    if (known.canary_version != 0) {
+      if (version_draw_ == 0) version_draw_ = client_->link().random().Next();
+      to_canary_ = policy::IsCanaryDraw(known.canary_share, version_draw_);
+    }
+    const bool canary = to_canary_.value_or(false);
+    if (direct) {
+      peer_ = router.Pick(&target_->route, failed,
+                          canary ? route::ServiceRoute::Version::kCanary
+                                 : route::ServiceRoute::Version::kServing);
+    }
   } else {
     route::ServiceRoute::Owner owner = router.PickOwner(&target_->route, target_->resource_hash);
     owner_ = owner.shard;
@@ -105,6 +122,7 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
   const std::shared_ptr<route::Peer> failed = std::move(peer_);
   peer_ = nullptr;
   owner_ = {};
+  to_canary_.reset();
   if (!bare() && !client_->options().only_through_host && !link.in_process()) {
     ChoosePeer(failed.get());
   }

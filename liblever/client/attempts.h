@@ -7,6 +7,7 @@
 //  2. The first two attempts go straight to an instance if one is ready, the second to another one; all
 //     later ones go through the host, which knows more. Those of a resource go to its owner, also when
 //     a refusal has told of a newer one.
+//  3. While one of the service's versions is a canary, all attempts go to the same one of the two.
 #ifndef LIBLEVER_CLIENT_ATTEMPTS_H_
 #define LIBLEVER_CLIENT_ATTEMPTS_H_
 
@@ -83,6 +84,8 @@ class Attempts {
   int64_t deadline_ns_ = 0;
   int64_t started_ns_ = 0;
   policy::RetryState retry_;
+  uint64_t version_draw_ = 0;         // which version it goes to while one is a canary; 0: not drawn
+  std::optional<bool> to_canary_;     // so drawn; nullopt: the service has none
 };
 
 }  // namespace lever::client

@@ -1,6 +1,7 @@
 #include "liblever/route/peer.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "liblever/rpc/channel.h"
@@ -34,12 +35,18 @@ void ServiceRoute::RebuildReady() {
   }
   ready.clear();
   loads.clear();
-  for (const auto& peer : table->peers) {
-    if (peer->phase != PeerPhase::kReady) continue;
-    peer->ready_index_ = ready.size();
-    loads.push_back(peer->load_);
-    ready.push_back(peer);
-  }
+  const auto add = [this](Version version) {
+    for (const auto& peer : table->peers) {
+      const bool canary = canary_version != 0 && peer->instance.version == canary_version;
+      if (peer->phase != PeerPhase::kReady || canary != (version == Version::kCanary)) continue;
+      peer->ready_index_ = ready.size();
+      loads.push_back(peer->load_);
+      ready.push_back(peer);
+    }
+  };
+  add(Version::kServing);
+  ready_serving = ready.size();
+  if (canary_version != 0) add(Version::kCanary);
 }
 
 ServiceRoute::Owner ServiceRoute::OwnerOf(uint64_t resource_hash) const {
@@ -70,14 +77,18 @@ bool ServiceRoute::Learn(policy::ShardGeneration shard, std::string_view instanc
   return known.peer != kNoPeer;
 }
 
-std::shared_ptr<Peer> ServiceRoute::PickReady(const Peer* exclude, uint64_t random) {
-  if (ready.empty()) return nullptr;
+std::shared_ptr<Peer> ServiceRoute::PickReady(const Peer* exclude, uint64_t random,
+                                              Version version) {
+  const size_t first = version == Version::kServing ? 0 : ready_serving;
+  const size_t count = version == Version::kServing ? ready_serving : ready.size() - ready_serving;
+  if (count == 0) return nullptr;
   const size_t excluded = exclude != nullptr && exclude->service == this ? exclude->ready_index_
                                                                          : Peer::kNotReady;
   if (excluded != Peer::kNotReady) loads[excluded].excluded = true;
-  const size_t index = policy::PickPeer(loads, random);
+  const size_t index =
+      policy::PickPeer(std::span<const policy::PeerLoad>(loads).subspan(first, count), random);
   if (excluded != Peer::kNotReady) loads[excluded].excluded = false;
-  return index == policy::kNoPeer ? nullptr : ready[index];
+  return index == policy::kNoPeer ? nullptr : ready[first + index];
 }
 
 }  // namespace lever::route

@@ -78,8 +78,10 @@ struct RouteTable {
 struct ServiceRoute {
   // Makes the list of ready peers anew from the table.
   void RebuildReady();
-  // The ready peer that the next call should go to, never `exclude`; null: there is none.
-  std::shared_ptr<Peer> PickReady(const Peer* exclude, uint64_t random);
+  // The ready peer of a version that the next call should go to, never `exclude`; null: there is none.
+  enum class Version : uint8_t { kServing, kCanary };
+  std::shared_ptr<Peer> PickReady(const Peer* exclude, uint64_t random,
+                                  Version version = Version::kServing);
 
   // What is known of the owner of a resource's shard (policy::ResourceHash()).
   struct Owner {
@@ -98,9 +100,12 @@ struct ServiceRoute {
   int64_t used_ns = 0;
   int64_t next_introduction_ns = kNever;  // when asking for introductions may help
   std::shared_ptr<const RouteTable> table = std::make_shared<RouteTable>();
-  // Peers of the table with a ready connection, and the load of each.
+  uint64_t canary_version = 0;  // 0: there is none
+  uint32_t canary_share = 0;    // of policy::kShareParts
+  // Peers of the table with a ready connection, those of the canary last, and the load of each.
   std::vector<std::shared_ptr<Peer>> ready;
   std::vector<policy::PeerLoad> loads;
+  size_t ready_serving = 0;  // of these, those not of the canary
   // Of a service with resources: for each shard the owner, by its place in the table.
   struct ShardOwner {
     uint32_t peer = kNoPeer;

@@ -68,8 +68,9 @@ ServiceRoute* Router::Use(std::shared_ptr<ServiceRoute>* route) {
   return used;
 }
 
-std::shared_ptr<Peer> Router::Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude) {
-  return Use(route)->PickReady(exclude, link_->random().Next());
+std::shared_ptr<Peer> Router::Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude,
+                                   ServiceRoute::Version version) {
+  return Use(route)->PickReady(exclude, link_->random().Next(), version);
 }
 
 ServiceRoute::Owner Router::PickOwner(std::shared_ptr<ServiceRoute>* route,
@@ -107,6 +108,8 @@ void Router::Drop(ServiceRoute* route) {
   route->known = false;
   route->table_is_current = false;
   route->next_introduction_ns = kNever;
+  route->canary_version = 0;
+  route->canary_share = 0;
   route->shards.clear();
   route->RebuildReady();
   for (const auto& peer : table->peers) Retire(peer);
@@ -172,6 +175,8 @@ void Router::OnRoutes(Routes routes) {
   }
   const auto old_table = std::exchange(route->table, std::move(table));
   route->table_is_current = true;
+  route->canary_version = routes.canary_version;
+  route->canary_share = routes.canary_share;
   route->shards.clear();
   route->shards.reserve(routes.shards.size());
   for (const ShardRoute& shard : routes.shards) {

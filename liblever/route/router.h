@@ -54,7 +54,8 @@ class Router final : private HostSessionHandler {
   std::shared_ptr<ServiceRoute> Find(std::string_view environment, std::string_view service);
   // The instance that the next call should go to directly, never `exclude`; null: go through the host.
   // `*route` is replaced if it was dropped as idle meanwhile.
-  std::shared_ptr<Peer> Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude);
+  std::shared_ptr<Peer> Pick(std::shared_ptr<ServiceRoute>* route, const Peer* exclude,
+                             ServiceRoute::Version version = ServiceRoute::Version::kServing);
 
   // The same for a call of a resource: its owner.
   ServiceRoute::Owner PickOwner(std::shared_ptr<ServiceRoute>* route, uint64_t resource_hash);

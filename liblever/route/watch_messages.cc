@@ -109,6 +109,8 @@ Routes ReadRoutes(pbf_reader reader) {
         break;
       }
       case BytesField(5): routes.shards = ReadShards(reader.get_message()); break;
+      case VarintField(6): routes.canary_version = reader.get_uint64(); break;
+      case VarintField(7): routes.canary_share = reader.get_uint32(); break;
       default: reader.skip();
     }
   }

@@ -57,6 +57,8 @@ struct Routes {
   uint64_t revision = 0;
   std::vector<InstanceRoute> instances;
   std::vector<ShardRoute> shards;  // none: the service has no resources, or nobody owns them yet
+  uint64_t canary_version = 0;     // that a share of the calls goes to; 0: there is none
+  uint32_t canary_share = 0;       // of policy::kShareParts
 };
 
 struct Introduced {

@@ -29,6 +29,8 @@ inline constexpr std::string_view kOwnerTrailer = "lever-owner";
 inline constexpr std::string_view kResumeHeader = "lever-resume";
 inline constexpr std::string_view kResumeYes = "1";
 inline constexpr std::string_view kAttemptHeader = "lever-attempt";    // the caller retries by itself
+// "true" or "false": whether the caller goes to the canary of the service, where there is one.
+inline constexpr std::string_view kCanaryHeader = "lever-canary";
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only
 inline constexpr std::string_view kProtoVersion = "1";

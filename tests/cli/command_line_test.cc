@@ -135,6 +135,9 @@ TEST_F(CommandLineTest, FlagsOfACallMayStandAnywhereBehindIt) {
 TEST_F(CommandLineTest, ADirectoryIsNotTakenForJson) {
   EXPECT_EQ(Parse({"deploy"}).deploy.directory, ".");
   EXPECT_EQ(Parse({"deploy", "./[x]"}).deploy.directory, "./[x]");
+  EXPECT_EQ(Parse({"deploy", "--canary", "10%", "--sticky"}).deploy.canary, "10%");
+  EXPECT_NE(Refused({"deploy", "--sticky"}).find("--canary"), std::string::npos);
+  EXPECT_EQ(Parse({"promote", "hello"}).service, "hello");
 }
 
 TEST_F(CommandLineTest, LogsTellsNoTailFromATailOfNothing) {

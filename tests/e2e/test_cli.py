@@ -87,7 +87,7 @@ def test_deploy_runs_build_and_says_what_is_kept_for_later(host, tmp_path):
     assert result.err.count("lever.json: ram:") == 1
     assert host.invoke("/built/f") == "made of this"
     as_json = host.cli("--json", "deploy", directory).json()
-    assert as_json == {"service": "lever://dev.lever/built", "version": 1, "unchanged": True}
+    assert as_json == {"service": "lever://dev.lever/built", "version": 1, "unchanged": True, "canary_percent": 0}
 
 
 def test_a_build_finds_the_installation_that_the_command_belongs_to(host, tmp_path):

@@ -37,6 +37,8 @@ v1::ToWatcher RoutesMessage() {
     routes->mutable_shards()->add_owner(owner);
     routes->mutable_shards()->add_generation(uint64_t{1} << (10 * owner));
   }
+  routes->set_canary_version(4);
+  routes->set_canary_share(1000);
   return message;
 }
 
@@ -67,6 +69,8 @@ TEST(WatchMessages, ARouteTableIsReadWholly) {
   EXPECT_EQ(routes->shards[1].generation, 1u);
   EXPECT_EQ(routes->shards[2].owner, 2u);
   EXPECT_EQ(routes->shards[2].generation, uint64_t{1} << 20);
+  EXPECT_EQ(routes->canary_version, 4u);
+  EXPECT_EQ(routes->canary_share, 1000u);
 }
 
 // Calls go through the host then.

@@ -77,6 +77,7 @@ void Fill(const scale::InstanceStatus& status, lever::v1::InstanceRow* row) {
   row->set_streams(status.streams);
   row->set_calls_total(status.calls_total);
   row->set_age_ns(status.age_ns);
+  row->set_canary(status.canary);
   row->set_driver(status.driver);
 }
 
@@ -106,6 +107,7 @@ AdminService::AdminService(AdminOptions options)
   Add("/lever.v1.Admin/GetHost", &AdminService::GetHost);
   Add("/lever.v1.Admin/ListVersions", &AdminService::ListVersions);
   Add("/lever.v1.Admin/Rollback", &AdminService::Rollback);
+  Add("/lever.v1.Admin/Promote", &AdminService::Promote);
   Add("/lever.v1.Admin/ChangeSettings", &AdminService::ChangeSettings);
   Add("/lever.v1.Admin/ListSettings", &AdminService::ListSettings);
   Add("/lever.v1.Admin/CreateEnvironment", &AdminService::CreateEnvironment);

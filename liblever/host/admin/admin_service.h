@@ -64,6 +64,7 @@ class AdminService {
   void GetHost(rpc::Call& call);
   void ListVersions(rpc::Call& call);
   void Rollback(rpc::Call& call);
+  void Promote(rpc::Call& call);
   void ChangeSettings(rpc::Call& call);
   void ListSettings(rpc::Call& call);
   void CreateEnvironment(rpc::Call& call);

@@ -4,6 +4,7 @@
 
 #include "liblever/host/admin/unary_call.h"
 #include "liblever/policy/address.h"
+#include "liblever/policy/canary.h"
 
 namespace lever::admin {
 
@@ -75,6 +76,15 @@ void DeploySession::Begin(const lever::v1::DeployBegin& begin) {
   phase_ = Phase::kBeginning;
   announced_bytes_ = begin.packed_bytes();
   start_first_ = begin.start();
+  if (begin.canary_share() >= policy::kShareParts) {
+    Fail(InvalidArgument("a canary's share is less than " + std::to_string(policy::kShareParts) +
+                         " parts of so many")
+             .WithExecuted(LEVER_EXECUTED_NO));
+    return;
+  }
+  if (begin.canary_share() > 0) {
+    canary_ = {.share = begin.canary_share(), .sticky = begin.canary_sticky()};
+  }
   switch (begin.watch()) {
     case lever::v1::DeployBegin::DETACH:
       watch_ = deploy::WatchMode::kDetach;
@@ -101,6 +111,7 @@ void DeploySession::OnBegun(StatusOr<std::unique_ptr<deploy::Deployer::Upload>> 
   upload_ = std::move(upload).value();
   if (start_first_) upload_->StartFirst();
   upload_->SetWatch(watch_);
+  if (canary_) upload_->SetCanary(*canary_);
   phase_ = Phase::kReceiving;
   if (peer_ended_) {
     Deploy();
@@ -176,6 +187,7 @@ void DeploySession::OnDone(const StatusOr<deploy::DeployResult>& result) {
   progress.set_service(result->service);
   progress.set_version(result->version);
   progress.set_unchanged(result->unchanged);
+  progress.set_canary_share(result->canary_share);
   progress.set_received_bytes(static_cast<uint64_t>(upload_->bytes()));
   for (const std::string& note : result->notes) progress.add_notes(note);
   rpc::Call* const call = std::exchange(call_, nullptr);

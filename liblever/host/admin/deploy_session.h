@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lever/v1/admin.pb.h"
@@ -53,6 +54,7 @@ class DeploySession final : public rpc::CallHandler,
   uint64_t announced_bytes_ = 0;
   deploy::WatchMode watch_ = deploy::WatchMode::kAwait;
   bool start_first_ = false;
+  std::optional<scale::CanaryTerms> canary_;
   std::unique_ptr<deploy::Deployer::Upload> upload_;
   FunctionTimer silence_;
   std::shared_ptr<DeploySession> self_;

@@ -43,6 +43,8 @@ void AdminService::ListVersions(rpc::Call& call) {
                                    row->set_deployed_unix_ns(info.deployed_unix_ns);
                                    row->set_bundle(info.bundle);
                                    row->set_reason(info.reason);
+                                   row->set_canary_share(info.canary.share);
+                                   row->set_canary_sticky(info.canary.sticky);
                                  }
                                  unary->Reply(reply);
                                });
@@ -65,6 +67,24 @@ void AdminService::Rollback(rpc::Call& call) {
                              reply.set_version(result->version);
                              unary->Reply(reply);
                            });
+      });
+}
+
+void AdminService::Promote(rpc::Call& call) {
+  UnaryCall::AcceptAs<lever::v1::PromoteRequest>(
+      call,
+      [loop = options_.loop, deployer = options_.deployer](
+          const std::shared_ptr<UnaryCall>& unary, const lever::v1::PromoteRequest& request) {
+        deployer->Promote(EnvironmentOr(request.environment()), request.service(), loop,
+                          [unary](const StatusOr<deploy::DeployResult>& result) {
+                            if (!result.ok()) {
+                              unary->Fail(result.status());
+                              return;
+                            }
+                            lever::v1::PromoteReply reply;
+                            reply.set_version(result->version);
+                            unary->Reply(reply);
+                          });
       });
 }
 

@@ -17,13 +17,14 @@
 namespace lever::deploy {
 
 struct Deployer::Job {
-  enum class Kind : uint8_t { kUpload, kSettings, kRollback };
+  enum class Kind : uint8_t { kUpload, kSettings, kRollback, kPromote };
 
   Kind kind = Kind::kUpload;
   Name name;
   Manifest manifest;
   bool start_first = false;
   WatchMode watch = WatchMode::kDetach;
+  std::optional<scale::CanaryTerms> canary;  // kUpload: it does not take over
   std::shared_ptr<BundleStore::Upload> file;
   Loop* loop = nullptr;  // where the answers go
   std::function<void(DeployStep)> progress;
@@ -31,13 +32,15 @@ struct Deployer::Job {
 
   int64_t packed_bytes = 0;
   SettingsChange change;  // kSettings
-  uint64_t wanted = 0;    // kRollback; 0: the one before
+  uint64_t wanted = 0;    // the number of a version that there is
+  bool exists = false;    // `wanted` is chosen: no new version is made
   std::string bundle;     // kUpload: what was uploaded
   VersionRecord version;  // that is to serve
   scale::ServiceSpec spec;
   registry::Revision read_revision = 0;  // of the service's record
   std::optional<ServiceRecord> before;  // nullopt: the service is new
   ServiceRecord now;
+  uint64_t number = 0;              // of the version that was made or chosen
   registry::Revision revision = 0;  // of `now` in the registry
   bool entered = false;             // keeps the collector away
   bool fixes_shards = false;        // its name has no number of shards yet

@@ -144,6 +144,7 @@ void Deployer::Upload::Append(SliceList bytes, std::function<void(Status)> done)
 
 void Deployer::Upload::StartFirst() { job_->start_first = true; }
 void Deployer::Upload::SetWatch(WatchMode mode) { job_->watch = mode; }
+void Deployer::Upload::SetCanary(scale::CanaryTerms terms) { job_->canary = terms; }
 
 void Deployer::Upload::Finish(std::function<void(DeployStep)> progress,
                               std::function<void(StatusOr<DeployResult>)> done) {

@@ -27,7 +27,9 @@
 //  6. A version that took over from another is watched (scale::Control::Watch()), but for one that
 //     was gone back to. If it is taken back, the registry names the version before again, and its
 //     own is forgotten. The next change of the service ends the watch: the version is kept.
-//  7. A deploy that fails, or is broken off, leaves no file (see collector.h).
+//  7. A canary gets its share beside the version that serves. While there is one it can be given
+//     another share, promoted or given up; nothing else changes the service, but for its removal.
+//  8. A deploy that fails, or is broken off, leaves no file (see collector.h).
 #ifndef LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 #define LIBLEVER_HOST_DEPLOY_DEPLOYER_H_
 
@@ -66,6 +68,7 @@ struct DeployerOptions {
 struct VersionInfo {
   uint64_t version = 0;
   bool current = false;
+  scale::CanaryTerms canary;  // share 0: it is none
   int64_t deployed_unix_ns = 0;
   std::string bundle;
   std::string reason;
@@ -104,6 +107,7 @@ struct DeployResult {
   std::string service;
   uint64_t version = 0;
   bool unchanged = false;
+  uint32_t canary_share = 0;  // of a version that is a canary
   std::vector<std::string> notes;  // what the user should know, a line each
 };
 
@@ -130,9 +134,13 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   // `unchanged`: it was set so already. NOT_FOUND: there is no such service.
   void ChangeSettings(std::string environment, std::string service, SettingsChange change,
                       Loop* loop, std::function<void(StatusOr<DeployResult>)> done);
-  // Back (or forward) to a version that is kept; 0: the highest one below the current.
+  // Back (or forward) to a version that is kept; 0: the highest one below the current. While there is
+  // a canary, 0 and the version that serves give that up, and no other is gone to.
   void Rollback(std::string environment, std::string service, uint64_t version, Loop* loop,
                 std::function<void(StatusOr<DeployResult>)> done);
+  // The canary takes over. FAILED_PRECONDITION: there is none.
+  void Promote(std::string environment, std::string service, Loop* loop,
+               std::function<void(StatusOr<DeployResult>)> done);
   void ListVersions(std::string environment, std::string service, Loop* loop,
                     std::function<void(StatusOr<std::vector<VersionInfo>>)> done);
   void ListSettings(std::string environment, std::string service, Loop* loop,
@@ -178,6 +186,10 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   void Unchanged(std::shared_ptr<Job> job);
   void ChooseVersion(std::shared_ptr<Job> job);
   void ReadVersion(std::shared_ptr<Job> job, uint64_t number);
+  // Of a service that has a canary, or gets one. False: the job goes the ordinary way.
+  bool TakeCanaryWay(const std::shared_ptr<Job>& job);
+  void GiveUpCanary(std::shared_ptr<Job> job);
+  void FailJob(const std::shared_ptr<Job>& job, std::string why);
   void FixShards(std::shared_ptr<Job> job);
   void ForgetShards(const std::shared_ptr<Job>& job);
   void Commit(std::shared_ptr<Job> job);
@@ -222,6 +234,7 @@ class Deployer : public std::enable_shared_from_this<Deployer> {
   void LoadServices(std::shared_ptr<Loading> loading);
   void LoadVersions(std::shared_ptr<Loading> loading, std::vector<registry::Entry> versions);
   void ServeAtStart(scale::ServiceSpec spec);
+  void SetCanaryAtStart(scale::ServiceSpec spec, const CanaryRecord& canary);
   void DropVersions(std::vector<std::string> keys, std::vector<registry::Compare> compares);
 
   DeployerOptions options_;
@@ -245,6 +258,8 @@ class Deployer::Upload {
   // Before Finish(): the version serves only when its first instance is ready, also where none runs.
   void StartFirst();
   void SetWatch(WatchMode mode);
+  // The version does not take over, but becomes the canary, or that gets other terms.
+  void SetCanary(scale::CanaryTerms terms);
   // Once, after the last Append() is done. `progress` may come several times before `done`.
   void Finish(std::function<void(DeployStep)> progress,
               std::function<void(StatusOr<DeployResult>)> done);

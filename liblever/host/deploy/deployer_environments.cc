@@ -170,7 +170,8 @@ void Deployer::ReadForCopy(const std::string& environment,
             done(DataLoss(entry.key + " cannot be read, and so not copied"));
             return;
           }
-          records->emplace(key->service, *record);
+          // A copy has the version that serves alone.
+          records->emplace(key->service, *record).first->second.canary.reset();
         }
         registry::ScanPrefix(
             self->options_.registry, registry::KindPrefix(registry::KeyKind::kVersion, environment),

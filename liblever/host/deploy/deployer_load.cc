@@ -1,6 +1,8 @@
 // What a host starts with: the environments and services of the registry. On the control loop.
 #include <map>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "liblever/base/log.h"
 #include "liblever/host/deploy/deploy_job.h"
@@ -60,12 +62,16 @@ void Deployer::LoadServices(std::shared_ptr<Loading> loading) {
 void Deployer::LoadVersions(std::shared_ptr<Loading> loading,
                             std::vector<registry::Entry> versions) {
   std::vector<std::string> stale;
+  std::vector<std::pair<scale::ServiceSpec, CanaryRecord>> canaries;
   for (const registry::Entry& entry : versions) {
     const auto key = registry::ParseKey(entry.key);
     if (!key) continue;
     const auto service = loading->services.find(Name(key->env, key->service));
     if (service == loading->services.end()) stale.push_back(entry.key);
-    if (service == loading->services.end() || service->second.version != key->number) continue;
+    if (service == loading->services.end()) continue;
+    const std::optional<CanaryRecord>& canary = service->second.canary;
+    const bool is_canary = canary && canary->version == key->number;
+    if (service->second.version != key->number && !is_canary) continue;
     const StatusOr<VersionRecord> version = ParseVersionRecord(entry.value);
     if (!version.ok()) {
       Log(LogLevel::kError, entry.key + ": left out: " + version.status().message());
@@ -77,8 +83,13 @@ void Deployer::LoadVersions(std::shared_ptr<Loading> loading,
       Log(LogLevel::kError, entry.key + ": left out: " + spec.status().message());
       continue;
     }
-    ServeAtStart(std::move(*spec));
+    if (is_canary) {
+      canaries.emplace_back(std::move(*spec), *canary);
+    } else {
+      ServeAtStart(std::move(*spec));
+    }
   }
+  for (auto& [spec, canary] : canaries) SetCanaryAtStart(std::move(spec), canary);
   DropVersions(std::move(stale), {});
   collector_->Collect();
   loading->done(Status::Ok());

@@ -1,4 +1,5 @@
 // What happens to a bundle after its last byte. All of it on the control loop.
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -56,6 +57,11 @@ void Deployer::OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetRe
     return;
   }
   if (!read->entry) {
+    if (job->canary) {
+      FailJob(job, "nothing of " + job->ServiceText() +
+                       " serves that a canary could stand beside: deploy it without --canary first");
+      return;
+    }
     if (job->kind != Job::Kind::kUpload) {
       Finish(job, NotFound("there is no service " + job->ServiceText() + " that was deployed"));
       return;
@@ -72,6 +78,7 @@ void Deployer::OnRecord(std::shared_ptr<Job> job, const StatusOr<registry::GetRe
   }
   job->before = std::move(record).value();
   job->read_revision = read->entry->mod_revision;
+  if (TakeCanaryWay(job)) return;
   if (job->kind == Job::Kind::kUpload && job->before->bundle == job->bundle) {
     Unchanged(std::move(job));
   } else if (job->kind == Job::Kind::kRollback) {
@@ -101,8 +108,8 @@ void Deployer::OnVersion(std::shared_ptr<Job> job, const StatusOr<registry::GetR
     Finish(job, read.status());
     return;
   }
-  const bool back = job->kind == Job::Kind::kRollback;
   if (!read->entry) {
+    const bool back = job->kind == Job::Kind::kRollback;
     Finish(job, back ? NotFound(job->ServiceText() + " version " + std::to_string(job->wanted) +
                                 " is not kept: `lever versions` lists those that are")
                      : DataLoss(job->ServiceText() + ": the record of its version is missing; " +
@@ -114,7 +121,7 @@ void Deployer::OnVersion(std::shared_ptr<Job> job, const StatusOr<registry::GetR
     Finish(job, DataLoss(record.status().message() + "; remove the service and deploy it anew"));
     return;
   }
-  if (job->kind == Job::Kind::kUpload) {
+  if (job->kind == Job::Kind::kUpload && !job->exists) {
     job->version = {job->bundle, UnixNowNs(), job->manifest,
                     static_cast<uint64_t>(job->packed_bytes)};
     job->version.settings = std::move(record->settings);
@@ -166,13 +173,19 @@ void Deployer::FixShards(std::shared_ptr<Job> job) {
 }
 
 void Deployer::Commit(std::shared_ptr<Job> job) {
-  const bool back = job->kind == Job::Kind::kRollback;
   const uint64_t last = job->before ? job->before->last_version : 0;
-  job->now.last_version = back ? last : last + 1;
-  job->now.version = back ? job->wanted : job->now.last_version;
-  job->now.bundle = job->version.bundle;
+  const uint64_t number = job->exists ? job->wanted : last + 1;
+  if (job->canary) {
+    job->now = *job->before;
+    job->now.canary = {number, job->version.bundle, *job->canary};
+  } else {
+    job->now.version = number;
+    job->now.bundle = job->version.bundle;
+  }
+  job->now.last_version = std::max(last, number);
+  job->number = number;
   StatusOr<scale::ServiceSpec> spec =
-      MakeSpec(job->name.first, job->now.version, job->version, *options_.secrets);
+      MakeSpec(job->name.first, number, job->version, *options_.secrets);
   if (!spec.ok()) {
     Finish(job, Status(spec.status()).WithExecuted(LEVER_EXECUTED_NO));
     return;
@@ -181,7 +194,7 @@ void Deployer::Commit(std::shared_ptr<Job> job) {
 
   const std::string key = registry::ServiceKey(job->name.first, job->name.second);
   const std::string version_key =
-      registry::VersionKey(job->name.first, job->name.second, job->now.version);
+      registry::VersionKey(job->name.first, job->name.second, number);
   registry::Transaction transaction;
   transaction.If(registry::Compare::ModRevision(key, job->read_revision));
   if (job->name.first != policy::kDefaultEnvironment) {
@@ -194,7 +207,7 @@ void Deployer::Commit(std::shared_ptr<Job> job) {
     transaction.If(registry::Compare::Missing(counter))
         .Then(registry::Operation::Put(counter, scale::EncodeShardCounter({0, shards})));
   }
-  if (back) {
+  if (job->exists) {
     transaction.If(registry::Compare::Exists(version_key));
   } else {
     transaction.Then(registry::Operation::Put(version_key, Encode(job->version)));
@@ -218,7 +231,8 @@ void Deployer::OnCommitted(std::shared_ptr<Job> job,
     return;
   }
   job->revision = result->revision;
-  job->result.version = job->now.version;
+  job->result.version = job->number;
+  if (job->canary) job->result.canary_share = job->canary->share;
   // The registry names the bundle now.
   if (std::exchange(job->entered, false)) collector_->Leave();
   job->Tell(DeployStep::kStored);
@@ -230,15 +244,20 @@ void Deployer::Start(std::shared_ptr<Job> job) {
   auto answered = std::make_shared<bool>(false);
   scale::ServiceSpec spec = std::move(job->spec);
   spec.start_first = job->start_first;
-  options_.control->Deploy(std::move(spec),
-                           [self = shared_from_this(), job, answered, started](Status status) {
-                             *answered = true;
-                             if (!status.ok()) {
-                               self->RollBack(job, status);
-                               return;
-                             }
-                             self->OnServing(job, *started);
-                           });
+  const auto done = [self = shared_from_this(), job, answered, started](Status status) {
+    *answered = true;
+    if (!status.ok()) {
+      self->RollBack(job, status);
+      return;
+    }
+    self->OnServing(job, *started);
+  };
+  if (job->canary) {
+    options_.control->SetCanary(std::move(spec), *job->canary, scale::CanaryStart::kWhenReady,
+                                done);
+  } else {
+    options_.control->Deploy(std::move(spec), done);
+  }
   if (*answered) return;
   *started = Started::kYes;
   job->Tell(DeployStep::kStarting);
@@ -248,15 +267,15 @@ void Deployer::Start(std::shared_ptr<Job> job) {
 void Deployer::OnServing(std::shared_ptr<Job> job, Started started) {
   const int64_t watch_ns = job->version.manifest.watch_ns;
   if (watch_ns == 0 || job->watch == WatchMode::kOff || job->kind == Job::Kind::kRollback ||
-      !job->before || job->before->version == job->now.version) {
+      !job->before || job->before->version == job->number) {
     OnWatched(std::move(job), {});
     return;
   }
   job->serving = true;
   watched_.insert(job->name);
   Free(job->name);
-  // Where nothing runs there is nothing to be seen, perhaps for hours.
-  if (job->watch == WatchMode::kAwait && started == Started::kYes) {
+  // Where nothing runs there is nothing to be seen, perhaps for hours. A canary always runs.
+  if (job->watch == WatchMode::kAwait && (started == Started::kYes || job->canary)) {
     job->Tell(DeployStep::kWatching);
   } else {
     Answer(*job, Status::Ok());
@@ -271,12 +290,12 @@ void Deployer::OnWatched(std::shared_ptr<Job> job, const scale::WatchResult& res
   watched_.erase(job->name);
   if (result.taken_back) {
     busy_.insert(job->name);
-    collector_->Retire(job->name.first, job->name.second, job->now.version, job->now.bundle);
+    collector_->Retire(job->name.first, job->name.second, job->number, job->version.bundle);
     RollBack(std::move(job), result.why);
     return;
   }
   // What is kept is kept while a version is watched: it may be gone back to.
-  Prune(job->name, job->now);
+  if (!job->canary) Prune(job->name, job->now);
   Finish(std::move(job), result.why);
 }
 
@@ -284,15 +303,16 @@ void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
   const std::string key = registry::ServiceKey(job->name.first, job->name.second);
   registry::Transaction transaction;
   transaction.If(registry::Compare::ModRevision(key, job->revision));
-  if (job->kind != Job::Kind::kRollback) {
+  if (!job->exists) {
     transaction.Then(registry::Operation::Delete(
-        registry::VersionKey(job->name.first, job->name.second, job->now.version)));
+        registry::VersionKey(job->name.first, job->name.second, job->number)));
   }
-  const std::string number = std::to_string(job->now.version);
+  const std::string number = std::to_string(job->number);
   std::string message = job->ServiceText() + " version " + number + " does not start: ";
   if (job->before) {
     ServiceRecord record = *job->before;
     record.last_version = job->now.last_version;
+    record.canary.reset();  // it is what was bad, or there was none
     transaction.Then(registry::Operation::Put(key, Encode(record)));
     message = job->ServiceText() + (job->serving ? " is back at version " : " stays at version ") +
               std::to_string(record.version) + "; version " + number +
@@ -306,7 +326,7 @@ void Deployer::RollBack(std::shared_ptr<Job> job, const Status& why) {
                                status](const StatusOr<registry::TransactionResult>& result) {
         if (!result.ok()) {
           Log(LogLevel::kError, job->ServiceText() + ": the registry still names version " +
-                                    std::to_string(job->now.version) +
+                                    std::to_string(job->number) +
                                     ", which is bad: " + result.status().ToString());
         }
         self->ForgetShards(job);

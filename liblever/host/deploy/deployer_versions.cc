@@ -63,7 +63,17 @@ void Deployer::Rollback(std::string environment, std::string service, uint64_t v
   BeginJob(std::move(job), std::move(environment), std::move(service));
 }
 
+void Deployer::Promote(std::string environment, std::string service, Loop* loop,
+                       std::function<void(StatusOr<DeployResult>)> done) {
+  auto job = std::make_shared<Job>();
+  job->kind = Job::Kind::kPromote;
+  job->loop = loop;
+  job->done = std::move(done);
+  BeginJob(std::move(job), std::move(environment), std::move(service));
+}
+
 void Deployer::ChooseVersion(std::shared_ptr<Job> job) {
+  job->exists = true;
   if (job->wanted == job->before->version) {
     Unchanged(std::move(job));
     return;
@@ -198,7 +208,7 @@ void Deployer::ListVersions(std::string environment, std::string service, Loop* 
         registry::ScanPrefix(
             self->options_.registry,
             registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second),
-            [answer, serving = current.first.version](
+            [answer, serving = current.first.version, canary = current.first.canary](
                 const StatusOr<std::vector<registry::Entry>>& entries) {
               if (!entries.ok()) {
                 answer(entries.status());
@@ -209,8 +219,13 @@ void Deployer::ListVersions(std::string environment, std::string service, Loop* 
                 const auto key = registry::ParseKey(entry.key);
                 const StatusOr<VersionRecord> record = ParseVersionRecord(entry.value);
                 if (!key || !record.ok()) continue;
-                rows.push_back({key->number, key->number == serving, record->deployed_unix_ns,
-                                record->bundle, record->reason});
+                VersionInfo& row = rows.emplace_back();
+                row.version = key->number;
+                row.current = key->number == serving;
+                if (canary && canary->version == key->number) row.canary = canary->terms;
+                row.deployed_unix_ns = record->deployed_unix_ns;
+                row.bundle = record->bundle;
+                row.reason = record->reason;
               }
               std::reverse(rows.begin(), rows.end());
               answer(std::move(rows));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "liblever/host/deploy/content_hash.h"
+#include "liblever/policy/canary.h"
 
 namespace lever::deploy {
 namespace {
@@ -49,11 +50,32 @@ bool HasBundle(const json& object) {
          IsContentHash(object["bundle"].get_ref<const std::string&>());
 }
 
+bool ReadCanary(const json& object, CanaryRecord* canary) {
+  if (!HasBundle(object) || !HasNumber(object, "version") || !HasNumber(object, "share")) {
+    return false;
+  }
+  const auto share = object["share"].get<int64_t>();
+  if (share <= 0 || share >= policy::kShareParts) return false;
+  canary->version = object["version"].get<uint64_t>();
+  canary->bundle = object["bundle"].get<std::string>();
+  canary->terms.share = static_cast<uint32_t>(share);
+  const auto sticky = object.find("sticky");
+  canary->terms.sticky = sticky != object.end() && *sticky == true;
+  return true;
+}
+
 }  // namespace
 
 std::string Encode(const ServiceRecord& record) {
-  return json{{"version", record.version}, {"last", record.last_version}, {"bundle", record.bundle}}
-      .dump();
+  json object{
+      {"version", record.version}, {"last", record.last_version}, {"bundle", record.bundle}};
+  if (record.canary) {
+    object["canary"] = {{"version", record.canary->version},
+                        {"bundle", record.canary->bundle},
+                        {"share", record.canary->terms.share},
+                        {"sticky", record.canary->terms.sticky}};
+  }
+  return object.dump();
 }
 
 std::string Encode(const VersionRecord& record) {
@@ -77,8 +99,14 @@ StatusOr<ServiceRecord> ParseServiceRecord(std::string_view text) {
       !HasBundle(object)) {
     return DataLoss("a service's record in the registry cannot be read");
   }
-  return ServiceRecord{object["version"].get<uint64_t>(), object["last"].get<uint64_t>(),
+  ServiceRecord record{object["version"].get<uint64_t>(), object["last"].get<uint64_t>(),
                        object["bundle"].get<std::string>()};
+  if (const auto canary = object.find("canary"); canary != object.end()) {
+    if (!canary->is_object() || !ReadCanary(*canary, &record.canary.emplace())) {
+      return DataLoss("a service's record in the registry names a canary that cannot be read");
+    }
+  }
+  return record;
 }
 
 StatusOr<VersionRecord> ParseVersionRecord(std::string_view text) {

@@ -1,7 +1,9 @@
 // What the registry keeps of a service and of its version, and the spec that the control plane
 // gets.
 //
-//   service/<env>/<service>            {"bundle":"<hash>","last":3,"version":3}
+//   service/<env>/<service>            {"bundle":"<hash>","last":3,"version":3,
+//                                       "canary":{"bundle":"<hash>","share":1000,"sticky":false,
+//                                       "version":4}}
 //   version/<env>/<service>/<number>   {"bundle":"<hash>","deployed_unix_ns":...,"manifest":{...},
 //                                       "packed_bytes":...,"reason":"deploy","config":{...},
 //                                       "secrets":{...}}
@@ -11,6 +13,7 @@
 #define LIBLEVER_HOST_DEPLOY_SERVICE_RECORD_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,10 +24,20 @@
 
 namespace lever::deploy {
 
+// A version that gets a share of the calls beside the one that serves.
+struct CanaryRecord {
+  uint64_t version = 0;
+  std::string bundle;
+  scale::CanaryTerms terms;
+
+  bool operator==(const CanaryRecord&) const = default;
+};
+
 struct ServiceRecord {
   uint64_t version = 0;       // that new calls go to
   uint64_t last_version = 0;  // the highest number that was given, also to one that failed to start
   std::string bundle;         // of `version`
+  std::optional<CanaryRecord> canary{};
 
   bool operator==(const ServiceRecord&) const = default;
 };

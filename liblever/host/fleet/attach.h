@@ -24,6 +24,9 @@ struct Caller {
   std::string environment;
   std::string service;
   uint64_t instance_key = 0;  // 0: not an instance
+  // Tells it apart where a caller stays with one version of a service (policy::DrawOfCaller()): the
+  // same for all instances of a service, and for all calls over a connection from outside.
+  uint64_t number = 0;
 };
 
 // The attach session's half on the control loop; fleet/attach_session.h is the other.

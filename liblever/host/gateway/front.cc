@@ -237,13 +237,15 @@ void Front::OnSniffed(Sniffer* sniffer, bool http2) {
 void Front::ServeHttp1(std::unique_ptr<rpc::ByteStream> socket,
                        std::span<const uint8_t> already_read) {
   if (http_ == nullptr) return;
-  const HttpPeer peer = PeerOf(*socket);
+  HttpPeer peer = PeerOf(*socket);
+  peer.caller.number = ++outside_;
   http_->ServeHttp1(std::move(socket), peer, already_read);
 }
 
 void Front::ServeHttp2(std::unique_ptr<rpc::ByteStream> socket,
                        std::span<const uint8_t> already_read) {
   HttpPeer peer = PeerOf(*socket);
+  peer.caller.number = ++outside_;
   const Status opened =
       Open(std::move(socket), std::move(peer), Origin::kOutside, already_read);
   if (!opened.ok()) Log(LogLevel::kWarning, "a connection failed: " + opened.ToString());

@@ -109,6 +109,7 @@ class Front final : private rpc::CallDispatcher {
   boost::unordered_flat_map<Handshake*, std::unique_ptr<Handshake>> handshakes_;
   boost::unordered_flat_map<Sniffer*, std::unique_ptr<Sniffer>> sniffers_;
   boost::unordered_flat_map<Http2*, std::unique_ptr<Http2>> connections_;
+  uint64_t outside_ = 0;  // connections from there so far
   size_t connections_max_ = rpc::kConnectionsMax;
   bool tls_logged_ = false;
   bool full_logged_ = false;

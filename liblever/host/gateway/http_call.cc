@@ -22,7 +22,7 @@ void HttpCall::Start(HttpCallRequest request) {
 
 void HttpCall::Route() {
   router_->Route(this, {request_.address.environment, request_.address.service},
-                 request_.deadline_ns, resource_hash_);
+                 request_.deadline_ns, resource_hash_, request_.wish);
 }
 
 void HttpCall::RouteNow() {

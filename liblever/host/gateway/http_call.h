@@ -33,6 +33,7 @@ namespace lever::gateway {
 
 struct HttpCallRequest {
   policy::Address address;  // with its environment
+  VersionWish wish;
   std::string caller;       // "lever://env/service" of an attached instance; empty for anybody else
   rpc::HeaderList metadata;
   int64_t deadline_ns = kNever;

@@ -124,9 +124,12 @@ std::optional<HttpRefusal> ReadMethodRequest(const rpc::HeaderList& request, con
   if (!timeout_ns.ok()) return HttpRefusal{NotRun(timeout_ns.status())};
   const StatusOr<bool> idempotent = ReadIdempotent(request);
   if (!idempotent.ok()) return HttpRefusal{NotRun(idempotent.status())};
+  const StatusOr<VersionWish> wish = ReadVersionWish(request, peer.caller);
+  if (!wish.ok()) return HttpRefusal{NotRun(wish.status())};
   const Status metadata = ReadMetadataFields(request, &out->call.metadata);
   if (!metadata.ok()) return HttpRefusal{NotRun(metadata)};
   out->call.address = std::move(*address);
+  out->call.wish = *wish;
   out->call.caller = peer.caller.identity;
   out->call.deadline_ns = DeadlineAfter(now_ns, *timeout_ns);
   out->call.idempotent = *idempotent;

@@ -49,6 +49,7 @@ Status Relay::ReadRequest(const fleet::Caller& caller) {
     LEVER_ASSIGN_OR_RETURN(const std::string resource, policy::DecodeResource(*encoded));
     resource_hash_ = policy::ResourceHash(environment_, service_, resource);
   }
+  LEVER_ASSIGN_OR_RETURN(wish_, ReadVersionWish(request, caller));
   LEVER_RETURN_IF_ERROR(ReadDeadline());
   host_retries_ = !request.Find(route::kAttemptHeader);
   return router_->Check({environment_, service_}, caller);

@@ -48,7 +48,7 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
 
   // What RelayCore asks for.
   void FindPeer() {
-    router_->Route(this, {environment_, service_}, deadline_ns_, resource_hash_);
+    router_->Route(this, {environment_, service_}, deadline_ns_, resource_hash_, wish_);
   }
   void StopFinding() { router_->Cancel(this); }
   void LeavePeer();
@@ -68,6 +68,7 @@ class Relay final : public RoutedCall, private RelayCore<Relay> {
   std::string service_;
   std::string caller_;
   std::optional<uint64_t> resource_hash_;
+  VersionWish wish_;
   bool host_retries_ = false;
 };
 

@@ -3,7 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "liblever/policy/canary.h"
+#include "liblever/route/wire.h"
+
 namespace lever::gateway {
+
+StatusOr<VersionWish> ReadVersionWish(const rpc::HeaderList& request,
+                                      const fleet::Caller& caller) {
+  VersionWish wish{.canary = std::nullopt, .caller = caller.number};
+  const auto text = request.Find(route::kCanaryHeader);
+  if (!text) return wish;
+  if (*text != "true" && *text != "false") {
+    return InvalidArgument(std::string(route::kCanaryHeader) + " is neither true nor false");
+  }
+  wish.canary = *text == "true";
+  return wish;
+}
 
 RoutedCall::~RoutedCall() {
   if (router_ != nullptr) router_->Cancel(this);
@@ -93,7 +108,7 @@ std::string RoutedCall::GenerationHeader(std::optional<std::string_view> believe
 }
 
 void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns,
-                   std::optional<uint64_t> resource_hash) {
+                   std::optional<uint64_t> resource_hash, VersionWish wish) {
   call->router_ = this;
   call->environment_ = name.environment;
   call->service_ = name.service;
@@ -101,6 +116,8 @@ void Router::Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_n
   call->hold_until_ns_ = DeadlineAfter(loop_->now_ns(), kHoldMaxNs);
   call->connect_failures_ = 0;
   call->resource_hash_ = resource_hash;
+  call->wish_ = wish;
+  call->draw_ = random_.Next();
   call->admitted_ = false;
   call->first_ = false;
   call->too_large_ = false;
@@ -133,7 +150,7 @@ void Router::TryRoute(RoutedCall* call) {
       return Hold(call, *service, HeldFor::kInstance);
     }
   }
-  const std::shared_ptr<Backend> backend = Pick(*service);
+  const std::shared_ptr<Backend> backend = PickFor(*call, *service);
   if (backend == nullptr) return Hold(call, *service, HeldFor::kInstance);
   Use(call, backend);
 }
@@ -186,30 +203,54 @@ uint32_t LoadOf(const Backend& backend, const scale::InstanceLoad& reported) {
 
 }  // namespace
 
-std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service) {
-  const uint32_t count = static_cast<uint32_t>(service.instances.size());
+bool Router::WantsCanary(const RoutedCall& call, const scale::ListedService& service) {
+  if (service.canary_instances == 0) return false;
+  if (call.wish_.canary) return *call.wish_.canary;
+  const uint64_t draw =
+      service.canary_sticky
+          ? policy::DrawOfCaller(call.wish_.caller, call.environment_, call.service_)
+          : call.draw_;
+  return policy::IsCanaryDraw(service.canary_share, draw);
+}
+
+// A canary without an instance that has room leaves its share to the version that serves, and not
+// the other way round: a canary holds nobody up, and gets nothing that is not its share.
+std::shared_ptr<Backend> Router::PickFor(const RoutedCall& call,
+                                         const scale::ListedService& service) {
+  const Group serving{0, service.serving_instances()};
+  if (WantsCanary(call, service)) {
+    if (auto backend = Pick(service, {serving.count, service.canary_instances})) return backend;
+  }
+  return Pick(service, serving);
+}
+
+std::shared_ptr<Backend> Router::Pick(const scale::ListedService& service, Group group) {
+  const uint32_t count = group.count;
+  if (count == 0) return nullptr;
   if (count == 1) {
-    std::shared_ptr<Backend> only = BackendOf(service.instances[0]);
+    std::shared_ptr<Backend> only = BackendOf(service.instances[group.first]);
     return only->HasRoom() ? only : nullptr;
   }
   // Power of two choices (Mitzenmacher 2001), on what this loop has in flight and what the instance
   // reported itself.
-  const uint32_t first = random_.Below(count);
+  uint32_t first = random_.Below(count);
   uint32_t second = random_.Below(count - 1);
   if (second >= first) ++second;
+  first += group.first;
+  second += group.first;
   std::shared_ptr<Backend> a = BackendOf(service.instances[first]);
   std::shared_ptr<Backend> b = BackendOf(service.instances[second]);
   const bool b_is_better = Failed(*a) != Failed(*b) ? Failed(*a)
                                                     : LoadOf(*b, service.LoadOf(second)) <
                                                           LoadOf(*a, service.LoadOf(first));
   const std::shared_ptr<Backend>& better = b_is_better ? b : a;
-  return better->HasRoom() ? better : PickAmongAll(service);
+  return better->HasRoom() ? better : PickAmongAll(service, group);
 }
 
-std::shared_ptr<Backend> Router::PickAmongAll(const scale::ListedService& service) {
+std::shared_ptr<Backend> Router::PickAmongAll(const scale::ListedService& service, Group group) {
   std::shared_ptr<Backend> best;
   uint32_t best_load = 0;
-  for (uint32_t i = 0; i < service.instances.size(); ++i) {
+  for (uint32_t i = group.first; i < group.first + group.count; ++i) {
     const std::shared_ptr<Backend> backend = BackendOf(service.instances[i]);
     if (!backend->HasRoom()) continue;
     const uint32_t load = LoadOf(*backend, service.LoadOf(i));

@@ -37,11 +37,21 @@
 #include "liblever/policy/address.h"
 #include "liblever/policy/retry.h"
 #include "liblever/policy/shard.h"
+#include "liblever/rpc/headers.h"
 
 namespace lever::gateway {
 
 class Router;
 struct HeldQueue;
+
+// What decides which version a call goes to while one is a canary.
+struct VersionWish {
+  std::optional<bool> canary;  // the caller's own choice
+  uint64_t caller = 0;         // fleet::Caller::number
+};
+
+// INVALID_ARGUMENT: what its lever-canary says is neither true nor false.
+StatusOr<VersionWish> ReadVersionWish(const rpc::HeaderList& request, const fleet::Caller& caller);
 
 // A call that wants an instance. Neither copied nor moved.
 class RoutedCall : private BackendWaiter, private Timer {
@@ -83,6 +93,8 @@ class RoutedCall : private BackendWaiter, private Timer {
   int64_t hold_until_ns_ = kNever;
   uint32_t connect_failures_ = 0;
   std::optional<uint64_t> resource_hash_;
+  VersionWish wish_;
+  uint64_t draw_ = 0;              // which version it goes to, if nothing else says so
   policy::ShardGeneration owner_;  // generation 0: none
   HeldHook held_hook_;
   HeldQueue* queue_ = nullptr;  // that it is counted in
@@ -151,7 +163,7 @@ class Router final : private scale::DirectoryObserver, private BackendOwner {
   // `resource_hash` (policy::ResourceHash()) of a call to a resource: it goes to the owner, and is held
   // until there is one.
   void Route(RoutedCall* call, scale::ServiceName name, int64_t deadline_ns,
-             std::optional<uint64_t> resource_hash = std::nullopt);
+             std::optional<uint64_t> resource_hash = std::nullopt, VersionWish wish = {});
   // An instance without room has refused it: it waits before those that came later.
   void RouteAgain(RoutedCall* call);
   void Cancel(RoutedCall* call);
@@ -169,9 +181,16 @@ class Router final : private scale::DirectoryObserver, private BackendOwner {
   const scale::InstanceView* FindOwner(RoutedCall* call, const scale::ListedService& service) const;
   // The connection is there, or is waited for.
   void Use(RoutedCall* call, const std::shared_ptr<Backend>& backend);
-  // Null: all are full.
-  std::shared_ptr<Backend> Pick(const scale::ListedService& service);
-  std::shared_ptr<Backend> PickAmongAll(const scale::ListedService& service);
+  // Of the instances of one version.
+  struct Group {
+    uint32_t first = 0;
+    uint32_t count = 0;
+  };
+  static bool WantsCanary(const RoutedCall& call, const scale::ListedService& service);
+  // Null: all are full that it may go to.
+  std::shared_ptr<Backend> PickFor(const RoutedCall& call, const scale::ListedService& service);
+  std::shared_ptr<Backend> Pick(const scale::ListedService& service, Group group);
+  std::shared_ptr<Backend> PickAmongAll(const scale::ListedService& service, Group group);
   bool Failed(const Backend& backend) const;
   std::shared_ptr<Backend> BackendOf(const scale::InstanceView& instance);
   HeldQueue* FindQueue(scale::ServiceName name) const;

@@ -72,13 +72,16 @@ void Router::Hold(RoutedCall* call, const scale::ListedService& service, HeldFor
   call->queue_ = &queue;
   call->held_for_ = held_for;
   call->in_demand_ = held_for == HeldFor::kInstance ||
-                     (held_for == HeldFor::kRoomAtOwner && Pick(service) == nullptr);
+                     (held_for == HeldFor::kRoomAtOwner && PickFor(*call, service) == nullptr);
   if (!call->in_demand_) ++queue.without_demand;
   ++queue.count;
   ++held_;
   queue.shared->calls.fetch_add(1, std::memory_order_relaxed);
   CountBytes(call);
-  if (!service.instances.empty() && held_for != HeldFor::kOwner) SetForRoom(&queue, true);
+  if (held_for == HeldFor::kRoomAtOwner ||
+      (held_for == HeldFor::kInstance && service.serving_instances() > 0)) {
+    SetForRoom(&queue, true);
+  }
   if (call->in_demand_ && queue.demand() == 1 &&
       (queue.told == 0 || queue.told == HeldQueue::kToldUnknown)) {
     queue.told = 1;
@@ -154,9 +157,9 @@ void Router::Release(HeldQueue* queue) {
   // Not those that come to wait meanwhile.
   uint32_t left = queue->count;
   for (; left > 0 && !queue->calls.empty(); --left) {
-    const std::shared_ptr<Backend> backend = Pick(*service);
-    if (backend == nullptr) break;
     RoutedCall& call = queue->calls.front();
+    const std::shared_ptr<Backend> backend = PickFor(call, *service);
+    if (backend == nullptr) break;
     Unhold(&call);
     Use(&call, backend);
   }
@@ -171,7 +174,8 @@ void Router::Release(HeldQueue* queue) {
     }
   }
   std::erase_if(queue->at_owner, [](const auto& entry) { return entry.second.empty(); });
-  SetForRoom(queue, !queue->calls.empty() || !queue->at_owner.empty());
+  SetForRoom(queue, (!queue->calls.empty() && service->serving_instances() > 0) ||
+                        !queue->at_owner.empty());
 }
 
 void Router::OnRoom() {

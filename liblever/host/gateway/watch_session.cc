@@ -7,6 +7,7 @@
 #include "lever/v1/host.pb.h"
 #include "liblever/host/fleet/attach_session.h"
 #include "liblever/policy/address.h"
+#include "liblever/policy/canary.h"
 
 namespace lever::gateway {
 
@@ -134,6 +135,18 @@ void AddOwners(const scale::ServiceView& view, const std::vector<uint32_t>& plac
   }
 }
 
+// A caller that stays with one version is told of all of the calls, or of none.
+void AddCanary(const scale::ServiceView& view, uint64_t caller, lever::v1::Routes* routes) {
+  if (view.canary_version == 0) return;
+  routes->set_canary_version(view.canary_version);
+  uint32_t share = view.canary_instances > 0 ? view.canary_share : 0;
+  if (share > 0 && view.canary_sticky) {
+    const uint64_t draw = policy::DrawOfCaller(caller, view.environment, view.service);
+    share = policy::IsCanaryDraw(share, draw) ? policy::kShareParts : 0;
+  }
+  routes->set_canary_share(share);
+}
+
 }  // namespace
 
 void WatchSession::SendRoutes(const Name& name) {
@@ -171,6 +184,7 @@ void WatchSession::SendRoutes(const Name& name) {
       row.set_concurrency_max(instance.concurrency_max);
     }
     if (allowed) AddOwners(*service->view, places, &routes);
+    if (allowed) AddCanary(*service->view, caller_.number, &routes);
   }
   Send(message);
 }

@@ -85,6 +85,7 @@ struct InstanceStatus {
   uint32_t streams = 0;
   uint64_t calls_total = 0;
   int64_t age_ns = 0;
+  bool canary = false;  // of the service's canary version
   std::string driver;  // what runs it, and how its memory is limited; empty for attached ones
 };
 
@@ -116,6 +117,17 @@ struct OwnerChange {
   uint64_t generation_before = 0;
   std::string to;  // of a move
 };
+
+// What a canary is: a new version that gets a share of the calls, or of the shards of resources,
+// beside the one that serves (policy/canary.h).
+struct CanaryTerms {
+  uint32_t share = 0;   // of policy::kShareParts
+  bool sticky = false;  // each caller stays with one of the two versions
+  bool operator==(const CanaryTerms&) const = default;
+};
+// Whether it gets its share as soon as its first instance is ready, or is the canary whatever
+// becomes of its first start.
+enum class CanaryStart : uint8_t { kWhenReady, kAtOnce };
 
 // What has become of a version that was watched.
 struct WatchResult {
@@ -172,11 +184,19 @@ class Control : public fleet::AttachRegistry {
   // `start_first`, else when its first instance is ready; `done` tells which, or why it never became
   // ready (the old one goes on).
   virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
-  // The version that serves since the deploy that has just been answered is watched for so long
-  // (policy/version_watch.h) against the one that it took over from. `done`, once: it is kept,
-  // since the time is over, a later deploy takes its place, or there is nothing to go back to; or
-  // it was taken back, and the version before serves again; or that one did not start, and the bad
-  // one is kept.
+  // Beside the version that serves; one that is the canary already gets other terms. `done` when its
+  // first instance is ready, or why it never became so: then there is none. FAILED_PRECONDITION:
+  // nothing is deployed. While there is one, each of the two versions keeps an instance.
+  virtual void SetCanary(ServiceSpec spec, CanaryTerms terms, CanaryStart start,
+                         std::function<void(Status)> done) = 0;
+  // Its instances drain, and all calls go to the version that serves. Deploy() of the canary's
+  // version promotes it: all calls go to it from the same moment on.
+  virtual void EndCanary(ServiceName name) = 0;
+  // The canary, or the version that serves since the deploy that has just been answered, is
+  // watched for so long (policy/version_watch.h) against the one beside it, or that it took over
+  // from. `done`, once: it is kept, since the time is over, a later deploy takes its place, or there
+  // is nothing to go back to; or it was taken back, and the version before serves (again); or that
+  // one did not start, and the bad one is kept.
   virtual void Watch(ServiceName name, int64_t watch_ns, std::function<void(WatchResult)> done) = 0;
   // Ends the watch, if there is one: the version is kept. False: it is being taken back.
   virtual bool EndWatch(ServiceName name) = 0;

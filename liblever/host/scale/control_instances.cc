@@ -7,6 +7,7 @@
 #include "liblever/base/ids.h"
 #include "liblever/base/log.h"
 #include "liblever/host/scale/control_loop.h"
+#include "liblever/policy/canary.h"
 
 namespace lever::scale {
 namespace {
@@ -74,6 +75,7 @@ Status ControlLoop::StartPlanned(Instance* instance, const ServiceSpec& spec,
   caller.environment = spec.environment;
   caller.service = spec.service;
   caller.instance_key = instance->key;
+  caller.number = policy::CallerNumber(caller.identity);
   LEVER_RETURN_IF_ERROR(options_.adopt(std::move(attach.first), std::move(caller)));
 
   fleet::InstanceSpec start;

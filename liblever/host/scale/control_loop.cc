@@ -454,6 +454,7 @@ void ControlLoop::ListInstances(Loop* loop,
         row.version = instance->version;
         row.phase = instance->phase;
         row.attached = instance->attached;
+        row.canary = controller->IsCanary(*instance);
         row.pid = instance->pid;
         row.runtime = instance->runtime;
         row.address = instance->address;
@@ -534,6 +535,18 @@ void ControlLoop::Watch(ServiceName name, int64_t watch_ns, std::function<void(W
     return;
   }
   controller->Watch(watch_ns, std::move(done));
+}
+
+void ControlLoop::SetCanary(ServiceSpec spec, CanaryTerms terms, CanaryStart start,
+                            std::function<void(Status)> done) {
+  ServiceController* controller = ControllerOf(spec.name());
+  controller->SetCanary(std::move(spec), terms, start, std::move(done));
+}
+
+void ControlLoop::EndCanary(ServiceName name) {
+  if (ServiceController* controller = FindController(name)) {
+    controller->EndCanary(Aborted("the canary was given up"));
+  }
 }
 
 bool ControlLoop::EndWatch(ServiceName name) {

@@ -101,6 +101,9 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void Deploy(ServiceSpec spec, std::function<void(Status)> done) override;
   void Watch(ServiceName name, int64_t watch_ns, std::function<void(WatchResult)> done) override;
   bool EndWatch(ServiceName name) override;
+  void SetCanary(ServiceSpec spec, CanaryTerms terms, CanaryStart start,
+                 std::function<void(Status)> done) override;
+  void EndCanary(ServiceName name) override;
   void Remove(ServiceName name, std::function<void(Status)> done) override;
   void SetEnvironments(std::vector<std::string> environments) override;
   void Shutdown(std::function<void()> done) override;

@@ -13,7 +13,12 @@ std::string ServiceName::ToString() const {
 }
 
 ListedService::ListedService(std::shared_ptr<const ServiceView> listed)
-    : view(std::move(listed)), instances(view->instances), is_private(view->is_private) {
+    : view(std::move(listed)),
+      instances(view->instances),
+      canary_instances(view->canary_instances),
+      canary_share(static_cast<uint16_t>(view->canary_share)),
+      canary_sticky(view->canary_sticky),
+      is_private(view->is_private) {
   for (size_t i = 0; i < std::min(instances.size(), first_loads.size()); ++i) {
     first_loads[i] = instances[i].load.get();
   }

@@ -90,7 +90,12 @@ struct ServiceView {
   uint32_t queue_max = kQueueMaxDefault;  // calls that the host holds at most
   // The same as long as the service is there.
   std::shared_ptr<HeldCalls> held = std::make_shared<HeldCalls>();
+  // Those of the canary's come last.
   std::vector<InstanceView> instances;
+  uint32_t canary_instances = 0;  // so many of them
+  uint64_t canary_version = 0;    // 0: there is none
+  uint32_t canary_share = 0;      // of policy::kShareParts
+  bool canary_sticky = false;
   // Its instances have resources. Calls of these wait until `shards` says who owns them.
   bool has_resources = false;
   std::shared_ptr<const ShardOwners> shards;  // null: not known
@@ -108,9 +113,16 @@ struct alignas(64) ListedService {
     return instance < first_loads.size() ? *first_loads[instance] : *instances[instance].load;
   }
 
+  uint32_t serving_instances() const {
+    return static_cast<uint32_t>(instances.size()) - canary_instances;
+  }
+
   std::shared_ptr<const ServiceView> view;
   std::span<const InstanceView> instances;           // the view's
   std::array<const InstanceLoad*, 2> first_loads{};  // null where there are fewer instances
+  uint32_t canary_instances;                         // the view's
+  uint16_t canary_share;
+  bool canary_sticky;
   bool is_private;
 };
 static_assert(sizeof(ListedService) == 64);

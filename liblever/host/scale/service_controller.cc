@@ -32,7 +32,27 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
   const bool running = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
     return !i->attached && i->phase < InstancePhase::kDraining;
   });
-  backoff_.Reset();
+  if (canary_ && IsCanary(spec.version)) {
+    // It is promoted. Where none of its instances is ready, it goes the way of any other version.
+    const bool ready = std::any_of(instances_.begin(), instances_.end(), [this](const Instance* i) {
+      return IsCanary(*i) && i->phase == InstancePhase::kReady;
+    });
+    const policy::OutcomeRate outcomes = canary_->outcomes;
+    if (canary_->done) canary_->done(Aborted("it was promoted"));
+    if (ready) scale_ = std::move(canary_->scale);
+    canary_.reset();
+    if (ready) {
+      next_ = std::move(spec);
+      next_done_ = std::move(done);
+      SwitchToNext();
+      outcomes_ = outcomes;
+      Evaluate();
+      return;
+    }
+  } else {
+    EndCanary(Aborted("version " + std::to_string(spec.version) + " takes its place"));
+  }
+  scale_.backoff.Reset();
   last_error_ = Status::Ok();
   if (shards_ != nullptr) shards_->set_discards(false);
   if (running || spec.instances_min > 0 || spec.start_first) {
@@ -49,6 +69,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
 
 void ServiceController::Remove() {
   if (next_) FailNext(Aborted(name().ToString() + " was removed"));
+  EndCanary(Aborted(name().ToString() + " was removed"));
   EndWatch();
   current_.reset();
   before_.reset();
@@ -62,6 +83,9 @@ void ServiceController::Remove() {
 void ServiceController::Shutdown() {
   shutting_down_ = true;
   EndWatch();
+  if (canary_ && canary_->done) {
+    std::exchange(canary_->done, nullptr)(Unavailable("the host is shutting down"));
+  }
   if (next_) FailNext(Unavailable("the host is shutting down"));
   DrainAll("the host is shutting down");
   Publish();
@@ -106,8 +130,9 @@ void ServiceController::OnReady(Instance* instance) {
     instance->ClearDeadline();
     // Weight of the newest one: 1 / 2^2.
     const int64_t took_ns = instance->ready_ns - instance->created_ns;
-    start_ns_ = start_ns_ == 0 ? took_ns : start_ns_ + (took_ns - start_ns_) / 4;
-    last_ready_ns_ = instance->ready_ns;
+    VersionScale& scale = ScaleOf(instance->version);
+    scale.start_ns = scale.start_ns == 0 ? took_ns : scale.start_ns + (took_ns - scale.start_ns) / 4;
+    scale.last_ready_ns = instance->ready_ns;
   }
   instance->CheckPhase();
   if (next_ && instance->version == next_->version && !instance->attached) {
@@ -115,6 +140,9 @@ void ServiceController::OnReady(Instance* instance) {
   } else {
     held_calls_.clear();
     Publish();
+  }
+  if (canary_ && canary_->done && IsCanary(*instance)) {
+    std::exchange(canary_->done, nullptr)(Status::Ok());
   }
   Evaluate();
 }
@@ -163,7 +191,7 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
     return;
   }
   const bool by_itself = phase != InstancePhase::kDraining || instance->lost;
-  if (by_itself && watched_ && version == current_->version) {
+  if (by_itself && watched_ && version == watched_->version) {
     ++watched_->seen.crashes;
     watched_->crash = why;
     if (JudgeWatched()) {
@@ -173,11 +201,13 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
       return;
     }
   }
-  if (phase == InstancePhase::kStarting) {
+  if (IsCanary(version)) {
+    if (by_itself) OnCanaryGone(*instance, phase, uptime_ns, why);
+  } else if (phase == InstancePhase::kStarting) {
     if (next_ && next_->version == version) {
       FailNext(why);
     } else if (current_ && current_->version == version) {
-      Crashed(*instance, 0);
+      Crashed(*instance, 0, &scale_);
       const bool others = std::any_of(instances_.begin(), instances_.end(), [&](const Instance* i) {
         return i->phase <= InstancePhase::kStalled && i->version == version;
       });
@@ -189,20 +219,20 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
     }
   } else if (by_itself) {
     last_error_ = why;
-    Crashed(*instance, uptime_ns);
+    Crashed(*instance, uptime_ns, &scale_);
     Publish();
   }
   Evaluate();
 }
 
 // Instances that were started together and failed together are one crash in a row.
-void ServiceController::Crashed(const Instance& instance, int64_t uptime_ns) {
-  if (instance.key <= crash_counted_key_) return;
-  crash_counted_key_ = instance.key;
+void ServiceController::Crashed(const Instance& instance, int64_t uptime_ns, VersionScale* scale) {
+  if (instance.key <= scale->crash_counted_key) return;
+  scale->crash_counted_key = instance.key;
   for (const Instance* other : instances_) {
-    crash_counted_key_ = std::max(crash_counted_key_, other->key);
+    scale->crash_counted_key = std::max(scale->crash_counted_key, other->key);
   }
-  backoff_.OnCrash(shell_->loop().now_ns(), uptime_ns, shell_->NextRandom());
+  scale->backoff.OnCrash(shell_->loop().now_ns(), uptime_ns, shell_->NextRandom());
 }
 
 void ServiceController::FailStart(const Status& status) {
@@ -226,6 +256,7 @@ void ServiceController::SwitchToNext() {
   const std::vector<Instance*> instances = instances_;
   for (Instance* instance : instances) {
     if (instance->attached || instance->version == current_->version) continue;
+    if (IsCanary(*instance)) continue;
     if (instance->phase == InstancePhase::kStarting) {
       shell_->Kill(instance, Aborted("version " + std::to_string(current_->version) +
                                      " took its place"));
@@ -259,21 +290,23 @@ Instance* ServiceController::Starting(uint64_t version) const {
   return nullptr;
 }
 
-policy::ScaleLimits ServiceController::Limits() const {
-  return {.instances_min = current_->instances_min,
-          .instances_max = current_->instances_max,
-          .load_max = current_->load_target,
-          .stream_load = current_->stream_load,
-          .concurrency_max = current_->concurrency_max,
-          .idle_timeout_ns = current_->idle_timeout_ns};
+// A version without instances would leave its share to the other one.
+policy::ScaleLimits ServiceController::Limits(const ServiceSpec& spec) const {
+  return {.instances_min = canary_ ? std::max(1u, spec.instances_min) : spec.instances_min,
+          .instances_max = spec.instances_max,
+          .load_max = spec.load_target,
+          .stream_load = spec.stream_load,
+          .concurrency_max = spec.concurrency_max,
+          .idle_timeout_ns = spec.idle_timeout_ns};
 }
 
-policy::ScaleLoad ServiceController::Observe() {
+// Calls are held for the version that serves: those of a canary that has no instance go there, too.
+policy::ScaleLoad ServiceController::Observe(uint64_t version, VersionScale* scale) {
   policy::ScaleLoad seen;
   uint64_t latencies_ns = 0;
   uint64_t with_latency = 0;
   for (const Instance* instance : instances_) {
-    if (instance->attached || instance->version != current_->version) continue;
+    if (instance->attached || instance->version != version) continue;
     if (instance->phase == InstancePhase::kStarting) ++seen.instances_starting;
     if (instance->phase != InstancePhase::kReady && instance->phase != InstancePhase::kStalled) {
       continue;
@@ -282,19 +315,21 @@ policy::ScaleLoad ServiceController::Observe() {
     const uint32_t streams = instance->load->streams.load(std::memory_order_relaxed);
     seen.streams += streams;
     seen.calls += instance->InFlight() - streams;
-    last_active_ns_ = std::max(last_active_ns_, instance->last_active_ns);
+    scale->last_active_ns = std::max(scale->last_active_ns, instance->last_active_ns);
     if (const uint64_t ns = instance->load->latency_ns.load(std::memory_order_relaxed); ns > 0) {
       latencies_ns += ns;
       ++with_latency;
     }
   }
-  if (with_latency > 0) latency_ns_ = static_cast<int64_t>(latencies_ns / with_latency);
-  for (const auto& [holder, count] : held_calls_) seen.held_calls += count;
-  seen.latency_ns = latency_ns_;
-  seen.start_ns = start_ns_;
-  seen.last_active_ns = last_active_ns_;
-  seen.last_ready_ns = last_ready_ns_;
-  seen.backoff_until_ns = backoff_.until_ns();
+  if (with_latency > 0) scale->latency_ns = static_cast<int64_t>(latencies_ns / with_latency);
+  if (version == current_->version) {
+    for (const auto& [holder, count] : held_calls_) seen.held_calls += count;
+  }
+  seen.latency_ns = scale->latency_ns;
+  seen.start_ns = scale->start_ns;
+  seen.last_active_ns = scale->last_active_ns;
+  seen.last_ready_ns = scale->last_ready_ns;
+  seen.backoff_until_ns = scale->backoff.until_ns();
   return seen;
 }
 
@@ -304,34 +339,42 @@ void ServiceController::Evaluate() {
     if (Instance* instance = shell_->Launch(this, *next_)) instances_.push_back(instance);
   }
   if (!current_) return;
-  const policy::ScaleDecision decision =
-      policy::DecideScale(Limits(), Observe(), shell_->loop().now_ns(), &scale_);
-  wanted_ = decision.wanted;
-  if (decision.refuse_held) RefuseHeld();
-  for (uint32_t i = 0; i < decision.start; ++i) {
-    if (Instance* instance = shell_->Launch(this, *current_)) instances_.push_back(instance);
-  }
-  if (decision.stop > 0) StopLeastLoaded(decision.stop);
-  if (decision.wake_at_ns == kNever) {
+  int64_t wake_at_ns = Scale(*current_, &scale_);
+  if (canary_) wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
+  if (wake_at_ns == kNever) {
     shell_->loop().Disarm(&wake_);
   } else {
-    shell_->loop().Arm(&wake_, decision.wake_at_ns);
+    shell_->loop().Arm(&wake_, wake_at_ns);
   }
+}
+
+int64_t ServiceController::Scale(const ServiceSpec& spec, VersionScale* scale) {
+  const policy::ScaleDecision decision =
+      policy::DecideScale(Limits(spec), Observe(spec.version, scale), shell_->loop().now_ns(),
+                          &scale->memory);
+  scale->wanted = decision.wanted;
+  if (decision.refuse_held) RefuseHeld();
+  for (uint32_t i = 0; i < decision.start; ++i) {
+    if (Instance* instance = shell_->Launch(this, spec)) instances_.push_back(instance);
+  }
+  if (decision.stop > 0) StopLeastLoaded(*scale, spec.version, decision.stop);
+  return decision.wake_at_ns;
 }
 
 void ServiceController::RefuseHeld() {
   const int64_t wait_ms =
-      std::max<int64_t>(0, backoff_.until_ns() - shell_->loop().now_ns()) / kNanosPerMilli;
+      std::max<int64_t>(0, scale_.backoff.until_ns() - shell_->loop().now_ns()) / kNanosPerMilli;
   held_calls_.clear();
   shell_->PublishStartFailed(
       name(), Status(last_error_.code(), last_error_.message() + " (the next start is tried in " +
                                              std::to_string(wait_ms) + " ms)"));
 }
 
-void ServiceController::StopLeastLoaded(uint32_t count) {
+void ServiceController::StopLeastLoaded(const VersionScale& scale, uint64_t version,
+                                        uint32_t count) {
   std::vector<Instance*> ready;
   for (Instance* instance : instances_) {
-    if (instance->attached || instance->version != current_->version) continue;
+    if (instance->attached || instance->version != version) continue;
     if (instance->phase != InstancePhase::kReady && instance->phase != InstancePhase::kStalled) {
       continue;
     }
@@ -344,7 +387,7 @@ void ServiceController::StopLeastLoaded(uint32_t count) {
     return load_a != load_b ? load_a < load_b : a->key > b->key;
   });
   ready.resize(std::min<size_t>(ready.size(), count));
-  const bool idle = wanted_ == 0;
+  const bool idle = scale.wanted == 0;
   for (Instance* instance : ready) {
     shell_->Drain(instance, idle ? "it was idle" : "the load needs fewer instances");
   }
@@ -353,7 +396,8 @@ void ServiceController::StopLeastLoaded(uint32_t count) {
 
 bool ServiceController::Serves(const Instance& instance) const {
   if (instance.phase != InstancePhase::kReady) return false;
-  return instance.attached || (current_ && instance.version == current_->version);
+  return instance.attached || (current_ && instance.version == current_->version) ||
+         IsCanary(instance);
 }
 
 // ---- Resources ----
@@ -367,6 +411,7 @@ StatusOr<uint32_t> ServiceController::OnHasResources(Instance* instance) {
   if (next_ && (instance->attached || next_->version == instance->version)) {
     wanted = next_->shards;
   }
+  if (IsCanary(*instance)) wanted = canary_->spec.shards;
   if (shards_ == nullptr) shards_ = shell_->ShardsOf(this, wanted);
   if (shards_ == nullptr) return FailedPrecondition("this host keeps no resources");
   shards_->set_shell(this);
@@ -408,7 +453,8 @@ void ServiceController::TellState(const std::string& id, fleet::StateAnswerData 
 fleet::ShardCloseReason ServiceController::WhyItMoves(const std::string& from) {
   const Instance* instance = FindById(from);
   if (instance == nullptr) return fleet::ShardCloseReason::kMoved;
-  if (!instance->attached && current_ && current_->version != instance->version) {
+  if (!instance->attached && current_ && current_->version != instance->version &&
+      !IsCanary(*instance)) {
     return fleet::ShardCloseReason::kUpgrade;
   }
   return instance->phase >= InstancePhase::kDraining ? fleet::ShardCloseReason::kStopping
@@ -423,14 +469,25 @@ void ServiceController::OnOwnersChanged() {
 // One that is stalled keeps its shards: it may be heard again, and its grant has to end before.
 void ServiceController::PlaceShards() {
   if (shards_ == nullptr) return;
-  std::vector<std::string> eligible;
+  std::vector<ShardTaker> eligible;
+  std::vector<ShardTaker> of_canary;
   for (const Instance* instance : instances_) {
     if (!instance->has_resources || instance->peer == nullptr) continue;
     const bool alive =
         instance->phase == InstancePhase::kReady || instance->phase == InstancePhase::kStalled;
-    const bool serves =
-        instance->attached || (current_ && instance->version == current_->version);
-    if (alive && serves) eligible.push_back(instance->id);
+    if (!alive) continue;
+    if (IsCanary(*instance)) {
+      of_canary.push_back({instance->id});
+    } else if (instance->attached || (current_ && instance->version == current_->version)) {
+      eligible.push_back({instance->id});
+    }
+  }
+  if (canary_) {
+    const policy::ShardWeights weights =
+        policy::WeighVersions(canary_->terms.share, eligible.size(), of_canary.size());
+    for (ShardTaker& taker : eligible) taker.weight = weights.serving;
+    for (ShardTaker& taker : of_canary) taker.weight = weights.canary;
+    eligible.insert(eligible.end(), of_canary.begin(), of_canary.end());
   }
   placing_ = true;
   shards_->SetEligible(std::move(eligible));
@@ -473,8 +530,19 @@ void ServiceController::Publish() {
     view->version = current_->version;
     view->is_private = current_->is_private;
   }
+  std::vector<const Instance*> shown;
   for (const Instance* instance : instances_) {
-    if (!Serves(*instance)) continue;
+    if (Serves(*instance)) shown.push_back(instance);
+  }
+  const auto canaries = std::stable_partition(
+      shown.begin(), shown.end(), [this](const Instance* i) { return !IsCanary(*i); });
+  if (canary_) {
+    view->canary_instances = static_cast<uint32_t>(shown.end() - canaries);
+    view->canary_version = canary_->spec.version;
+    view->canary_share = canary_->terms.share;
+    view->canary_sticky = canary_->terms.sticky;
+  }
+  for (const Instance* instance : shown) {
     InstanceView& row = view->instances.emplace_back();
     row.key = instance->key;
     row.id = instance->id;
@@ -542,9 +610,9 @@ ServiceStatus ServiceController::GetStatus() const {
     status.spec.service = service_;
   }
   status.instances = static_cast<uint32_t>(instances_.size());
-  status.instances_wanted = wanted_;
+  status.instances_wanted = scale_.wanted + (canary_ ? canary_->scale.wanted : 0);
   status.last_error = last_error_.message();
-  status.backoff_until_ns = backoff_.until_ns();
+  status.backoff_until_ns = scale_.backoff.until_ns();
   return status;
 }
 

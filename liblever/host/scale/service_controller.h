@@ -7,7 +7,8 @@
 // Invariants
 //  1. Calls that are held are counted by who holds them; a failed start and an instance that became
 //     ready forget the counts, and who still holds calls says so again.
-//  2. New calls go to instances of `current`, and to attached programs.
+//  2. New calls go to instances of `current`, and to attached programs; and their share to those of
+//     the canary, which is never the version of `current`.
 //  3. A deploy completes exactly once: when its version serves, or could not be started.
 //  4. A watch completes exactly once, too. While it lasts nothing else is deployed: who deploys
 //     ends it.
@@ -25,6 +26,7 @@
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/instance.h"
 #include "liblever/host/scale/shard_controller.h"
+#include "liblever/policy/canary.h"
 #include "liblever/policy/scale.h"
 #include "liblever/policy/version_watch.h"
 
@@ -70,6 +72,10 @@ class ServiceController final : private ShardControllerShell {
   bool Finished() const { return !current_ && !next_ && instances_.empty(); }
 
   void Deploy(ServiceSpec spec, std::function<void(Status)> done);
+  void SetCanary(ServiceSpec spec, CanaryTerms terms, CanaryStart start,
+                 std::function<void(Status)> done);
+  void EndCanary(const Status& why);
+  bool IsCanary(const Instance& instance) const;
   // Control::Watch() and EndWatch().
   void Watch(int64_t watch_ns, std::function<void(WatchResult)> done);
   bool EndWatch();
@@ -105,8 +111,28 @@ class ServiceController final : private ShardControllerShell {
                                     const std::string& to);
 
  private:
+  // What the scaling of one version remembers.
+  struct VersionScale {
+    policy::ScaleMemory memory;
+    uint32_t wanted = 0;
+    int64_t start_ns = 0;        // moving average of what a start takes; 0: none yet
+    int64_t latency_ns = 0;      // of a call, as the instances said last; 0: never
+    int64_t last_active_ns = 0;  // of all instances, also those that are gone
+    int64_t last_ready_ns = 0;
+    policy::CrashBackoff backoff;
+    uint64_t crash_counted_key = 0;  // those up to it began before the crash that was counted last
+  };
+  struct Canary {
+    ServiceSpec spec;
+    CanaryTerms terms;
+    VersionScale scale;
+    policy::OutcomeRate outcomes;
+    std::function<void(Status)> done;  // until its first instance is ready
+  };
   struct Watched {
-    ServiceSpec before;
+    uint64_t version = 0;
+    bool canary = false;
+    ServiceSpec before;  // of none that is a canary
     policy::OutcomeRate outcomes_before;
     policy::WatchedVersion seen;
     int64_t ends_ns = 0;
@@ -117,9 +143,18 @@ class ServiceController final : private ShardControllerShell {
   // Something has changed: decides and acts.
   void Evaluate();
   void RefuseHeld();
-  void StopLeastLoaded(uint32_t count);
-  policy::ScaleLoad Observe();
-  policy::ScaleLimits Limits() const;
+  // Gives when to look again.
+  int64_t Scale(const ServiceSpec& spec, VersionScale* scale);
+  void StopLeastLoaded(const VersionScale& scale, uint64_t version, uint32_t count);
+  policy::ScaleLoad Observe(uint64_t version, VersionScale* scale);
+  policy::ScaleLimits Limits(const ServiceSpec& spec) const;
+  bool IsCanary(uint64_t version) const { return canary_ && canary_->spec.version == version; }
+  // Of the version that serves, or of the canary.
+  VersionScale& ScaleOf(uint64_t version);
+  void OnCanaryGone(const Instance& instance, InstancePhase phase, int64_t uptime_ns,
+                    const Status& why);
+  // Drains and kills what there is of a version that takes no calls any more.
+  void DrainVersion(uint64_t version, const std::string& reason);
   void Replace(ServiceSpec spec);
   void SwitchToNext();
   // Whether the version was taken back.
@@ -128,7 +163,7 @@ class ServiceController final : private ShardControllerShell {
   Status WhyTakenBack(const Watched& watched, const std::string& reason) const;
   void FailNext(const Status& status);
   void FailStart(const Status& status);
-  void Crashed(const Instance& instance, int64_t uptime_ns);
+  void Crashed(const Instance& instance, int64_t uptime_ns, VersionScale* scale);
   void DrainAll(const std::string& reason);
   // That this host knows who owns the resources.
   Status CheckOwners() const;
@@ -157,20 +192,14 @@ class ServiceController final : private ShardControllerShell {
   policy::OutcomeRate outcomes_before_;
   std::optional<Watched> watched_;
   bool taking_back_ = false;  // `next_` is the version before one that was watched
+  std::optional<Canary> canary_;
   std::optional<ServiceSpec> next_;
   std::function<void(Status)> next_done_;
   std::vector<Instance*> instances_;
   std::map<const void*, uint32_t> held_calls_;  // without zeros
   const std::shared_ptr<HeldCalls> held_ = std::make_shared<HeldCalls>();
-  policy::ScaleMemory scale_;
-  uint32_t wanted_ = 0;
-  int64_t start_ns_ = 0;        // moving average of what a start takes; 0: none yet
-  int64_t latency_ns_ = 0;      // of a call, as the instances said last; 0: never
-  int64_t last_active_ns_ = 0;  // of all instances, also those that are gone
-  int64_t last_ready_ns_ = 0;
+  VersionScale scale_;  // of the version that serves
   bool shutting_down_ = false;
-  policy::CrashBackoff backoff_;
-  uint64_t crash_counted_key_ = 0;  // those up to it began before the crash that was counted last
   Status last_error_;
   FunctionTimer wake_;
   ShardController* shards_ = nullptr;  // of a service with resources

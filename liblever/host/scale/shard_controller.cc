@@ -129,10 +129,19 @@ void ShardController::OnTimer() {
 
 // ---- Deciding ----
 
-void ShardController::SetEligible(std::vector<std::string> instances) {
-  std::sort(instances.begin(), instances.end());
-  if (instances == eligible_) return;
-  eligible_ = std::move(instances);
+void ShardController::SetEligible(std::vector<ShardTaker> instances) {
+  std::sort(instances.begin(), instances.end(), [](const ShardTaker& a, const ShardTaker& b) {
+    return a.instance < b.instance;
+  });
+  std::vector<std::string> eligible;
+  std::vector<double> weights;
+  for (ShardTaker& taker : instances) {
+    eligible.push_back(std::move(taker.instance));
+    weights.push_back(taker.weight);
+  }
+  if (eligible == eligible_ && weights == weights_) return;
+  eligible_ = std::move(eligible);
+  weights_ = std::move(weights);
   if (ledger_ != nullptr) Place();
 }
 
@@ -141,7 +150,9 @@ void ShardController::SetEligible(std::vector<std::string> instances) {
 void ShardController::Place() {
   unplaced_ = false;
   std::vector<policy::PlacementInstance> instances;
-  for (const std::string& id : eligible_) instances.push_back({.id = id});
+  for (size_t i = 0; i < eligible_.size(); ++i) {
+    instances.push_back({.id = eligible_[i], .weight = weights_[i]});
+  }
   std::vector<policy::PlacementShard> shards(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
     const auto at = std::lower_bound(eligible_.begin(), eligible_.end(), ledger_->row(i).owner);

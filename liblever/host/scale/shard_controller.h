@@ -44,6 +44,13 @@ struct ShardOwner {
   bool paused = false;      // somebody has asked that nobody has it
 };
 
+// An instance that may have shards, and its weight (policy/placement.h).
+struct ShardTaker {
+  std::string instance;
+  double weight = 1;
+
+};
+
 class ShardControllerShell {
  public:
   virtual ~ShardControllerShell() = default;
@@ -82,7 +89,7 @@ class ShardController {
   bool Quiet() const;
 
   // Those that may have shards, in any order.
-  void SetEligible(std::vector<std::string> instances);
+  void SetEligible(std::vector<ShardTaker> instances);
   // Begins it; Owners() tell when it is done. `to`, of kMove, is the instance that is to have it, or
   // empty: the one with the fewest shards beside its owner. Gives who is to have it. Forgotten when this
   // host leads no more. UNAVAILABLE: this host does not lead; FAILED_PRECONDITION: it cannot be done
@@ -137,7 +144,8 @@ class ShardController {
   std::vector<std::unique_ptr<ShardStore>> old_stores_;
   // Instances in session, and the renewal that each has asked for while this did not lead; 0: none.
   std::map<std::string, uint64_t> sessions_;
-  std::vector<std::string> eligible_;
+  std::vector<std::string> eligible_;  // sorted
+  std::vector<double> weights_;        // of each of these
   policy::ShardWishes wishes_;
   std::vector<int64_t> since_ns_;  // of each shard's owner
   uint32_t writes_ = 0;  // under way

@@ -7,12 +7,14 @@
 namespace lever::scale {
 
 void ServiceController::Watch(int64_t watch_ns, std::function<void(WatchResult)> done) {
-  if (!current_ || !before_ || next_ || shutting_down_) {
+  if (!current_ || (!before_ && !canary_) || next_ || shutting_down_) {
     done({});
     return;
   }
   EndWatch();
-  watched_ = Watched{.before = *before_,
+  watched_ = Watched{.version = canary_ ? canary_->spec.version : current_->version,
+                     .canary = canary_.has_value(),
+                     .before = canary_ ? ServiceSpec() : *before_,
                      .outcomes_before = outcomes_before_,
                      .seen = {},
                      .ends_ns = DeadlineAfter(shell_->loop().now_ns(), watch_ns),
@@ -31,9 +33,11 @@ bool ServiceController::EndWatch() {
 }
 
 void ServiceController::OnEnded(Instance* instance, uint64_t requests, uint64_t errors) {
-  if (instance->attached || !current_ || instance->version != current_->version) return;
-  outcomes_.Add(shell_->loop().now_ns(), requests, errors);
-  if (!watched_ || requests == 0) return;
+  if (instance->attached || !current_) return;
+  const bool canary = IsCanary(*instance);
+  if (!canary && instance->version != current_->version) return;
+  (canary ? canary_->outcomes : outcomes_).Add(shell_->loop().now_ns(), requests, errors);
+  if (!watched_ || watched_->version != instance->version || requests == 0) return;
   watched_->seen.calls += requests;
   watched_->seen.errors += errors;
   if (JudgeWatched()) Evaluate();
@@ -43,11 +47,13 @@ bool ServiceController::JudgeWatched() {
   if (!watched_) return false;
   watched_->seen.instances = 0;
   for (const Instance* instance : instances_) {
-    if (instance->attached || instance->version != current_->version) continue;
+    if (instance->attached || instance->version != watched_->version) continue;
     if (instance->phase < InstancePhase::kDraining) ++watched_->seen.instances;
   }
-  const policy::WatchDecision decision = policy::DecideWatch(
-      watched_->seen, watched_->outcomes_before, watched_->ends_ns, shell_->loop().now_ns());
+  // A canary is measured by the version beside it, in the same minutes.
+  const policy::WatchDecision decision =
+      policy::DecideWatch(watched_->seen, watched_->canary ? outcomes_ : watched_->outcomes_before,
+                          watched_->ends_ns, shell_->loop().now_ns());
   switch (decision.verdict) {
     case policy::WatchVerdict::kGoOn:
       return false;
@@ -68,9 +74,14 @@ void ServiceController::TakeBack(const std::string& reason) {
   watched_.reset();
   shell_->loop().Disarm(&watch_end_);
   const Status why = WhyTakenBack(watched, reason);
-  Log(LogLevel::kWarning, name().ToString() + ": version " + std::to_string(current_->version) +
+  Log(LogLevel::kWarning, name().ToString() + ": version " + std::to_string(watched.version) +
                               " is taken back: " + reason);
-  backoff_.Reset();
+  if (watched.canary) {
+    EndCanary(why);
+    watched.done({.taken_back = true, .why = why});
+    return;
+  }
+  scale_.backoff.Reset();
   bool serves = false;
   const std::vector<Instance*> instances = instances_;
   for (Instance* instance : instances) {
@@ -110,7 +121,7 @@ Status ServiceController::WhyTakenBack(const Watched& watched, const std::string
   if (!watched.crash.ok())
     return Status(watched.crash.code(), reason + ": " + watched.crash.message());
   for (const Instance* instance : instances_) {
-    if (instance->attached || instance->version != current_->version) continue;
+    if (instance->attached || instance->version != watched.version) continue;
     if (instance->phase < InstancePhase::kDraining) return shell_->WithLastWords(*instance, reason);
   }
   return Unavailable(reason);

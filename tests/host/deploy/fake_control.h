@@ -48,6 +48,12 @@ class FakeControl : public scale::Control {
     const auto watch = watches.extract(service);
     watch.mapped().second(std::move(result));
   }
+  void SetCanary(scale::ServiceSpec spec, scale::CanaryTerms terms, scale::CanaryStart,
+                 std::function<void(Status)> done) override {
+    if (answer.ok()) canaries[spec.name().ToString()] = {spec.version, terms};
+    loop_->Post([done = std::move(done), answer = answer] { done(answer); });
+  }
+  void EndCanary(scale::ServiceName name) override { canaries.erase(name.ToString()); }
   void SetEnvironments(std::vector<std::string> names) override { environments = std::move(names); }
   void ListInstances(Loop* loop, std::function<void(std::vector<scale::InstanceStatus>)> done) override {
     loop->Post([done = std::move(done), rows = instances] { done(rows); });
@@ -89,6 +95,7 @@ class FakeControl : public scale::Control {
 
   // By service: for how long, and who is told.
   std::map<std::string, std::pair<int64_t, std::function<void(scale::WatchResult)>>> watches;
+  std::map<std::string, std::pair<uint64_t, scale::CanaryTerms>> canaries;  // by service
   bool taking_back = false;
   // What Deploy() answers.
   Status answer;

@@ -141,6 +141,80 @@ TEST_F(RouterTest, OfTwoInstancesTheOneThatReportsLessIsTaken) {
   }
 }
 
+// ---- Canaries ----
+
+class CanaryRouterTest : public RouterTest {
+ protected:
+  // The last `canaries` of these are of the canary.
+  void PublishCanary(const std::vector<TestInstance*>& ready, uint32_t canaries, uint32_t share,
+                     bool sticky = false) {
+    std::shared_ptr<scale::ServiceView> view = MakeView(ready);
+    view->canary_version = 2;
+    view->canary_instances = canaries;
+    view->canary_share = share;
+    view->canary_sticky = sticky;
+    Do([&] { directory.Apply(view); });
+  }
+  // Where it is routed to, at once; 0: it is held.
+  uint64_t Taken(VersionWish wish = {}) {
+    Waiting& call = calls.emplace_back();
+    Do([&] { router->Route(&call, {"dev.lever", "hello"}, kNever, std::nullopt, wish); });
+    EXPECT_TRUE(Until([&] { return call.routed == 1 || router->held() > 0; }));
+    return call.routed == 1 ? call.backend->instance().key : 0;
+  }
+};
+
+TEST_F(CanaryRouterTest, TheShareIsOneOfCallsWhateverTheNumbersOfInstances) {
+  TestInstance& serving = NewInstance();
+  TestInstance& a = NewInstance();
+  TestInstance& b = NewInstance();
+  PublishCanary({&serving, &a, &b}, 2, 1000);
+  std::map<uint64_t, int> taken;
+  for (int i = 0; i < 2000; ++i) ++taken[Taken()];
+  EXPECT_EQ(taken[0], 0);
+  // Five deviations of a binomial count.
+  EXPECT_NEAR(taken[a.key()] + taken[b.key()], 200, 67);
+  EXPECT_GT(taken[a.key()], 0);
+  EXPECT_GT(taken[b.key()], 0);
+}
+
+TEST_F(CanaryRouterTest, ACallersOwnChoiceHolds) {
+  TestInstance& serving = NewInstance();
+  TestInstance& canary = NewInstance();
+  PublishCanary({&serving, &canary}, 1, 5000);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(Taken({.canary = true}), canary.key());
+    EXPECT_EQ(Taken({.canary = false}), serving.key());
+  }
+}
+
+TEST_F(CanaryRouterTest, CallersStayWhereThatIsAskedFor) {
+  TestInstance& serving = NewInstance();
+  TestInstance& canary = NewInstance();
+  PublishCanary({&serving, &canary}, 1, 5000, true);
+  std::map<uint64_t, int> callers;
+  for (uint64_t caller = 0; caller < 200; ++caller) {
+    const uint64_t first = Taken({.canary = std::nullopt, .caller = caller});
+    ++callers[first];
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(Taken({.canary = std::nullopt, .caller = caller}), first);
+  }
+  EXPECT_NEAR(callers[canary.key()], 100, 36);
+}
+
+TEST_F(CanaryRouterTest, WithoutAnInstanceTheCanaryLeavesItsShareAndTheOtherVersionDoesNot) {
+  TestInstance& serving = NewInstance();
+  TestInstance& canary = NewInstance();
+  PublishCanary({&serving}, 0, 9999);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Taken(), serving.key());
+  EXPECT_EQ(Taken({.canary = true}), serving.key());
+  PublishCanary({&canary}, 1, 1);
+  EXPECT_EQ(Taken({.canary = false}), 0u);
+  EXPECT_EQ(router->held(), 1u);
+  PublishCanary({&serving, &canary}, 1, 1);
+  ASSERT_TRUE(Until([&] { return calls.back().routed == 1; }));
+  EXPECT_EQ(calls.back().backend->instance().key, serving.key());
+}
+
 // ---- Resources ----
 
 TEST_F(RouterTest, ACallOfAResourceGoesToItsOwner) {

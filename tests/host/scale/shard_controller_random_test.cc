@@ -242,11 +242,11 @@ class RandomShardsTest : public ::testing::TestWithParam<uint64_t> {
   void Live(ShardHost& host) {
     if (host.paused) return;
     Arrive(host, &orphans_[&host]);
-    std::vector<std::string> eligible;
+    std::vector<ShardTaker> eligible;
     for (const auto& instance : instances_) {
       if (instance->host != &host) continue;
       Arrive(host, &instance->to_host);
-      if (!unwanted_.contains(instance->id)) eligible.push_back(instance->id);
+      if (!unwanted_.contains(instance->id)) eligible.push_back({instance->id});
     }
     if (step_ % 3 == 0) world_.On(host, [&] { host.controller->SetEligible(eligible); });
   }

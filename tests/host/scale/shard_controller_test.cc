@@ -49,7 +49,9 @@ class ShardControllerTest : public ::testing::Test {
     Do([&] { controller().OnSessionEnd(instance); });
   }
   void Eligible(std::vector<std::string> instances) {
-    Do([&] { controller().SetEligible(std::move(instances)); });
+    std::vector<ShardTaker> takers;
+    for (std::string& id : instances) takers.push_back({std::move(id)});
+    Do([&] { controller().SetEligible(std::move(takers)); });
   }
   void Renew(const std::string& instance, uint64_t id) {
     Do([&] { controller().OnRenew(instance, id); });
@@ -268,7 +270,7 @@ TEST_F(ShardControllerTest, WhoIsEligibleIsNamedAndGrantedWhatIsDurable) {
   EXPECT_TRUE(shell().told["a"][0].begins && shell().told["a"][0].synced);
   EXPECT_THAT(shell().told["a"][0].orders, IsEmpty());
   world.faulty->HoldAll();
-  world.On(host(), [&] { controller().SetEligible({"a"}); });
+  world.On(host(), [&] { controller().SetEligible({{.instance = "a"}}); });
   world.SettleHeld();
   EXPECT_THAT(shell().told["a"], SizeIs(1)) << "nobody hears of what may not be durable";
   EXPECT_FALSE(controller().Quiet());
@@ -368,7 +370,7 @@ TEST_F(ShardControllerTest, ANewControllerTakesEveryOwnerForGrantedForATerm) {
   world.Settle();
   world.On(second, [&] {
     second.controller->OnSession("b");
-    second.controller->SetEligible({"b"});
+    second.controller->SetEligible({{.instance = "b"}});
   });
   world.Live(3 * kSecond);
   ASSERT_TRUE(second.controller->leading());
