@@ -50,6 +50,9 @@ class Callers:
                     key = json.loads(reply.read())
             except urllib.error.HTTPError as error:
                 kind, key = "errors", error.read().decode()
+            except OSError as error:
+                # Also one that is never answered.
+                kind, key = "errors", repr(error)
             with self.lock:
                 counts = getattr(self, kind)
                 counts[key] = counts.get(key, 0) + 1

@@ -48,7 +48,6 @@ struct ShardOwner {
 struct ShardTaker {
   std::string instance;
   double weight = 1;
-
 };
 
 class ShardControllerShell {
