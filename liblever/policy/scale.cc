@@ -250,7 +250,8 @@ ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int6
     decision.start = std::min(decision.wanted - present, room);
     if (decision.start > 0) NoteStart(now_ns, memory);
   } else {
-    decision.stop = std::min(present - decision.wanted, load.instances_ready);
+    // One that is ready is not stopped for one that starts, and may not become so.
+    decision.stop = load.instances_ready - std::min(load.instances_ready, decision.wanted);
     if (decision.stop > 0 && keep.last) NoteStop(now_ns, memory);
   }
   return decision;
