@@ -181,8 +181,8 @@ class Control : public fleet::AttachRegistry {
   // ---- The control loop ----
   virtual Loop& loop() = 0;
   // A version becomes the one that new calls go to: at once if nothing runs and it has no
-  // `start_first`, else when its first instance is ready; `done` tells which, or why it never became
-  // ready (the old one goes on).
+  // `start_first`, else when as many of its instances are ready as the load needs of the version that
+  // serves; `done` tells which, or why one of them never became ready (the old one goes on).
   virtual void Deploy(ServiceSpec spec, std::function<void(Status)> done) = 0;
   // Beside the version that serves; one that is the canary already gets other terms. `done` when its
   // first instance is ready, or why it never became so: then there is none. FAILED_PRECONDITION:

@@ -23,50 +23,6 @@ ServiceController::~ServiceController() {
   shell_->loop().Disarm(&watch_end_);
 }
 
-void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
-  if (next_) {
-    done(Aborted("another deploy of " + name().ToString() + " is in progress"));
-    return;
-  }
-  EndWatch();
-  const bool running = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
-    return !i->attached && i->phase < InstancePhase::kDraining;
-  });
-  if (canary_ && IsCanary(spec.version)) {
-    // It is promoted. Where none of its instances is ready, it goes the way of any other version.
-    const bool ready = std::any_of(instances_.begin(), instances_.end(), [this](const Instance* i) {
-      return IsCanary(*i) && i->phase == InstancePhase::kReady;
-    });
-    const policy::OutcomeRate outcomes = canary_->outcomes;
-    if (canary_->done) canary_->done(Aborted("it was promoted"));
-    if (ready) scale_ = std::move(canary_->scale);
-    canary_.reset();
-    if (ready) {
-      next_ = std::move(spec);
-      next_done_ = std::move(done);
-      SwitchToNext();
-      outcomes_ = outcomes;
-      Evaluate();
-      return;
-    }
-  } else {
-    EndCanary(Aborted("version " + std::to_string(spec.version) + " takes its place"));
-  }
-  scale_.backoff.Reset();
-  last_error_ = Status::Ok();
-  if (shards_ != nullptr) shards_->set_discards(false);
-  if (running || spec.instances_min > 0 || spec.start_first) {
-    next_ = std::move(spec);
-    next_done_ = std::move(done);
-    Evaluate();
-    return;
-  }
-  Replace(std::move(spec));
-  Publish();
-  done(Status::Ok());
-  Evaluate();
-}
-
 void ServiceController::Remove() {
   if (next_) FailNext(Aborted(name().ToString() + " was removed"));
   EndCanary(Aborted(name().ToString() + " was removed"));
@@ -135,9 +91,8 @@ void ServiceController::OnReady(Instance* instance) {
     scale.last_ready_ns = instance->ready_ns;
   }
   instance->CheckPhase();
-  if (next_ && instance->version == next_->version && !instance->attached) {
-    SwitchToNext();
-  } else {
+  // One of a version that is to serve is listed when there are enough of them.
+  if (Serves(*instance)) {
     held_calls_.clear();
     Publish();
   }
@@ -203,10 +158,10 @@ void ServiceController::OnGone(Instance* instance, const Status& why) {
   }
   if (IsCanary(version)) {
     if (by_itself) OnCanaryGone(*instance, phase, uptime_ns, why);
+  } else if (next_ && next_->version == version) {
+    if (by_itself) FailNext(why);
   } else if (phase == InstancePhase::kStarting) {
-    if (next_ && next_->version == version) {
-      FailNext(why);
-    } else if (current_ && current_->version == version) {
+    if (current_ && current_->version == version) {
       Crashed(*instance, 0, &scale_);
       const bool others = std::any_of(instances_.begin(), instances_.end(), [&](const Instance* i) {
         return i->phase <= InstancePhase::kStalled && i->version == version;
@@ -239,55 +194,6 @@ void ServiceController::FailStart(const Status& status) {
   last_error_ = status;
   held_calls_.clear();
   shell_->PublishStartFailed(name(), status);
-}
-
-void ServiceController::Replace(ServiceSpec spec) {
-  if (current_ && current_->version != spec.version) {
-    before_ = std::move(current_);
-    outcomes_before_ = std::exchange(outcomes_, {});
-  }
-  current_ = std::move(spec);
-}
-
-void ServiceController::SwitchToNext() {
-  Replace(*std::exchange(next_, std::nullopt));
-  held_calls_.clear();
-  Publish();
-  const std::vector<Instance*> instances = instances_;
-  for (Instance* instance : instances) {
-    if (instance->attached || instance->version == current_->version) continue;
-    if (IsCanary(*instance)) continue;
-    if (instance->phase == InstancePhase::kStarting) {
-      shell_->Kill(instance, Aborted("version " + std::to_string(current_->version) +
-                                     " took its place"));
-    } else if (instance->phase < InstancePhase::kDraining) {
-      shell_->Drain(instance, "version " + std::to_string(current_->version) + " takes its place");
-    }
-  }
-  if (next_done_) std::exchange(next_done_, nullptr)(Status::Ok());
-}
-
-void ServiceController::FailNext(const Status& status) {
-  const uint64_t version = next_->version;
-  next_.reset();
-  const std::vector<Instance*> instances = instances_;
-  for (Instance* instance : instances) {
-    if (!instance->attached && instance->version == version &&
-        instance->phase < InstancePhase::kDraining) {
-      shell_->Kill(instance, status);
-    }
-  }
-  if (next_done_) std::exchange(next_done_, nullptr)(status);
-}
-
-Instance* ServiceController::Starting(uint64_t version) const {
-  for (Instance* instance : instances_) {
-    if (!instance->attached && instance->version == version &&
-        instance->phase == InstancePhase::kStarting) {
-      return instance;
-    }
-  }
-  return nullptr;
 }
 
 // A version without instances would leave its share to the other one.
@@ -335,12 +241,11 @@ policy::ScaleLoad ServiceController::Observe(uint64_t version, VersionScale* sca
 
 void ServiceController::Evaluate() {
   if (shutting_down_) return;
-  if (next_ && Starting(next_->version) == nullptr) {
-    if (Instance* instance = shell_->Launch(this, *next_)) instances_.push_back(instance);
-  }
+  if (next_) AdvanceNext();
   if (!current_) return;
   int64_t wake_at_ns = Scale(*current_, &scale_);
-  if (canary_) wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
+  // One that is being promoted has what it needs to serve alone.
+  if (canary_ && !next_) wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
   if (wake_at_ns == kNever) {
     shell_->loop().Disarm(&wake_);
   } else {

@@ -156,6 +156,9 @@ class ServiceController final : private ShardControllerShell {
   // Drains and kills what there is of a version that takes no calls any more.
   void DrainVersion(uint64_t version, const std::string& reason);
   void Replace(ServiceSpec spec);
+  // Of a version that is to serve: how many instances have to be ready, and whatever is due for it.
+  uint32_t NextNeeded() const;
+  void AdvanceNext();
   void SwitchToNext();
   // Whether the version was taken back.
   bool JudgeWatched();
@@ -181,7 +184,6 @@ class ServiceController final : private ShardControllerShell {
   // Null: it is gone, or not in session.
   fleet::AttachPeer* PeerOf(const std::string& id) const;
   bool Serves(const Instance& instance) const;
-  Instance* Starting(uint64_t version) const;
 
   ControllerShell* shell_;
   std::string environment_;

@@ -9,6 +9,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAreArray;
 
 class CanaryTest : public ControlTest {
  protected:
@@ -111,6 +112,62 @@ TEST_F(CanaryTest, PromotedItServesAloneFromTheSameMoment) {
   EXPECT_EQ(Seen().view->version, 2u);
   EXPECT_THAT(peers[old]->reason, HasSubstr("version 2 takes its place"));
   EXPECT_EQ(driver.order.size(), 2u);
+}
+
+// Version 1 with several instances, version 2 a canary with one.
+class Promotion : public CanaryTest {
+ protected:
+  static ServiceSpec Wide(uint64_t version) {
+    auto spec = Spec(version);
+    spec.instances_max = 10;
+    return spec;
+  }
+  void Begin() {
+    Deploy(Wide(1));
+    old = Up();
+    Load(old, 25, 0);
+    all_old = driver.order;
+    for (size_t i = 1; i < all_old.size(); ++i) Ready(all_old[i]);
+    ASSERT_GE(all_old.size(), 3u);
+    SetCanary(2, {.share = 1000});
+    canary = Last();
+    Ready(canary);
+    Deploy(Wide(2));
+    EXPECT_FALSE(deployed.has_value());
+    started.assign(driver.order.begin() + static_cast<ptrdiff_t>(all_old.size()) + 1,
+                   driver.order.end());
+    ASSERT_EQ(started.size(), all_old.size() - 1) << "one is there";
+  }
+  std::vector<uint64_t> all_old, started;
+};
+
+TEST_F(Promotion, WaitsForAsManyAsTheLoadNeeds) {
+  Begin();
+  EXPECT_EQ(Seen().canary_share, 1000u) << "it keeps its share meanwhile";
+  for (const uint64_t key : started) Ready(key);
+  EXPECT_TRUE(deployed && deployed->ok());
+  EXPECT_EQ(Listed().size(), all_old.size());
+  EXPECT_EQ(Seen().view->version, 2u);
+  EXPECT_THAT(peers[old]->reason, HasSubstr("version 2 takes its place"));
+}
+
+TEST_F(Promotion, ThatFailsLeavesACanary) {
+  Begin();
+  Exited(started[0], 1);
+  ASSERT_TRUE(deployed.has_value());
+  EXPECT_EQ(deployed->code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(Seen().view->version, 1u);
+  EXPECT_EQ(Seen().canary_share, 1000u);
+  EXPECT_EQ(peers[canary]->reason, "");
+}
+
+TEST_F(Promotion, IsOverWhenTheCanaryIsGivenUp) {
+  Begin();
+  Do([&] { control->EndCanary(Hello()); });
+  Settle();
+  ASSERT_TRUE(deployed.has_value());
+  EXPECT_EQ(deployed->code(), LEVER_ABORTED);
+  EXPECT_THAT(Listed(), UnorderedElementsAreArray(all_old));
 }
 
 TEST_F(CanaryTest, GivenUpItsInstancesDrain) {

@@ -8,8 +8,10 @@ namespace lever::scale {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAreArray;
 
 using Control = ControlTest;
 
@@ -299,6 +301,74 @@ TEST_F(Control, AVersionThatDoesNotStartLeavesTheOldOneServing) {
   EXPECT_EQ(directory.Find(Hello())->view->version, 1u);
   EXPECT_EQ(peers[old]->reason, "");
   EXPECT_TRUE(failures.empty());
+}
+
+// Version 1 under a load that it has several instances for.
+class Upgrade : public ControlTest {
+ protected:
+  static ServiceSpec Wide(uint64_t version) {
+    auto spec = Spec(version);
+    spec.instances_max = 10;
+    spec.load_target = 10;
+    return spec;
+  }
+  void Begin() {
+    Deploy(Wide(1));
+    const uint64_t first = Up();
+    Load(first, 25, 0);
+    old = driver.order;
+    for (size_t i = 1; i < old.size(); ++i) Ready(old[i]);
+    ASSERT_THAT(Listed(), ElementsAreArray(old));
+    ASSERT_GE(old.size(), 3u);
+    Deploy(Wide(2));
+    next.assign(driver.order.begin() + static_cast<ptrdiff_t>(old.size()), driver.order.end());
+  }
+  std::vector<uint64_t> old, next;
+};
+
+TEST_F(Upgrade, TakesOverWhenAsManyAreReadyAsTheLoadNeeds) {
+  Begin();
+  ASSERT_EQ(next.size(), old.size());
+  for (size_t i = 1; i < next.size(); ++i) Ready(next[i]);
+  EXPECT_FALSE(deployed.has_value());
+  EXPECT_EQ(Listed(), old);
+  Ready(next[0]);
+  EXPECT_TRUE(deployed.has_value() && deployed->ok());
+  EXPECT_THAT(Listed(), UnorderedElementsAreArray(next));
+  for (const uint64_t key : old) EXPECT_EQ(peers[key]->reason, "version 2 takes its place");
+}
+
+TEST_F(Upgrade, FailsWithAnyOfThem) {
+  Begin();
+  Ready(next[0]);
+  Exited(next[0], 1);
+  ASSERT_TRUE(deployed.has_value());
+  EXPECT_EQ(deployed->code(), LEVER_UNAVAILABLE);
+  EXPECT_TRUE(driver.killed.contains(next[1]) && driver.killed.contains(next[2]));
+  EXPECT_EQ(Listed(), old);
+}
+
+TEST_F(Upgrade, WaitsForNoMoreThanItMayHave) {
+  Begin();
+  for (const uint64_t key : next) Ready(key);
+  for (const uint64_t key : old) Exited(key);
+  Load(next[0], 25, 0);
+  auto narrow = Wide(3);
+  narrow.instances_max = 1;
+  const size_t before = driver.order.size();
+  Deploy(narrow);
+  ASSERT_EQ(driver.order.size(), before + 1);
+  Ready(Last());
+  EXPECT_TRUE(deployed.has_value() && deployed->ok());
+  EXPECT_EQ(Listed(), std::vector<uint64_t>{Last()});
+}
+
+TEST_F(Upgrade, WaitsForNobodyWhereTheOldVersionIsGone) {
+  Begin();
+  Ready(next[0]);
+  for (const uint64_t key : old) Exited(key, 1);
+  EXPECT_TRUE(deployed.has_value() && deployed->ok());
+  EXPECT_EQ(Listed(), std::vector<uint64_t>{next[0]});
 }
 
 TEST_F(Control, OneDeployAtATime) {

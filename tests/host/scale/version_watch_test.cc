@@ -102,13 +102,13 @@ TEST_F(VersionWatchTest, OneThatIsSilentDoesNotOutliveItsVersion) {
   ServiceSpec two = Spec(2);
   two.instances_min = 2;
   Deploy(two);
-  const uint64_t silent = Last();
+  ASSERT_EQ(driver.order.size(), 3u);
+  const uint64_t silent = driver.order[1];
+  const uint64_t crashes = driver.order[2];
   Ready(silent);
+  Ready(crashes);
   Watch();
   Exited(old);
-  const uint64_t crashes = Last();
-  ASSERT_NE(crashes, silent);
-  Ready(crashes);
   Live(policy::kStalledAfterNs + kNanosPerSecond, {crashes});
   ASSERT_THAT(Listed(), ElementsAre(crashes));
   Exited(crashes, 139);
