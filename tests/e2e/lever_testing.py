@@ -167,9 +167,9 @@ class Host:
 
     # ---- The process ----
 
-    def start(self):
+    def start(self, listen="127.0.0.1:0"):
         self.process = subprocess.Popen(
-            [self.build / "bin" / "leverd", "--listen", "127.0.0.1:0", "--data-dir", self.data_dir,
+            [self.build / "bin" / "leverd", "--listen", listen, "--data-dir", self.data_dir,
              *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             errors="replace")

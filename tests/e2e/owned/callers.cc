@@ -2,16 +2,21 @@
 // how each ended, and whether what was acknowledged is there at the end.
 //
 //   callers --host ADDRESS --service NAME [--resources 1000] [--rate 2000] [--streams 500]
-//           [--way direct|host]
+//           [--way direct|host] [--journal PATH] [--slow SHARE]
 //
 // The service's resources have `add` (adds its argument, answers the sum), `get`, and `watchChan` (a
 // message at the start, and one for each that it is sent). Calls are started when they are due, however
 // many are under way, and timed from when they were due: a pause is seen by every call that was due in it
 // (Tene: "How NOT to Measure Latency"). A stream that ends is opened again, and counted.
 //
+// With --journal the adds are `bump` instead, of resources `m0`, `s1`, `m2` and so on, and each that
+// succeeds is written there (journal.h): `success`, with who says so, and the count. SHARE of them take 50
+// to 300 ms.
+//
 // Runs until its standard input ends; then waits for what is under way, compares, and prints one line of
 // JSON. On the way a `b` on standard input begins a move, and an `e` ends it: the longest call that each
-// resource had in between is a pause, as its callers see it.
+// resource had in between is a pause, as its callers see it. A `c` calls every resource once at that moment,
+// with --journal slowly: so that calls run and others wait for them.
 #include <poll.h>
 #include <unistd.h>
 
@@ -28,6 +33,7 @@
 #include <vector>
 
 #include "bench/common/load.h"
+#include "journal.h"
 #include "lever/lever.h"
 
 namespace {
@@ -43,18 +49,25 @@ constexpr int64_t kReopenNs = kSecondNs / 10;
 constexpr uint8_t kOne[] = {0x91, 0x01};   // [1]
 constexpr uint8_t kNone[] = {0x90};        // []
 
-// A MessagePack integer that is not negative.
-uint64_t Integer(const lever_event& event) {
-  if (event.slice_count == 0 || event.slices[0].size == 0) return 0;
+// The MessagePack integers, not negative, of an answer: one, or a short array of them.
+std::vector<uint64_t> Integers(const lever_event& event) {
   std::string bytes;
   for (size_t i = 0; i < event.slice_count; ++i) {
     bytes.append(reinterpret_cast<const char*>(event.slices[i].data), event.slices[i].size);
   }
-  const auto first = static_cast<uint8_t>(bytes[0]);
-  if (first < 0x80) return first;
-  uint64_t value = 0;
-  for (size_t i = 1; i < bytes.size(); ++i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
-  return value;
+  std::vector<uint64_t> found;
+  for (size_t i = 0; i < bytes.size();) {
+    const auto first = static_cast<uint8_t>(bytes[i++]);
+    if ((first & 0xf0) == 0x90) continue;  // the array
+    // 0xcc to 0xcf, and 0xd0 to 0xd3: 1, 2, 4 and 8 bytes follow.
+    const size_t follow = first < 0x80 ? 0 : size_t{1} << (first & 3);
+    uint64_t value = first < 0x80 ? first : 0;
+    for (size_t end = std::min(i + follow, bytes.size()); i < end; ++i) {
+      value = value << 8 | static_cast<uint8_t>(bytes[i]);
+    }
+    found.push_back(value);
+  }
+  return found;
 }
 
 class Callers {
@@ -64,8 +77,11 @@ class Callers {
         resources_(std::stoul(Flag(argc, argv, "--resources", "1000"))),
         rate_(std::stod(Flag(argc, argv, "--rate", "2000"))),
         streams_(std::stoul(Flag(argc, argv, "--streams", "500"))),
+        slow_(std::stod(Flag(argc, argv, "--slow", "0"))),
         acknowledged_(resources_),
         longest_(resources_) {
+    const std::string journal = Flag(argc, argv, "--journal", "");
+    if (!journal.empty()) journal_.Open(journal);
     lever_queue_options queue_options{};
     queue_options.size = sizeof(queue_options);
     if (lever_queue_create(&queue_options, &queue_, nullptr) != LEVER_OK) Die("no queue");
@@ -104,8 +120,13 @@ class Callers {
     size_t resource = 0;
   };
 
+  std::string Name(size_t resource) const {
+    const char* const kind = !journal_.is_open() ? "r" : resource % 2 == 0 ? "m" : "s";
+    return kind + std::to_string(resource);
+  }
+
   std::string Address(size_t resource, const char* method) const {
-    return "/" + service_ + "/r" + std::to_string(resource) + "/" + method;
+    return "/" + service_ + "/" + Name(resource) + "/" + method;
   }
 
   lever_call_options Options(const std::string& address, const lever_slice* slice) const {
@@ -120,9 +141,20 @@ class Callers {
   }
 
   void StartAdd(int64_t due_ns) {
-    const size_t resource = random_() % resources_;
-    const lever_slice slice{kOne, sizeof(kOne)};
-    Start(Address(resource, "add"), slice, {due_ns, resource, false});
+    const bool slow = static_cast<double>(random_() % 1000) < slow_ * 1000;
+    StartAdd(due_ns, random_() % resources_, slow);
+  }
+
+  void StartAdd(int64_t due_ns, size_t resource, bool slow) {
+    if (!journal_.is_open()) {
+      const lever_slice slice{kOne, sizeof(kOne)};
+      return Start(Address(resource, "add"), slice, {due_ns, resource, false});
+    }
+    const uint32_t ms = slow ? 50 + random_() % 250 : 0;
+    // [ms]
+    const uint8_t arguments[] = {0x91, 0xcd, static_cast<uint8_t>(ms >> 8),
+                                 static_cast<uint8_t>(ms)};
+    Start(Address(resource, "bump"), {arguments, sizeof(arguments)}, {due_ns, resource, false});
   }
 
   void Start(const std::string& address, lever_slice slice, Call call) {
@@ -189,9 +221,16 @@ class Callers {
       if (failed_total_++ == 0) std::fprintf(stderr, "the first failure: %s\n", event.message);
       return;
     }
+    const std::vector<uint64_t> answer = Integers(event);
+    const size_t wanted = journal_.is_open() && !call.get ? 3 : 1;
+    if (answer.size() != wanted) Die("an answer of another kind");
     if (call.get) {
-      if (Integer(event) < acknowledged_[call.resource]) ++lost_;
+      if (answer[0] < acknowledged_[call.resource]) ++lost_;
       return;
+    }
+    if (journal_.is_open()) {
+      journal_.Write(lever::e2e::BootNs(), "success", static_cast<int64_t>(answer[2]),
+                     Name(call.resource), answer[1], static_cast<int64_t>(answer[0]));
     }
     ++acknowledged_[call.resource];
     const int64_t latency_ns = NowNs() - call.due_ns;
@@ -204,6 +243,10 @@ class Callers {
     if (::poll(&input, 1, 0) <= 0) return false;
     char byte = 0;
     if (::read(STDIN_FILENO, &byte, 1) <= 0) return true;
+    if (byte == 'c') {
+      for (size_t i = 0; i < resources_; ++i) StartAdd(NowNs(), i, true);
+      return false;
+    }
     for (int64_t& longest_ns : longest_) {
       const int64_t pause_ns = std::exchange(longest_ns, 0);
       if (byte == 'e' && pause_ns > 0) pauses_.push_back(pause_ns);
@@ -259,6 +302,8 @@ class Callers {
   const size_t resources_;
   const double rate_;
   const size_t streams_;
+  const double slow_;
+  lever::e2e::Journal journal_;
   lever_queue* queue_ = nullptr;
   lever_client* client_ = nullptr;
   std::mt19937 random_{1};
