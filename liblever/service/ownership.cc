@@ -318,7 +318,8 @@ route::Moved Ownership::NextOwner(uint32_t shard) const {
   route::Moved owner;
   owner.shard = {shard, shards_->generation(shard)};
   const auto next = next_.find(shard);
-  if (next != next_.end() && next->second.generation >= owner.shard.generation) {
+  // Of the generation that is known, the owner that was named next is this instance itself.
+  if (next != next_.end() && next->second.generation > owner.shard.generation) {
     owner.shard.generation = next->second.generation;
     owner.owner = next->second.instance;
   }

@@ -153,6 +153,21 @@ TEST_F(OwnershipTest, LowerAndReleasedOnesAreRefusedWithTheOrdersHint) {
   EXPECT_EQ(Ask("cart", 1, 0).phase, Phase::kRefused);
 }
 
+TEST_F(OwnershipTest, WhatCameBackAndIsGoneAgainIsNotSaidToBeItsOwn) {
+  AttachAndSync();
+  Own(1, 5);
+  Release(1, 5, "i-1", 6);  // this one, as it waits for its own release
+  EXPECT_EQ(TakeReleased().generation(), 5u);
+  Own(1, 6);
+  Sync();
+  Do([&] { ownership->Detached(); });
+  Attach();
+  Sync();
+  FakeRequest& stale = Ask("cart", 1, 6);
+  EXPECT_EQ(stale.phase, Phase::kRefused);
+  EXPECT_THAT(stale.trailers, ElementsAre(Pair("lever-gen", "1.6")));
+}
+
 TEST_F(OwnershipTest, WithoutAGenerationItRunsOnlyWhileGranted) {
   AttachAndSync();
   EXPECT_EQ(Ask("cart", 1, 0).phase, Phase::kRefused);
