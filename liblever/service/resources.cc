@@ -187,6 +187,8 @@ void Resources::OnAnswer(StateAnswer answer) {
         return Finish(resource);
       }
       resource->phase = Phase::kOpening;
+      // What the host does not know yet: see OfShard::unclean.
+      if (answer.origin == Origin::kNew && IsUnclean(*resource)) answer.origin = Origin::kLost;
       resource->origin = answer.origin;
       ResourceOpening opening;
       opening.id = resource->id;
@@ -345,8 +347,12 @@ void Resources::CheckShard(uint32_t shard) {
   if (!of->second.resources.empty()) return;
   const bool closing = of->second.closing;
   const bool clean = !of->second.unclean;
-  by_shard_.erase(of);
+  if (closing || clean) by_shard_.erase(of);
   if (closing) handler_->OnShardClosed(shard, clean);
+}
+
+bool Resources::IsUnclean(const Resource& resource) const {
+  return resource.OfShardHook::is_linked() && by_shard_.at(resource.shard).unclean;
 }
 
 // It takes no requests any more.
@@ -384,8 +390,8 @@ std::vector<uint64_t> Resources::IdsOf(uint32_t shard) const {
 void Resources::CloseShard(uint32_t shard, CloseReason reason, const Status& refusal,
                            const rpc::HeaderList* trailers) {
   const std::vector<uint64_t> ids = IdsOf(shard);
-  if (ids.empty()) return handler_->OnShardClosed(shard, true);
   by_shard_[shard].closing = true;
+  if (ids.empty()) return CheckShard(shard);
   // Where nothing is carried, it is not known to the host what is lost by that.
   if (!Carries(reason)) by_shard_[shard].unclean = true;
   for (const uint64_t id : ids) {
@@ -462,6 +468,9 @@ void Resources::LoseShard(uint32_t shard, const Status& refusal, const rpc::Head
       case Phase::kClosing: resource->closing = CloseReason::kLost; break;
     }
   }
+  // The host has not heard that it is clean, and knows that it may not be.
+  const auto of = by_shard_.find(shard);
+  if (of != by_shard_.end() && of->second.resources.empty()) by_shard_.erase(of);
 }
 
 // ---- Time ----

@@ -112,7 +112,6 @@ class Resources {
   void LoseHost();
 
   // ---- Shards ----
-  bool HasShard(uint32_t shard) const { return by_shard_.contains(shard); }
   // Those who wait for their turn take it, where MayOffer() says so.
   void ContinueAll();
   // Its requests that have not begun are refused with `trailers`; its resources are closed when the
@@ -137,6 +136,8 @@ class Resources {
   struct OfShard {
     ShardList resources;
     bool closing = false;
+    // Something of it is lost of which the host has no record. Until the shard is let go of, which tells
+    // the host, what it calls new may be that.
     bool unclean = false;
   };
   struct NameHash {
@@ -157,6 +158,7 @@ class Resources {
   void Forget(Resource* resource);
   void Detach(Resource* resource);
   void CheckShard(uint32_t shard);
+  bool IsUnclean(const Resource& resource) const;
   void CutRunning(Resource* resource, const Status& status);
   void StepLeaving(Resource* resource);
   void WantClose(Resource* resource, CloseReason reason);
@@ -179,7 +181,7 @@ class Resources {
   uint64_t next_request_ = 1;
   boost::unordered_flat_map<uint64_t, std::unique_ptr<Resource>> by_id_;
   boost::unordered_flat_map<std::string, Resource*, NameHash, std::equal_to<>> by_name_;
-  std::unordered_map<uint32_t, OfShard> by_shard_;  // none without resources, but for closing ones
+  std::unordered_map<uint32_t, OfShard> by_shard_;  // without resources: unclean ones
   boost::unordered_flat_map<uint64_t, uint64_t> requests_;  // unanswered, to the resource's id
   // A resource is in one of these at most.
   TimedList idle_;      // by since when

@@ -154,6 +154,21 @@ TEST_F(ReleaseTest, IsUncleanWhereStoringFails) {
   ExpectReleased(0, 1, false);
 }
 
+TEST_F(ReleaseTest, IsUncleanWhereForgettingFailedAlsoIfNothingIsOpenByThen) {
+  Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
+  Opened(openings.back().id);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Closed(openings.back().id);
+  EXPECT_EQ(ownership->open_resources(), 0u);
+  Release(0, 1);
+  ExpectReleased(0, 1, false);
+  // Under another generation the host knows it.
+  Own(0, 2);
+  Release(0, 2);
+  ExpectReleased(0, 2, true);
+}
+
 TEST_F(ReleaseTest, IsUncleanWhereTheHostSaysThatTheGrantHadEndedBefore) {
   const uint64_t id = OpenNew("cart", 0, 1);
   Release(0, 1, "", 0, v1::LOST);

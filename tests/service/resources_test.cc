@@ -68,6 +68,23 @@ TEST_F(ResourcesTest, WhereForgettingFailsNothingRunsAndItIsClosedAsLost) {
   End(next);
 }
 
+TEST_F(ResourcesTest, WhatMayHaveBeenForgottenWithoutAnAnswerIsLostAndNotNew) {
+  FakeRequest& request = Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
+  Opened(openings[0].id);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  EXPECT_EQ(request.phase, Phase::kRefused);
+  Closed(openings[0].id, "ignored");
+  // The host has forgotten it, and does not know that nobody has it.
+  FakeRequest& next = Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::NEW);
+  EXPECT_EQ(openings.back().origin, Origin::kLost);
+  Opened(openings.back().id);
+  Answer(TakeState());
+  EXPECT_EQ(next.phase, Phase::kOffered);
+  End(next);
+}
+
 TEST_F(ResourcesTest, WhereOpeningFailsThoseWhoWaitAreToldAndTheNextTriesAgain) {
   FakeRequest& first = Ask("cart", 0, 1);
   FakeRequest& second = Ask("cart", 0, 1);
