@@ -38,9 +38,12 @@ class FakeShell final : public ShardControllerShell {
     renewed[instance].push_back(id);
   }
   void TellState(const std::string& instance, fleet::StateAnswerData answer) override {
+    if (on_state) on_state(instance, answer);
     states[instance].push_back(std::move(answer));
   }
-  fleet::ShardCloseReason WhyItMoves(const std::string& from) override { return reason; }
+  fleet::ShardCloseReason WhyItMoves(const std::string& from) override {
+    return why ? why(from) : reason;
+  }
   void OnOwnersChanged() override { ++changes; }
 
   // Of one kind, by shard, in the order in which they were told; those of one instance.
@@ -62,6 +65,8 @@ class FakeShell final : public ShardControllerShell {
 
   std::function<void(const std::string&, const fleet::ShardOrdersData&)> on_shards;
   std::function<void(const std::string&, uint64_t)> on_renewed;
+  std::function<void(const std::string&, const fleet::StateAnswerData&)> on_state;
+  std::function<fleet::ShardCloseReason(const std::string&)> why;
   std::map<std::string, std::vector<fleet::ShardOrdersData>> told;
   std::map<std::string, std::vector<uint64_t>> renewed;
   std::map<std::string, std::vector<fleet::StateAnswerData>> states;
