@@ -3,7 +3,8 @@
 #
 #   tests/run.sh           what every change is checked with
 #   tests/run.sh --long    that under the address, undefined and thread sanitizers too, and fuzzing:
-#                          LEVER_FUZZ_SECONDS (120) for each target of tests/fuzz
+#                          LEVER_FUZZ_SECONDS (120) for each target of tests/fuzz; and that tests fail
+#                          without the checks that they are there for (tests/mutations)
 #
 # Installs what is missing first (cmake/setup.sh says what).
 set -euo pipefail
@@ -110,6 +111,16 @@ run_packages() {
   junit packages "$report"
 }
 
+# The product with one check taken out at a time, which tests must not pass.
+run_mutations() {
+  local numbers
+  printf '\n== mutations\n'
+  numbers=$(tests/mutations/mutations.py | tee /dev/stderr |
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p') || true
+  # shellcheck disable=SC2086
+  count mutations ${numbers:-0 1}
+}
+
 started=$SECONDS
 if [ -n "$long" ]; then
   export LEVER_UPGRADES=100 LEVER_FAULT_SECONDS=1800
@@ -123,6 +134,7 @@ if [ -n "$long" ]; then
   run_preset asan
   run_preset tsan
   run_fuzz
+  run_mutations
 fi
 
 printf '\ntook %d s\n' $((SECONDS - started))

@@ -45,6 +45,9 @@ CHECKS = {
     'ownership': Check(
         targets=('service_ownership_test',),
         command=('build/release/tests/service/service_ownership_test',)),
+    'simulation': Check(
+        targets=('host_scale_ownership_simulation_test',),
+        command=('build/release/tests/host/scale/host_scale_ownership_simulation_test',)),
 }
 
 MUTATIONS = {
@@ -53,13 +56,13 @@ MUTATIONS = {
         file='liblever/service/ownership.cc',
         text='return view_->MayBegin(request.shard, request.generation, loop_->clock().NowNs());',
         replacement='return true;',
-        fails={'ownership': 'ownership->MayBegin'}),
+        fails={'ownership': 'ownership->MayBegin', 'simulation': 'a dispatch outside a valid grant'}),
     # What a method returns is sent as a success whatever the clock says by then.
     'reply': Mutation(
         file='liblever/service/ownership.cc',
         text='return shards_->MayReply(request.shard, request.generation, loop_->clock().NowNs());',
         replacement='return true;',
-        fails={'ownership': 'ownership->MayReply'}),
+        fails={'ownership': 'ownership->MayReply', 'simulation': 'a success outside a valid grant'}),
 }
 
 
