@@ -48,6 +48,11 @@ CHECKS = {
     'simulation': Check(
         targets=('host_scale_ownership_simulation_test',),
         command=('build/release/tests/host/scale/host_scale_ownership_simulation_test',)),
+    # Real processes that are stopped and killed.
+    'faults': Check(
+        targets=('leverd', 'lever-cli', 'lever-spawner', 'e2e_owned', 'e2e_callers'),
+        command=('.deps/venv/bin/python', '-m', 'pytest', '-q', 'tests/e2e/test_ownership_faults.py',
+                 '-k', 'two_owners')),
 }
 
 MUTATIONS = {
@@ -57,12 +62,19 @@ MUTATIONS = {
         text='return view_->MayBegin(request.shard, request.generation, loop_->clock().NowNs());',
         replacement='return true;',
         fails={'ownership': 'ownership->MayBegin', 'simulation': 'a dispatch outside a valid grant'}),
+    # The same on every thread: only the generation is looked at.
+    'dispatch-clock': Mutation(
+        file='liblever/service/grant_view.h',
+        text='return granted_[shard].load() == generation && now_ns < end_ns_.load();',
+        replacement='return granted_[shard].load() == generation;',
+        fails={'faults': 'its grant had ended'}),
     # What a method returns is sent as a success whatever the clock says by then.
     'reply': Mutation(
         file='liblever/service/ownership.cc',
         text='return shards_->MayReply(request.shard, request.generation, loop_->clock().NowNs());',
         replacement='return true;',
-        fails={'ownership': 'ownership->MayReply', 'simulation': 'a success outside a valid grant'}),
+        fails={'ownership': 'ownership->MayReply', 'simulation': 'a success outside a valid grant',
+               'faults': 'its grant had ended'}),
 }
 
 
@@ -180,6 +192,7 @@ def main():
         for name, checks in wanted.items():
             print(f'{name} ({MUTATIONS[name].file}): {", ".join(checks)}')
         return 0
+    wanted = {name: checks for name, checks in wanted.items() if checks}
     checks = sorted({check for checks in wanted.values() for check in checks})
     if not checks:
         parser.error('nothing to do')
