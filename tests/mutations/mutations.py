@@ -47,7 +47,8 @@ CHECKS = {
         command=('build/release/tests/service/service_ownership_test',)),
     'simulation': Check(
         targets=('host_scale_ownership_simulation_test',),
-        command=('build/release/tests/host/scale/host_scale_ownership_simulation_test',)),
+        command=('build/release/tests/host/scale/host_scale_ownership_simulation_test',),
+        environment={'LEVER_SIMULATION_SEEDS': '20'}),
     # Real processes that are stopped and killed.
     'faults': Check(
         targets=('leverd', 'lever-cli', 'lever-spawner', 'e2e_owned', 'e2e_callers'),

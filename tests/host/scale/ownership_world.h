@@ -280,8 +280,10 @@ class OwnershipWorld {
       world_.On(*host, [&] { (void)host->controller->Change(shard, change, ""); });
     }
   }
+  // Some host that decides has, or may be about to have, it own something.
   bool IsNamed(const std::string& id) {
     for (const auto& host : world_.hosts) {
+      if (!host->controller->Quiet()) return true;
       for (const ShardOwner& owner : host->controller->Owners()) {
         if (owner.instance == id) return true;
       }
