@@ -77,6 +77,9 @@ struct InstanceSpec {
   // and the system's own files.
   bool network = false;
   std::vector<std::string> readable;
+  // Not empty: a started runtime of this name that the driver keeps (ProcessDriverOptions::pool)
+  // may run it, under a user of its own. It gets the last of `argv`.
+  std::string runtime;
 
   // The instance's ends of the two socketpairs that the host made for it: both or neither.
   UniqueFd attach;

@@ -48,7 +48,10 @@ bool Names(std::string_view variable, std::string_view name) {
          variable.starts_with(name);
 }
 
-std::vector<std::string> VariablesOf(const InstanceSpec& spec, bool sandboxed) {
+// What an instance finds its host by.
+enum class Meeting : uint8_t { kDescriptors, kAddress, kLater };
+
+std::vector<std::string> VariablesOf(const InstanceSpec& spec, Meeting meeting, bool sandboxed) {
   std::vector<std::string> variables;
   for (const std::string& variable : spec.variables) {
     if (Names(variable, kFdsVariable) || Names(variable, kListenVariable) ||
@@ -57,10 +60,10 @@ std::vector<std::string> VariablesOf(const InstanceSpec& spec, bool sandboxed) {
     }
     variables.push_back(variable);
   }
-  if (spec.attach.valid()) {
+  if (meeting == Meeting::kDescriptors) {
     variables.push_back(std::string(kFdsVariable) + "=" + std::to_string(kAttachFd) + "," +
                         std::to_string(kIntroductionFd));
-  } else {
+  } else if (meeting == Meeting::kAddress) {
     variables.push_back(std::string(kListenVariable) + "=" + spec.listen);
   }
   if (sandboxed) {
@@ -127,6 +130,9 @@ struct ProcessDriver::Instance {
   std::string program;
   std::string address;  // where it listens, if it does
   std::string confined;
+  // The user of a member of the pool, also once it is an instance.
+  std::optional<uint32_t> pool_uid;
+  uint64_t takes = 0;  // the member of the pool that the spawner was told to use
   // Until it is started; then `out` and `err` have them.
   UniqueFd out_reader;
   UniqueFd err_reader;
@@ -143,7 +149,12 @@ struct ProcessDriver::Instance {
 // ---- Life ----
 
 ProcessDriver::ProcessDriver(Loop* loop, ProcessDriverOptions options)
-    : loop_(loop), options_(std::move(options)), later_timer_([this] { RunLater(); }) {}
+    : loop_(loop),
+      options_(std::move(options)),
+      later_timer_([this] { RunLater(); }),
+      pool_(options_.pool.size),
+      pool_events_(this),
+      pool_timer_([this] { RefillPool(); }) {}
 
 StatusOr<std::unique_ptr<ProcessDriver>> ProcessDriver::Open(Loop* loop,
                                                              ProcessDriverOptions options) {
@@ -167,6 +178,7 @@ Status ProcessDriver::EnsureSpawner() {
   hello.try_sandbox = options_.sandbox == SandboxMode::kNone ? 0 : 1;
   hello.probe_uid = options_.sandbox_probe_uid;
   hello.probe_directory = options_.sandbox_probe_directory;
+  if (options_.pool.size > 0) hello.pool_directory = options_.pool.directory;
   LEVER_ASSIGN_OR_RETURN(link_, SpawnerLink::Open(loop_, options_.spawner_path, hello, this));
   return Status::Ok();
 }
@@ -199,6 +211,10 @@ void ProcessDriver::Start(uint64_t id, InstanceSpec spec, DriverEvents* events) 
   instances_[id] = std::move(made);
   const Status status = SendStart(id, spec, instance);
   if (status.ok()) return;
+  // It was to be used, and is nobody's.
+  if (instance->takes != 0 && link_ != nullptr) {
+    link_->Send(EncodeBare(SpawnerOp::kKill, instance->takes));
+  }
   instance->phase = Instance::Phase::kEnded;
   Later([this, id, status] { Fail(id, status); });
 }
@@ -208,19 +224,21 @@ Status ProcessDriver::SendStart(uint64_t id, InstanceSpec& spec, Instance* insta
   if (spec.attach.valid() != spec.introduction.valid()) {
     return InvalidArgument("an instance gets both of its sockets, or neither");
   }
-  if (!spec.attach.valid()) {
+  const bool member = (id & kMemberBit) != 0;
+  if (!spec.attach.valid() && !member) {
     LEVER_RETURN_IF_ERROR(rpc::Endpoint::Parse(spec.listen).status());
     instance->address = spec.listen;
   }
   instance->program = spec.argv.front();
   LEVER_ASSIGN_OR_RETURN(const bool sandboxed,
                          DecideSandbox(options_.sandbox, spec.sandbox, sandbox_error()));
-  if (sandboxed && !spec.attach.valid()) {
+  if (sandboxed && !instance->address.empty()) {
     return FailedPrecondition("an instance that listens by itself cannot be sandboxed");
   }
   const bool chosen = options_.sandbox != SandboxMode::kNone && spec.sandbox == SandboxWish::kNone;
   instance->confined = DescribeWith(chosen ? "no sandbox, by lever.json" : SandboxName());
-  LEVER_ASSIGN_OR_RETURN(std::string packet, EncodeStart(id, spec, sandboxed));
+  if (sandboxed) instance->takes = TakeMember(spec);
+  LEVER_ASSIGN_OR_RETURN(std::string packet, EncodeStart(id, spec, sandboxed, instance->takes));
   std::vector<UniqueFd> fds(2);
   LEVER_RETURN_IF_ERROR(OpenPipe(&instance->out_reader, &fds[0]));
   LEVER_RETURN_IF_ERROR(OpenPipe(&instance->err_reader, &fds[1]));
@@ -234,7 +252,7 @@ Status ProcessDriver::SendStart(uint64_t id, InstanceSpec& spec, Instance* insta
 }
 
 StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec& spec,
-                                                 bool sandboxed) const {
+                                                 bool sandboxed, uint64_t member) const {
   StartMessage message;
   message.switch_user = spec.uid != kSameUser || spec.gid != kSameUser ? 1 : 0;
   // Who says only one of them means a user with a group of the same number, as service users are.
@@ -252,7 +270,13 @@ StatusOr<std::string> ProcessDriver::EncodeStart(uint64_t id, const InstanceSpec
   message.marker = spec.instance;
   message.directory = spec.directory;
   message.argv = spec.argv;
-  message.variables = VariablesOf(spec, sandboxed);
+  message.take = member;
+  Meeting meeting = spec.attach.valid() ? Meeting::kDescriptors : Meeting::kAddress;
+  if ((id & kMemberBit) != 0) {
+    message.pool_trees = options_.pool.trees;
+    meeting = Meeting::kLater;
+  }
+  message.variables = VariablesOf(spec, meeting, sandboxed);
   std::string packet = Encode(id, message);
   if (packet.size() > kSpawnerMessageMax || message.argv.size() > kSpawnerStringsMax ||
       message.variables.size() > kSpawnerStringsMax ||
@@ -310,6 +334,9 @@ void ProcessDriver::OnSpawnerPacket(const SpawnerHeader& header, std::string_vie
     case SpawnerOp::kStarted:
       if (DecodeNumber(packet, &pid)) OnStarted(header.id, pid, std::move(fds));
       break;
+    case SpawnerOp::kTaken:
+      OnTaken(header.id);
+      break;
     case SpawnerOp::kFailed:
       if (Decode(packet, &failed)) instance->failure = FromMessage(failed, instance->program);
       break;
@@ -348,6 +375,27 @@ void ProcessDriver::OnStarted(uint64_t id, int64_t pid, std::vector<UniqueFd> fd
   }
   instance->events->OnStarted(id, started);
 }
+
+// A member of the pool is an instance from here on, which its own id does not name any more.
+void ProcessDriver::OnTaken(uint64_t member) {
+  const auto found = instances_.find(member);
+  if (found == instances_.end()) return;
+  const std::unique_ptr<Instance> taken = std::move(found->second);
+  instances_.erase(found);
+  for (auto& [id, instance] : instances_) {
+    if (instance->takes != member) continue;
+    instance->pool_uid = std::exchange(taken->pool_uid, std::nullopt);
+    instance->confined = DescribeWith(SandboxName() + ", started ahead");
+    return;
+  }
+}
+
+void ProcessDriver::ReturnUser(Instance* instance) {
+  if (instance->pool_uid) options_.pool.return_user(*instance->pool_uid);
+  instance->pool_uid.reset();
+}
+
+void ProcessDriver::SetUser(uint64_t id, uint32_t uid) { Find(id)->pool_uid = uid; }
 
 void ProcessDriver::OnGone(uint64_t id) {
   Instance* instance = Find(id);
@@ -398,6 +446,7 @@ void ProcessDriver::Exit(uint64_t id, const Exited& exited) {
   instance->err.Drain();
   instance->phase = Instance::Phase::kEnded;
   const bool removing = instance->remove;
+  ReturnUser(instance);
   instance->events->OnExited(id, exited);
   if (removing) CompleteRemove(id);
 }
@@ -408,6 +457,7 @@ void ProcessDriver::Fail(uint64_t id, const Status& status) {
   // A Remove() that came after the failure was known has queued its own completion.
   const bool removing = instance->phase != Instance::Phase::kEnded && instance->remove;
   instance->phase = Instance::Phase::kEnded;
+  ReturnUser(instance);
   instance->events->OnFailed(id, status);
   if (removing) CompleteRemove(id);
 }

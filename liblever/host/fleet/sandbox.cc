@@ -113,7 +113,8 @@ std::vector<std::string> BwrapArguments(const std::string& bwrap, const SystemPa
   Append(&out, {"--symlink", "../tmp", "/var/tmp", "--dir", "/run"});
   // After /tmp, below which they may lie.
   for (const std::string& path : spec.readable) Append(&out, {"--ro-bind-try", path, path});
-  Append(&out, {"--ro-bind", spec.directory, spec.directory, "--chdir", spec.directory});
+  const std::string& shown = spec.shown.empty() ? spec.directory : spec.shown;
+  Append(&out, {"--ro-bind", shown, spec.directory, "--chdir", spec.directory});
   Append(&out, {"--remount-ro", "/dev", "--remount-ro", "/"});
   Append(&out, {"--seccomp", std::to_string(kSeccompFd), "--",
                 "/proc/self/fd/" + std::to_string(kSelfFd), kInsideWord});
@@ -126,9 +127,11 @@ void Sandbox::Open(const HelloMessage& hello) {
   works_ = error_.empty();
 }
 
-std::vector<std::string> Sandbox::ArgumentsFor(const StartMessage& message) const {
+std::vector<std::string> Sandbox::ArgumentsFor(const StartMessage& message,
+                                               const std::string& pool_folder) const {
   SandboxSpec spec;
-  spec.directory = message.directory;
+  spec.directory = pool_folder.empty() ? message.directory : message.pool_trees;
+  spec.shown = pool_folder;
   spec.readable = message.readable;
   spec.network = message.network != 0;
   spec.scratch_bytes =

@@ -28,6 +28,7 @@ namespace lever::fleet {
 // What one instance gets.
 struct SandboxSpec {
   std::string directory;
+  std::string shown;  // what is seen at `directory`; empty: the same
   std::vector<std::string> readable;
   bool network = false;
   uint64_t scratch_bytes = 0;  // of /tmp, and of /dev/shm
@@ -60,8 +61,9 @@ class Sandbox {
   // Why not.
   const std::string& error() const { return error_; }
 
-  // bwrap's arguments for an instance.
-  std::vector<std::string> ArgumentsFor(const StartMessage& message) const;
+  // bwrap's arguments for an instance, or for a pooled runtime whose folder that is.
+  std::vector<std::string> ArgumentsFor(const StartMessage& message,
+                                        const std::string& pool_folder = "") const;
   // A seccomp program to be read from its beginning, and the program that runs inside. 0 or an errno.
   int OpenFiles(UniqueFd* seccomp, UniqueFd* self) const;
 

@@ -169,6 +169,8 @@ void Spawner::OnHello(std::string_view packet) {
   if (hello.use_cgroups != 0) cgroups_.Open(hello.cgroup_root);
   if (hello.try_sandbox != 0) sandbox_.Open(hello);
   WelcomeMessage welcome;
+  if (!hello.pool_directory.empty()) welcome.pool_error = OpenPool(hello);
+  welcome.pool = pool_.works() ? 1 : 0;
   welcome.pid = getpid();
   welcome.limits = cgroups_.kinds();
   welcome.tracked = cgroups_.tracks() ? 1 : 0;
@@ -178,6 +180,13 @@ void Spawner::OnHello(std::string_view packet) {
   Send(Encode(welcome));
 }
 
+std::string Spawner::OpenPool(const HelloMessage& hello) {
+  if (!sandbox_.works()) return "there is no sandbox";
+  if (!cgroups_.tracks()) return "there are no cgroups";
+  pool_.Open(hello.pool_directory);
+  return pool_.error();
+}
+
 void Spawner::OnStart(uint64_t id, std::string_view packet, std::vector<UniqueFd> fds) {
   StartMessage message;
   if (!Decode(packet, &message) || message.argv.empty() || instances_.contains(id) ||
@@ -185,11 +194,13 @@ void Spawner::OnStart(uint64_t id, std::string_view packet, std::vector<UniqueFd
     Refuse(id, SpawnStage::kMessage, EINVAL);
     return;
   }
+  if (message.take != 0 && TakeOver(id, message, fds)) return;
   SpawnStage stage = SpawnStage::kClone;
   Instance instance;
   int error = Launch(message, fds, &instance, &stage);
   if (error != 0) {
     instance.group.Remove();
+    if (!instance.pool_folder.empty()) PoolFolders::Remove(instance.pool_folder);
     Refuse(id, stage, error);
     return;
   }

@@ -19,7 +19,10 @@
 //     that none of it is left.
 //  4. A process that is not reaped yet keeps its pid, so that no signal meets a stranger.
 //  5. The host's silence holds up nothing: messages to it queue here, a few for each instance.
-//  6. Termination signals do nothing to it: it ends with its host, whose instances may be draining.
+//  6. A pooled runtime is an instance that waits in its sandbox to be told what to run
+//     (spawner_pool.h). It is told once, and from then on is the instance that took it over, under
+//     that one's id.
+//  7. Termination signals do nothing to it: it ends with its host, whose instances may be draining.
 #ifndef LIBLEVER_HOST_FLEET_SPAWNER_H_
 #define LIBLEVER_HOST_FLEET_SPAWNER_H_
 
@@ -38,6 +41,7 @@
 #include "liblever/base/fd.h"
 #include "liblever/host/fleet/sandbox.h"
 #include "liblever/host/fleet/spawner_cgroup.h"
+#include "liblever/host/fleet/spawner_pool.h"
 #include "liblever/host/fleet/spawner_protocol.h"
 #include "liblever/host/fleet/spawner_tree.h"
 
@@ -83,6 +87,10 @@ class Spawner {
     // Inside a sandbox, whose first process `pid` is: the service's own, which is no child of ours.
     pid_t program = 0;
     UniqueFd program_pidfd;
+    // Of a pooled runtime: what its sandbox shows where bundles lie, and, until it is taken over,
+    // where it waits.
+    std::string pool_folder;
+    UniqueFd takeover;
     Cgroup group;
     GroupLimits limits;
     bool reaped = false;      // its first process has ended
@@ -105,6 +113,8 @@ class Spawner {
   void Receive();
   void OnPacket(std::string_view packet, std::vector<UniqueFd> fds);
   void OnHello(std::string_view packet);
+  // Why there is no pool; empty if there is.
+  std::string OpenPool(const HelloMessage& hello);
   void OnStart(uint64_t id, std::string_view packet, std::vector<UniqueFd> fds);
   void OnSignal(uint64_t id, std::string_view packet);
   void OnKill(uint64_t id);
@@ -116,6 +126,9 @@ class Spawner {
   int Launch(const StartMessage& message, const std::vector<UniqueFd>& fds, Instance* instance,
              SpawnStage* stage);
   int OpenReports(bool sandboxed, Instance* instance, UniqueFd* writer);
+  int OpenPooled(const StartMessage& message, Instance* instance, UniqueFd* takeover);
+  bool TakeOver(uint64_t id, const StartMessage& message, const std::vector<UniqueFd>& fds);
+  int TellPooled(const StartMessage& message, const std::vector<UniqueFd>& fds, Instance* pooled);
   void Settle(uint64_t id, Instance* instance);
   void TellStarted(uint64_t id, Instance* instance);
   void Reap();
@@ -136,6 +149,7 @@ class Spawner {
   std::vector<char> buffer_;
   CgroupRoot cgroups_;
   Sandbox sandbox_;
+  PoolFolders pool_;
   uint64_t groups_made_ = 0;
   Instances instances_;
   std::deque<Outgoing> outbox_;

@@ -126,6 +126,33 @@ void RemoveLeftOvers(const std::string& root) {
   closedir(directory);
 }
 
+// Limits a group of one of v1's hierarchies.
+int LimitV1(const std::string& path, Controller controller, const GroupLimits& limits) {
+  const uint64_t limit = LimitOf(limits, controller);
+  if (limit == 0) return 0;
+  const std::string number = std::to_string(limit);
+  switch (controller) {
+    case Controller::kPids:
+      return WriteFile(path + "/pids.max", number);
+    case Controller::kCpu: {
+      const int error = WriteFile(path + "/cpu.cfs_period_us", std::to_string(kCpuPeriodUs));
+      if (error != 0) return error;
+      return WriteFile(path + "/cpu.cfs_quota_us", std::to_string(CpuQuotaUs(limits.cpu_millis)));
+    }
+    case Controller::kMemory:
+      break;
+  }
+  // With swap, which is absent where swap is not accounted, and never to be below the other: where
+  // the limit rises, that has to rise first.
+  const std::string with_swap = path + "/memory.memsw.limit_in_bytes";
+  int error = WriteFile(path + "/memory.limit_in_bytes", number);
+  if (error == EINVAL && WriteFile(with_swap, number) == 0) {
+    return WriteFile(path + "/memory.limit_in_bytes", number);
+  }
+  if (error == 0) WriteFile(with_swap, number);
+  return error;
+}
+
 std::string GroupName(uint64_t id) {
   return std::string(kGroupPrefix) + std::to_string(getpid()) + "-" + std::to_string(id);
 }
@@ -228,11 +255,12 @@ size_t CgroupRoot::TrackingV1() const {
   return at;
 }
 
-int CgroupRoot::Make(uint64_t id, const GroupLimits& limits, Cgroup* group) const {
+int CgroupRoot::Make(uint64_t id, const GroupLimits& limits, GroupScope scope,
+                     Cgroup* group) const {
   const std::string name = GroupName(id);
   int error = MakeV2(name, limits, group);
   for (size_t i = 0; i < kControllers && error == 0; ++i) {
-    error = MakeV1(name, static_cast<Controller>(i), limits, group);
+    error = MakeV1(name, static_cast<Controller>(i), limits, scope, group);
   }
   if (error != 0) group->Remove();
   return error;
@@ -247,6 +275,11 @@ int CgroupRoot::MakeV2(const std::string& name, const GroupLimits& limits, Cgrou
   if (group->v2_directory_.get() < 0) return errno;
   group->v2_procs_.reset(open((path + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   if (group->v2_procs_.get() < 0) return errno;
+  return LimitV2(limits, group);
+}
+
+int CgroupRoot::LimitV2(const GroupLimits& limits, Cgroup* group) const {
+  const std::string& path = group->v2_path_;
   auto limits_by = [&](Controller controller) {
     return v2_limits_[static_cast<size_t>(controller)] && LimitOf(limits, controller) != 0;
   };
@@ -269,11 +302,11 @@ int CgroupRoot::MakeV2(const std::string& name, const GroupLimits& limits, Cgrou
 }
 
 int CgroupRoot::MakeV1(const std::string& name, Controller controller, const GroupLimits& limits,
-                       Cgroup* group) const {
+                       GroupScope scope, Cgroup* group) const {
   const auto at = static_cast<size_t>(controller);
-  const uint64_t limit = LimitOf(limits, controller);
   const bool tracks = v2_root_.empty() && TrackingV1() == at;
-  if (v1_roots_[at].empty() || (limit == 0 && !tracks)) return 0;
+  const bool wanted = tracks || scope == GroupScope::kAll || LimitOf(limits, controller) != 0;
+  if (v1_roots_[at].empty() || !wanted) return 0;
   // One hierarchy may have several controllers: then the group is there already.
   const std::string path = v1_roots_[at] + "/" + name;
   if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return errno;
@@ -282,19 +315,18 @@ int CgroupRoot::MakeV1(const std::string& name, Controller controller, const Gro
   // core first, 8 to 16 ms, since a process of several threads may be what moves.
   group->v1_[at].tasks.reset(open((path + "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
   if (group->v1_[at].tasks.get() < 0) return errno;
-  if (limit == 0) return 0;
-  if (controller == Controller::kPids) {
-    return WriteFile(path + "/pids.max", std::to_string(limit));
+  if (controller == Controller::kMemory && LimitOf(limits, controller) != 0) {
+    group->oom_path_ = path + "/memory.oom_control";
   }
-  if (controller == Controller::kCpu) {
-    const int error = WriteFile(path + "/cpu.cfs_period_us", std::to_string(kCpuPeriodUs));
-    if (error != 0) return error;
-    return WriteFile(path + "/cpu.cfs_quota_us", std::to_string(CpuQuotaUs(limits.cpu_millis)));
+  return LimitV1(path, controller, limits);
+}
+
+int CgroupRoot::Relimit(const GroupLimits& limits, Cgroup* group) const {
+  int error = group->v2_path_.empty() ? 0 : LimitV2(limits, group);
+  for (size_t i = 0; i < kControllers && error == 0; ++i) {
+    const std::string& path = group->v1_[i].path;
+    if (!path.empty()) error = LimitV1(path, static_cast<Controller>(i), limits);
   }
-  group->oom_path_ = path + "/memory.oom_control";
-  const int error = WriteFile(path + "/memory.limit_in_bytes", std::to_string(limit));
-  // With swap: absent where swap is not accounted, and never to be below the other.
-  if (error == 0) WriteFile(path + "/memory.memsw.limit_in_bytes", std::to_string(limit));
   return error;
 }
 

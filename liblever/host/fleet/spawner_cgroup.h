@@ -36,6 +36,12 @@ struct GroupLimits {
   uint32_t cpu_millis = 0;
 };
 
+// Of which controllers a group is made.
+enum class GroupScope : uint8_t {
+  kLimited,  // of those that are to limit something
+  kAll,      // of all, so that Relimit() can set any limit later
+};
+
 enum class Controller : uint8_t { kMemory = 0, kPids = 1, kCpu = 2 };
 inline constexpr size_t kControllers = 3;
 
@@ -79,14 +85,18 @@ class CgroupRoot {
   LimitKinds kinds() const;
   bool tracks() const { return !v2_root_.empty() || TrackingV1() < kControllers; }
   // 0, or an errno with nothing left behind.
-  int Make(uint64_t id, const GroupLimits& limits, Cgroup* group) const;
+  int Make(uint64_t id, const GroupLimits& limits, GroupScope scope, Cgroup* group) const;
+  // Other limits for a group of kAll. Moving its processes elsewhere instead would wait for every
+  // core. 0, or an errno with some of them set.
+  int Relimit(const GroupLimits& limits, Cgroup* group) const;
 
  private:
   void UseV2(const std::string& directory);
   void UseV1(Controller controller, const std::string& directory);
   int MakeV2(const std::string& name, const GroupLimits& limits, Cgroup* group) const;
   int MakeV1(const std::string& name, Controller controller, const GroupLimits& limits,
-             Cgroup* group) const;
+             GroupScope scope, Cgroup* group) const;
+  int LimitV2(const GroupLimits& limits, Cgroup* group) const;
   // The v1 hierarchy that tracks where v2 is not there; kControllers: none.
   size_t TrackingV1() const;
   LimitKind KindOf(Controller controller) const;

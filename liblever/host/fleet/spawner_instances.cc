@@ -81,7 +81,9 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
   *stage = SpawnStage::kCgroup;
   // A number of its own: the group of an instance that could not be removed may still be there.
   instance->limits = {message.ram_limit_bytes, message.processes_max, message.cpu_millis};
-  int error = cgroups_.Make(++groups_made_, instance->limits, &instance->group);
+  const bool pooled = !message.pool_trees.empty();
+  int error = cgroups_.Make(++groups_made_, instance->limits,
+                            pooled ? GroupScope::kAll : GroupScope::kLimited, &instance->group);
   if (error != 0) return error;
   *stage = SpawnStage::kDescriptors;
   const bool sandboxed = message.sandbox != 0;
@@ -96,24 +98,34 @@ int Spawner::Launch(const StartMessage& message, const std::vector<UniqueFd>& fd
     error = sandbox_.OpenFiles(&seccomp, &self);
     if (error != 0) return error;
   }
+  UniqueFd takeover;
+  if (pooled) {
+    error = OpenPooled(message, instance, &takeover);
+    if (error != 0) return error;
+  }
 
   std::vector<std::string> variables = message.variables;
   variables.push_back(std::string(kInstanceMarker) + "=" + message.marker);
   const std::vector<std::string> arguments =
-      sandboxed ? sandbox_.ArgumentsFor(message) : message.argv;
+      sandboxed ? sandbox_.ArgumentsFor(message, instance->pool_folder) : message.argv;
   const std::vector<const char*> argv = Terminated(arguments);
   const std::vector<const char*> environment = Terminated(variables);
   ChildPlan plan;
   plan.argv = argv.data();
   plan.variables = environment.data();
   plan.path = PathOf(variables);
-  plan.directory = message.directory.c_str();
+  plan.directory = pooled ? instance->pool_folder.c_str() : message.directory.c_str();
   plan.null_fd = null_.get();
   plan.stdout_fd = fds[0].get();
   plan.stderr_fd = fds[1].get();
   if (fds.size() == kSpawnerFdsMax) {
     plan.attach_fd = fds[2].get();
     plan.introduction_fd = fds[3].get();
+  }
+  if (pooled) {
+    plan.attach_fd = takeover.get();
+    // Its runtime is to have nothing of its own where a socket will be.
+    plan.introduction_fd = null_.get();
   }
   plan.error_fd = error_writer.get();
   plan.seccomp_fd = seccomp.get();
@@ -281,6 +293,7 @@ void Spawner::Sweep() {
       empty &= processes[id].empty();
     }
     if (empty && instance.group.Remove()) {
+      if (!instance.pool_folder.empty()) PoolFolders::Remove(instance.pool_folder);
       Send(EncodeBare(SpawnerOp::kGone, id));
       it = instances_.erase(it);
       continue;

@@ -116,6 +116,7 @@ std::string Encode(const HelloMessage& message) {
   out.Number(message.try_sandbox);
   out.Number(message.probe_uid);
   out.String(message.probe_directory);
+  out.String(message.pool_directory);
   return out.Take();
 }
 
@@ -126,6 +127,7 @@ bool Decode(std::string_view packet, HelloMessage* message) {
   in.Number(&message->try_sandbox);
   in.Number(&message->probe_uid);
   in.String(&message->probe_directory);
+  in.String(&message->pool_directory);
   return in.Done();
 }
 
@@ -137,6 +139,8 @@ std::string Encode(const WelcomeMessage& message) {
   out.Number(message.landlock_abi);
   out.Number(message.tracked);
   out.String(message.sandbox_error);
+  out.Number(message.pool);
+  out.String(message.pool_error);
   return out.Take();
 }
 
@@ -148,6 +152,8 @@ bool Decode(std::string_view packet, WelcomeMessage* message) {
   in.Number(&message->landlock_abi);
   in.Number(&message->tracked);
   in.String(&message->sandbox_error);
+  in.Number(&message->pool);
+  in.String(&message->pool_error);
   return in.Done();
 }
 
@@ -164,6 +170,8 @@ std::string Encode(uint64_t id, const StartMessage& message) {
   out.Number(message.sandbox);
   out.Number(message.network);
   out.Strings(message.readable);
+  out.String(message.pool_trees);
+  out.Number(message.take);
   out.String(message.marker);
   out.String(message.directory);
   out.Strings(message.argv);
@@ -184,6 +192,8 @@ bool Decode(std::string_view packet, StartMessage* message) {
   in.Number(&message->sandbox);
   in.Number(&message->network);
   in.Strings(&message->readable);
+  in.String(&message->pool_trees);
+  in.Number(&message->take);
   in.String(&message->marker);
   in.String(&message->directory);
   in.Strings(&message->argv);

@@ -13,7 +13,8 @@
 //
 //   host -> spawner
 //     kHello    once, first. HelloMessage
-//     kStart    StartMessage. Descriptors: stdout, stderr[, attach, introduction]
+//     kStart    StartMessage. Descriptors: stdout, stderr[, attach, introduction]; of a pooled
+//               runtime, which gets the other two when it is taken over, the first two
 //     kSignal   u32 signal: to the instance's process group
 //     kKill     SIGKILL to everything that belongs to the instance
 //   spawner -> host
@@ -21,9 +22,11 @@
 //     kStarted  i64 pid. Descriptor: its pidfd, if the kernel has them
 //     kFailed   u32 stage, i32 errno: exec did not happen; kGone follows
 //     kExited   ExitedMessage; kGone follows
+//     kTaken    the pooled runtime of this id is another id's from here on, whose kStarted follows
 //     kGone     nothing of the instance is left that the spawner could find
 //
-//  1. Each kStart is answered by kFailed, or by kStarted and later kExited; then by one kGone.
+//  1. Each kStart is answered by kFailed, or by kStarted and later kExited; then by one kGone. For
+//     a pooled runtime kTaken may come after kStarted, and is the last then.
 //  2. kSignal and kKill for an id that is not known are passed over.
 //  3. A decoder accepts exactly what the encoder makes: a length beyond the packet, a count beyond
 //     its limit and bytes left over are all refused.
@@ -42,7 +45,7 @@
 
 namespace lever::fleet {
 
-inline constexpr uint32_t kSpawnerVersion = 2;
+inline constexpr uint32_t kSpawnerVersion = 3;
 // argv, environment and paths of one instance. Linux's default socket buffer (208 KiB) takes two.
 inline constexpr size_t kSpawnerMessageMax = 64 * 1024;
 inline constexpr size_t kSpawnerStringsMax = 1024;  // of argv, and of the environment
@@ -64,6 +67,7 @@ enum class SpawnerOp : uint32_t {
   kFailed = 66,
   kExited = 67,
   kGone = 68,
+  kTaken = 69,
 };
 
 // What a child was doing when it failed, for the message.
@@ -92,6 +96,8 @@ struct HelloMessage {
   uint32_t try_sandbox = 0;
   uint32_t probe_uid = kSameUser;
   std::string probe_directory;
+  // An empty directory for the folders of pooled runtimes (spawner_pool.h); empty: no pool.
+  std::string pool_directory;
 };
 
 struct WelcomeMessage {
@@ -101,6 +107,8 @@ struct WelcomeMessage {
   uint32_t landlock_abi = 0;  // 0: the kernel has none
   uint32_t tracked = 0;       // 1: what belongs to an instance is told by cgroups, 0: by /proc
   std::string sandbox_error;  // why the probe did not work
+  uint32_t pool = 0;          // 1: there can be pooled runtimes
+  std::string pool_error;     // why not, if they were asked for
 };
 
 struct StartMessage {
@@ -116,6 +124,12 @@ struct StartMessage {
   uint32_t network = 0;  // 1: with the machine's network
   // Files and folders beside the system's and `directory` that a sandboxed instance reads.
   std::vector<std::string> readable;
+  // Not empty: a runtime for the pool, whose sandbox shows an empty folder here, where `take` lets
+  // the instance's `directory` appear. It waits at kAttachFd.
+  std::string pool_trees;
+  // A pooled runtime that shall run it: it is told `directory`, the last of `argv`, and
+  // `variables`. Where that cannot be, the instance is started as any other.
+  uint64_t take = 0;
   std::string marker;  // the value of LEVER_INSTANCE_ID
   std::string directory;
   std::vector<std::string> argv;

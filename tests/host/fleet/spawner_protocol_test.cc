@@ -26,6 +26,8 @@ StartMessage SampleStart() {
   message.sandbox = 1;
   message.network = 1;
   message.readable = {"/opt/node/bin", "/opt/node/lib"};
+  message.pool_trees = "/srv/trees";
+  message.take = 1ull << 63 | 7;
   message.marker = "i-0123456789ab";
   message.directory = "/srv/tree with spaces";
   message.argv = {"./serve", "", "--flag=\xff\n"};
@@ -57,11 +59,13 @@ bool DecodesAs(std::string_view packet) {
   return DecodeHeader(packet).has_value() && Decode(packet, &message);
 }
 
-HelloMessage SampleHello() { return {1, "/sys/fs/cgroup/lever", 1, 61'184, "/srv/trees"}; }
+HelloMessage SampleHello() {
+  return {1, "/sys/fs/cgroup/lever", 1, 61'184, "/srv/trees", "/srv/pool"};
+}
 
 WelcomeMessage SampleWelcome() {
   const LimitKinds limits{LimitKind::kCgroupV2, LimitKind::kCgroupV1, LimitKind::kSampling};
-  return {4711, limits, 1, 7, 1, "no bwrap"};
+  return {4711, limits, 1, 7, 1, "no bwrap", 1, "no mounts"};
 }
 
 std::vector<Sample> Samples() {
@@ -101,6 +105,8 @@ TEST(SpawnerProtocol, AStartComesBackAsItWas) {
   EXPECT_EQ(got.sandbox, sent.sandbox);
   EXPECT_EQ(got.network, sent.network);
   EXPECT_EQ(got.readable, sent.readable);
+  EXPECT_EQ(got.pool_trees, sent.pool_trees);
+  EXPECT_EQ(got.take, sent.take);
   EXPECT_EQ(got.marker, sent.marker);
   EXPECT_EQ(got.directory, sent.directory);
   EXPECT_EQ(got.argv, sent.argv);
@@ -127,6 +133,7 @@ TEST(SpawnerProtocol, TheOthersComeBackAsTheyWere) {
   EXPECT_EQ(hello.try_sandbox, 1u);
   EXPECT_EQ(hello.probe_uid, 61'184u);
   EXPECT_EQ(hello.probe_directory, "/srv/trees");
+  EXPECT_EQ(hello.pool_directory, "/srv/pool");
   WelcomeMessage welcome;
   ASSERT_TRUE(Decode(Encode(SampleWelcome()), &welcome));
   EXPECT_EQ(welcome.pid, 4711);
@@ -135,6 +142,8 @@ TEST(SpawnerProtocol, TheOthersComeBackAsTheyWere) {
   EXPECT_EQ(welcome.landlock_abi, 7u);
   EXPECT_EQ(welcome.sandbox_error, "no bwrap");
   EXPECT_EQ(welcome.tracked, 1u);
+  EXPECT_EQ(welcome.pool, 1u);
+  EXPECT_EQ(welcome.pool_error, "no mounts");
   FailedMessage failed;
   ASSERT_TRUE(Decode(Encode(7, FailedMessage{SpawnStage::kUser, EPERM}), &failed));
   EXPECT_EQ(failed.stage, SpawnStage::kUser);
