@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 'use strict';
 // Runs a service that was deployed with `jsEntry`: node launcher.js <entry>, started by a host in
-// the bundle's directory.
+// the bundle's directory. `node launcher.js --ahead` is started before it is known which: it waits
+// at descriptor 3 to be told, loaded with all that it will need.
 //
 // Every function that the entry exports is a method; those whose names end in Chan or _chan, or are
 // chan, are streaming methods. A class that it exports as Resource is that of its resources. The entry may be CommonJS or an ES module. `lever` is the package of
@@ -18,6 +19,7 @@ const { methodsOf } = require('./lib/methods');
 
 const OWN = __dirname;
 const ENTRIES_LOOKED_AT_MAX = 2000;
+const TAKEOVER_FD = 3;
 
 // Where `lever` is for the file at `from`: the bundle's own package, or this one.
 function packageFor(from) {
@@ -95,7 +97,25 @@ function say(text) {
   process.stderr.write(`lever: ${text}\n`);
 }
 
+// Waits to be told which service this is: becomes what `node launcher.js <entry>` is at its start.
+function takeOver() {
+  const { addon } = require('./lib/native');
+  require('./index.js');
+  const told = addon.takeOver(TAKEOVER_FD);
+  if (told === undefined) process.exit(0);
+  const [directory, entry, files, ...variables] = told.toString().split('\0').slice(0, -1);
+  if (!addon.limitDescriptors(Number(files))) throw new Error('its descriptors cannot be limited');
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  for (const variable of variables) {
+    const at = variable.indexOf('=');
+    process.env[variable.slice(0, at)] = variable.slice(at + 1);
+  }
+  process.chdir(directory);
+  process.argv[2] = entry;
+}
+
 async function main() {
+  if (process.argv[2] === '--ahead') takeOver();
   if (process.argv.length < 3) {
     say('usage: node launcher.js ENTRY');
     return process.exit(1);

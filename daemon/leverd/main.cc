@@ -97,6 +97,7 @@ struct Flags {
   std::string runtime_dir;
   std::string spawner;
   std::string sandbox = "auto";
+  uint32_t runtime_pool = 0;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
@@ -141,6 +142,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--sandbox", flags.sandbox,
                  "sandbox services: auto (where it works), required or none")
       ->check(CLI::IsMember({"auto", "required", "none"}))
+      ->capture_default_str();
+  app.add_option("--runtime-pool", flags.runtime_pool,
+                 "Node and Python processes of each kind started ahead, for cold starts")
+      ->check(CLI::Range(0, 64))
       ->capture_default_str();
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
@@ -187,6 +192,7 @@ int Run(const Flags& flags) {
   options.runtime_dir = OrNull(flags.runtime_dir);
   options.spawner_path = OrNull(flags.spawner);
   options.sandbox = flags.sandbox.c_str();
+  options.runtime_pool = flags.runtime_pool;
   options.cors_origins = cors.data();
   options.cors_origin_count = cors.size();
   options.http_hosts = hosts.data();

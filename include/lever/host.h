@@ -122,6 +122,10 @@ typedef struct lever_host_options {
    * unless their lever.json says "none"), "required" (the host does not start where it does not work,
    * and runs nothing else) or "none". docs/sandbox.md */
   const char* sandbox;
+  /* How many Node and Python processes are started ahead of the services that will run in them, for each
+   * of the two, with and without network, as far as services are deployed; 0: none, at most 64. It needs
+   * root and sandboxes: without, the log says so. docs/sandbox.md */
+  uint32_t runtime_pool;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

@@ -15,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   lever::node::DefineClientFunctions(env, exports, binding);
   lever::node::DefineStreamFunctions(env, exports, binding);
   lever::node::DefineServiceFunctions(env, exports, binding);
+  lever::node::DefineTakeoverFunctions(env, exports, binding);
   return exports;
 }
 

@@ -5,6 +5,7 @@
     'sources': [
       'addon.cc', 'binding.cc', 'client_functions.cc', 'event_buffer.cc', 'lending.cc',
       'metadata.cc', 'queue_functions.cc', 'service_functions.cc', 'stream_functions.cc',
+      'takeover_functions.cc',
     ],
     'include_dirs': ['.', 'napi'],
     'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS'],

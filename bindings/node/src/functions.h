@@ -28,6 +28,8 @@ void DefineStreamFunctions(Napi::Env env, Napi::Object exports, Binding* binding
 // serviceDrain, serviceClose, serviceDetails, incomingBegin, incomingReply, incomingFail,
 // resourceOpened, resourceClosed
 void DefineServiceFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
+// takeOver, limitDescriptors
+void DefineTakeoverFunctions(Napi::Env env, Napi::Object exports, Binding* binding);
 
 // ---- What they share ----
 

@@ -1,5 +1,6 @@
 """Runs a service that was deployed with `pyEntry`: python3 launcher.py ENTRY, started by a host in the bundle's
-directory.
+directory. `python3 launcher.py --ahead` is started before it is known which: it waits at descriptor 3 to be
+told, loaded with all that it will need.
 
 Functions that `lever.method` marks are the methods, and a class that `lever.resource` marks is the resource type.
 `lever` is the package of the bundle, if it has one, else the one that this file is in.
@@ -13,6 +14,11 @@ from __future__ import annotations
 import os
 import sys
 
+TAKEOVER_FD = 3
+TAKEOVER_BYTES_MAX = 64 * 1024
+# stdout, stderr, and the two sockets of an instance.
+PLACES = (1, 2, 3, 4)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,13 +28,49 @@ def say(text: str) -> None:
     print(f"lever: {text}", file=sys.stderr, flush=True)
 
 
-def set_path(entry: str) -> None:
-    """Imports come from the bundle and then from everywhere, and `lever` from this package at last."""
+def set_path() -> None:
+    """Imports come from everywhere, and `lever` from this package at last."""
     own = os.path.dirname(os.path.abspath(__file__))
     # Python has put the folder of this file first.
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != own]
-    sys.path.insert(0, os.path.dirname(entry))
     sys.path.append(os.path.dirname(own))
+
+
+def take_over() -> str:
+    """Waits to be told which service this is: becomes what `python3 launcher.py ENTRY` is at its start. Gives
+    the entry; exits if the host is gone."""
+    import asyncio  # noqa: F401
+    import importlib.machinery
+    import importlib.util  # noqa: F401
+    import resource
+    import socket
+
+    import lever  # noqa: F401
+
+    with socket.socket(fileno=TAKEOVER_FD) as waiting:
+        told, descriptors, _, _ = socket.recv_fds(waiting, TAKEOVER_BYTES_MAX, len(PLACES))
+        if len(descriptors) != len(PLACES):
+            os._exit(0)
+        # The number stays in use: it is one of the places.
+        waiting.detach()
+    # What came has numbers above: everything below was open.
+    for descriptor, place in zip(descriptors, PLACES):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    directory, entry, files, *variables = os.fsdecode(told).split("\0")[:-1]
+    most = min(int(files), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    os.environ.clear()
+    for variable in variables:
+        key, _, value = variable.partition("=")
+        os.environ[key] = value
+    os.chdir(directory)
+    # The bundle's own package, if it has one, instead of the one that is loaded.
+    own = importlib.machinery.PathFinder.find_spec("lever", [os.path.dirname(os.path.abspath(entry))])
+    if own is not None and own.loader is not None:
+        for name in [name for name in sys.modules if name == "lever" or name.startswith("lever.")]:
+            del sys.modules[name]
+    return entry
 
 
 def load(entry: str) -> ModuleType:
@@ -78,9 +120,10 @@ def main() -> int:
     if len(sys.argv) < 2:
         say("usage: python3 launcher.py ENTRY")
         return 1
-    entry = os.path.abspath(sys.argv[1])
+    set_path()
+    entry = os.path.abspath(take_over() if sys.argv[1] == "--ahead" else sys.argv[1])
     sys.argv[:2] = [entry]
-    set_path(entry)
+    sys.path.insert(0, os.path.dirname(entry))
     try:
         import lever
     except ImportError as error:

@@ -39,4 +39,8 @@ Status PrepareDataDir(const std::string& data_dir, ServiceUsers users) {
   return users == ServiceUsers::kSeparate ? CheckReachable(data_dir) : Status::Ok();
 }
 
+Status PreparePoolDir(const std::string& data_dir) {
+  return Make(data_dir + "/pool", kPassThrough);
+}
+
 }  // namespace lever::host

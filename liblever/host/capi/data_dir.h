@@ -3,6 +3,7 @@
 //   <data-dir>/registry/           the registry's files, for the host alone
 //   <data-dir>/uploads, bundles    bundles (deploy/bundle_store.h), for the host alone
 //   <data-dir>/trees/              unpacked bundles: services run in there
+//   <data-dir>/pool/               bundles of runtimes that wait (fleet/spawner_pool.h)
 //   <data-dir>/introduction.sock   where programs on this machine get their introductions
 #ifndef LIBLEVER_HOST_CAPI_DATA_DIR_H_
 #define LIBLEVER_HOST_CAPI_DATA_DIR_H_
@@ -21,6 +22,9 @@ enum class ServiceUsers : uint8_t {
 
 // FAILED_PRECONDITION says which folder keeps the services' users out.
 Status PrepareDataDir(const std::string& data_dir, ServiceUsers users);
+
+// The folder of runtimes that are started ahead, which only a host with such has.
+Status PreparePoolDir(const std::string& data_dir);
 
 }  // namespace lever::host
 

@@ -37,6 +37,10 @@ void AddRuntime(const Runtime& runtime, lever::v1::HostDetails* details) {
   row->set_error(runtime.error);
 }
 
+void LogNoPool(const std::string& why) {
+  Log(LogLevel::kWarning, "no runtimes are started ahead (--runtime-pool): " + why);
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<Host>> Host::Start(HostOptions options, lever_host* handle) {
@@ -124,38 +128,72 @@ Status Host::OpenStores() {
   if (users_ == ServiceUsers::kSeparate) {
     LEVER_ASSIGN_OR_RETURN(range, ParseUserIdRange(options_.service_uids));
   }
+  user_ids_ = std::make_unique<UserAllocator>(range);
   planner_ = std::make_unique<BundlePlanner>(
       control_thread_->loop(), store_.get(),
       [pool = pool_.get()](std::function<void()> task) { return pool->Post(std::move(task)); },
-      &runtimes_, UserAllocator(range));
+      &runtimes_, user_ids_.get());
   return Status::Ok();
 }
 
 Status Host::OpenDriver() {
   if (options_.driver) {
+    if (options_.runtime_pool > 0) LogNoPool("instances are started by the program's own driver");
     auto external =
         std::make_unique<ExternalDriver>(control_thread_->loop(), handle_, *options_.driver);
     handle_->external.store(external.get(), std::memory_order_release);
     driver_ = std::move(external);
   } else {
-    fleet::ProcessDriverOptions process;
-    process.spawner_path = options_.spawner_path;
-    process.sandbox = options_.sandbox;
-    process.sandbox_probe_directory = options_.data_dir + "/trees";
-    if (users_ == ServiceUsers::kSeparate) {
-      LEVER_ASSIGN_OR_RETURN(const auto range, ParseUserIdRange(options_.service_uids));
-      process.sandbox_probe_uid = range.first;
-    }
-    LEVER_ASSIGN_OR_RETURN(auto opened, fleet::ProcessDriver::Open(control_thread_->loop(),
-                                                                   std::move(process)));
-    sandbox_error_ = opened->sandbox_error();
-    driver_ = std::move(opened);
-    if (!sandbox_error_.empty()) {
-      Log(LogLevel::kWarning, "services run without a sandbox: " + sandbox_error_);
-    }
+    LEVER_RETURN_IF_ERROR(OpenProcessDriver());
   }
   driver_description_ = driver_->Describe();
   return Status::Ok();
+}
+
+Status Host::OpenProcessDriver() {
+  fleet::ProcessDriverOptions process;
+  process.spawner_path = options_.spawner_path;
+  process.sandbox = options_.sandbox;
+  process.sandbox_probe_directory = options_.data_dir + "/trees";
+  if (users_ == ServiceUsers::kSeparate) {
+    LEVER_ASSIGN_OR_RETURN(const auto range, ParseUserIdRange(options_.service_uids));
+    process.sandbox_probe_uid = range.first;
+  }
+  std::string pool_error;
+  if (options_.runtime_pool > 0 && users_ == ServiceUsers::kSeparate) {
+    LEVER_ASSIGN_OR_RETURN(process.pool, PoolOptions());
+  } else if (options_.runtime_pool > 0) {
+    pool_error = "services do not run under users of their own, which needs root";
+  }
+  LEVER_ASSIGN_OR_RETURN(
+      auto opened, fleet::ProcessDriver::Open(control_thread_->loop(), std::move(process)));
+  sandbox_error_ = opened->sandbox_error();
+  if (pool_error.empty()) pool_error = opened->pool_error();
+  planner_->SetExpect([driver = opened.get()](const std::string& runtime, bool network) {
+    driver->ExpectRuntime(runtime, network);
+  });
+  driver_ = std::move(opened);
+  if (!sandbox_error_.empty()) {
+    Log(LogLevel::kWarning, "services run without a sandbox: " + sandbox_error_);
+  }
+  if (!pool_error.empty()) LogNoPool(pool_error);
+  return Status::Ok();
+}
+
+StatusOr<fleet::RuntimePoolOptions> Host::PoolOptions() {
+  LEVER_RETURN_IF_ERROR(PreparePoolDir(options_.data_dir));
+  fleet::RuntimePoolOptions pool;
+  pool.size = options_.runtime_pool;
+  pool.directory = options_.data_dir + "/pool";
+  pool.trees = options_.data_dir + "/trees";
+  for (const Runtime* runtime : {&runtimes_.node, &runtimes_.python}) {
+    if (!runtime->version.empty()) {
+      pool.runtimes.push_back(AheadOf(*runtime, runtimes_, pool.trees));
+    }
+  }
+  pool.take_user = [users = user_ids_.get()] { return users->Take(); };
+  pool.return_user = [users = user_ids_.get()](uint32_t uid) { users->Return(uid); };
+  return pool;
 }
 
 Status Host::OpenControl() {

@@ -73,6 +73,8 @@ class Host {
   Status OpenTls();
   Status OpenLoops();
   Status OpenDriver();
+  Status OpenProcessDriver();
+  StatusOr<fleet::RuntimePoolOptions> PoolOptions();
   Status OpenControl();
   Status OpenServices();
   Status LoadServices();
@@ -96,6 +98,7 @@ class Host {
   std::unique_ptr<deploy::BundleStore> store_;
   std::unique_ptr<deploy::SecretBox> secrets_;
   std::unique_ptr<InstanceLogs> logs_;
+  std::unique_ptr<UserAllocator> user_ids_;
   std::unique_ptr<fleet::Driver> driver_;
   std::unique_ptr<BundlePlanner> planner_;
   std::unique_ptr<scale::ControlLoop> control_;

@@ -62,6 +62,23 @@ std::vector<std::string> VariablesOf(const scale::ServiceSpec& spec, const Runti
           "LEVER_ENV=" + spec.environment, "LEVER_SERVICE=" + spec.service};
 }
 
+fleet::PooledRuntime AheadOf(const Runtime& runtime, const Runtimes& runtimes,
+                             const std::string& trees) {
+  scale::ServiceSpec none;
+  (runtime.name == "node" ? none.js_entry : none.py_entry) = "unknown";
+  fleet::PooledRuntime ahead;
+  ahead.name = runtime.name;
+  ahead.argv = {runtime.path, runtime.launcher, "--ahead"};
+  ahead.variables = VariablesOf(none, runtimes, trees);
+  ahead.readable = ReadableOf(none, runtimes);
+  return ahead;
+}
+
+std::string RuntimeOf(const scale::ServiceSpec& spec) {
+  if (!spec.js_entry.empty()) return "node";
+  return spec.py_entry.empty() ? "" : "python";
+}
+
 std::vector<std::string> ReadableOf(const scale::ServiceSpec& spec, const Runtimes& runtimes) {
   std::vector<std::string> paths;
   // A program of the bundle may be a script for either.
@@ -75,19 +92,26 @@ std::vector<std::string> ReadableOf(const scale::ServiceSpec& spec, const Runtim
 }
 
 BundlePlanner::BundlePlanner(Loop* control_loop, deploy::BundleStore* store,
-                             deploy::Execute execute, const Runtimes* runtimes, UserAllocator users)
+                             deploy::Execute execute, const Runtimes* runtimes,
+                             UserAllocator* users)
     : loop_(control_loop),
       store_(store),
       execute_(std::move(execute)),
       runtimes_(runtimes),
-      users_(std::move(users)) {}
+      users_(users) {}
 
 StatusOr<scale::LaunchPlan> BundlePlanner::Prepare(const scale::ServiceSpec& spec) {
   scale::LaunchPlan plan;
   LEVER_ASSIGN_OR_RETURN(plan.argv, ArgvOf(spec, *runtimes_));
-  LEVER_ASSIGN_OR_RETURN(plan.uid, users_.UserOf(spec.name()));
+  LEVER_ASSIGN_OR_RETURN(plan.uid, users_->UserOf(spec.name()));
   plan.gid = plan.uid;  // a group of the same number, which nobody else is in
   return plan;
+}
+
+void BundlePlanner::Expect(const scale::ServiceSpec& spec) {
+  const std::string runtime = RuntimeOf(spec);
+  if (!expect_ || runtime.empty() || spec.sandbox == fleet::SandboxWish::kNone) return;
+  expect_(runtime, spec.network);
 }
 
 void BundlePlanner::Plan(const scale::ServiceSpec& spec,
@@ -108,6 +132,7 @@ void BundlePlanner::Plan(const scale::ServiceSpec& spec,
         }
         plan.directory = *directory;
         plan.readable = ReadableOf(spec, *runtimes_);
+        plan.runtime = RuntimeOf(spec);
         plan.variables = VariablesOf(spec, *runtimes_, plan.directory);
         done(std::move(plan));
       });

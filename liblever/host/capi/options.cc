@@ -14,6 +14,7 @@ namespace lever::host {
 namespace {
 
 constexpr uint32_t kThreadsMax = 256;
+constexpr uint32_t kRuntimePoolMax = 64;
 
 std::string OrEmpty(const char* text) { return text == nullptr ? "" : text; }
 
@@ -118,6 +119,10 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
   if (raw.threads > kThreadsMax) {
     return InvalidArgument("threads: more than " + std::to_string(kThreadsMax));
   }
+  if (raw.runtime_pool > kRuntimePoolMax) {
+    return InvalidArgument("runtime_pool: more than " + std::to_string(kRuntimePoolMax));
+  }
+  options.runtime_pool = raw.runtime_pool;
   options.insecure = raw.insecure != 0;
   options.threads = raw.threads;
   options.service_uids = OrEmpty(raw.service_uids);

@@ -35,6 +35,7 @@ struct HostOptions {
   lever_log_level log_least = LEVER_LOG_DEBUG;
   std::vector<gateway::UpstreamOptions> upstreams;
   fleet::SandboxMode sandbox = fleet::SandboxMode::kAuto;
+  uint32_t runtime_pool = 0;
 };
 
 // INVALID_ARGUMENT names what is wrong. Defaults are filled in: the listening address, the number of

@@ -44,18 +44,33 @@ StatusOr<uint32_t> UserAllocator::UserOf(const scale::ServiceName& name) {
   const auto known = users_.find(key);
   if (known != users_.end()) return known->second;
   const std::string text = name.ToString();
+  const uint32_t uid = Allocate(XXH3_64bits(text.data(), text.size()));
+  if (uid == 0) {
+    return ResourceExhausted("no user id is left for " + text + ": all of --service-uids " +
+                             std::to_string(range_->first) + "-" + std::to_string(range_->last) +
+                             " are given to services of this host");
+  }
+  users_.emplace(key, uid);
+  return uid;
+}
+
+StatusOr<uint32_t> UserAllocator::Take() {
+  if (!range_) return FailedPrecondition("services do not run under users of their own");
+  const uint32_t uid = Allocate(next_);
+  if (uid == 0) return ResourceExhausted("all ids of --service-uids are given to services");
+  next_ = uid - range_->first + 1;
+  return uid;
+}
+
+uint32_t UserAllocator::Allocate(uint64_t start) {
   const uint64_t count = uint64_t{range_->last} - range_->first + 1;
-  const uint64_t start = XXH3_64bits(text.data(), text.size()) % count;
   for (uint64_t step = 0; step < count; ++step) {
-    const auto uid = static_cast<uint32_t>(range_->first + (start + step) % count);
+    const auto uid = static_cast<uint32_t>(range_->first + (start % count + step) % count);
     if (taken_.contains(uid) || IsInUserDatabase(uid)) continue;
     taken_.insert(uid);
-    users_.emplace(key, uid);
     return uid;
   }
-  return ResourceExhausted("no user id is left for " + text + ": all of --service-uids " +
-                           std::to_string(range_->first) + "-" + std::to_string(range_->last) +
-                           " are given to services of this host");
+  return 0;
 }
 
 }  // namespace lever::host

@@ -40,10 +40,19 @@ class UserAllocator {
   // RESOURCE_EXHAUSTED: every id of the range is a service's already. fleet::kSameUser without a range.
   StatusOr<uint32_t> UserOf(const scale::ServiceName& name);
 
+  // An id for something else, of which it is to be nobody else's until Return().
+  // FAILED_PRECONDITION without a range.
+  StatusOr<uint32_t> Take();
+  void Return(uint32_t uid) { taken_.erase(uid); }
+
  private:
+  // The first free one, from `start` places after the first on. 0: none is left.
+  uint32_t Allocate(uint64_t start);
+
   std::optional<UserIdRange> range_;
   std::map<std::pair<std::string, std::string>, uint32_t> users_;
   std::set<uint32_t> taken_;
+  uint64_t next_ = 0;  // where Take() looks first: so that an id comes again late
 };
 
 }  // namespace lever::host

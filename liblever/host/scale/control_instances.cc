@@ -95,6 +95,7 @@ Status ControlLoop::StartPlanned(Instance* instance, const ServiceSpec& spec,
   start.sandbox = spec.sandbox;
   start.network = spec.network;
   start.readable = plan.readable;
+  start.runtime = plan.runtime;
   start.attach = std::move(attach.second);
   start.introduction = std::move(introduction.second);
   instance->started = true;

@@ -525,6 +525,7 @@ ControlCounters ControlLoop::Counters() const {
 
 void ControlLoop::Deploy(ServiceSpec spec, std::function<void(Status)> done) {
   ServiceController* controller = ControllerOf(spec.name());
+  options_.planner->Expect(spec);
   controller->Deploy(std::move(spec), std::move(done));
 }
 

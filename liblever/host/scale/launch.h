@@ -23,7 +23,9 @@ struct LaunchPlan {
   std::vector<std::string> variables;
   uint32_t uid = fleet::kSameUser;
   uint32_t gid = fleet::kSameUser;
-  std::vector<std::string> readable;  // as fleet::InstanceSpec has it
+  // As fleet::InstanceSpec has them.
+  std::vector<std::string> readable;
+  std::string runtime;
 };
 
 // Turns a version into something that a driver can start: has its bundle unpacked, finds its runtime.
@@ -32,6 +34,8 @@ class LaunchPlanner {
   virtual ~LaunchPlanner() = default;
   virtual void Plan(const ServiceSpec& spec,
                     std::function<void(StatusOr<LaunchPlan>)> done) = 0;
+  // It is deployed, and may have to be started at any time.
+  virtual void Expect(const ServiceSpec&) {}
 };
 
 // Whose output it is.

@@ -42,6 +42,11 @@ TEST(HostOptions, RefuseWhatTheyDoNotKnow) {
   raw.threads = 100'000;
   EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
   raw = Minimal();
+  raw.runtime_pool = 65;
+  EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
+  raw.runtime_pool = 64;
+  EXPECT_TRUE(ReadHostOptions(&raw).ok());
+  raw = Minimal();
   const lever_driver half{sizeof(lever_driver), nullptr, nullptr, nullptr};
   raw.driver = &half;
   EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);

@@ -49,6 +49,18 @@ TEST(UserAllocator, TellsEnvironmentsApart) {
   EXPECT_NE(*users.UserOf({"dev.lever", "hello"}), *users.UserOf({"prod.lever", "hello"}));
 }
 
+TEST(UserAllocator, LendsIdsThatAreNobodyElses) {
+  UserAllocator users(UserIdRange{200'000, 200'002});
+  const uint32_t first = *users.Take();
+  const uint32_t second = *users.Take();
+  const uint32_t service = *users.UserOf({"dev.lever", "hello"});
+  EXPECT_EQ((std::set<uint32_t>{first, second, service}).size(), 3u);
+  EXPECT_EQ(users.Take().status().code(), LEVER_RESOURCE_EXHAUSTED);
+  users.Return(first);
+  EXPECT_EQ(*users.Take(), first);
+  EXPECT_EQ(UserAllocator(std::nullopt).Take().status().code(), LEVER_FAILED_PRECONDITION);
+}
+
 TEST(UserAllocator, PassesOverUsersOfTheMachine) {
   // Every Debian has man (6) and lp (7), and nobody between them.
   UserAllocator users(UserIdRange{6, 7});
