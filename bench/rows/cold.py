@@ -4,7 +4,8 @@ The caller is connected to the host before; the service has just been stopped fo
 files are in the page cache, as they are for what is started beside it.
 
 Names of sides that end in `.sandbox` are in one: of the host's own, or of bwrap with the flags that the host
-gives it, read from the running service's own, but for the filter of system calls.
+gives it, read from the running service's own, but for the filter of system calls. Those that end in `.pool`
+take over a runtime that was started ahead.
 """
 
 import json
@@ -15,7 +16,7 @@ import statistics
 import time
 
 from lib import sides
-from lib.program import BenchError
+from lib.program import BenchError, cpu_ns
 from lib.table import DELTA, LOWER, compare
 
 IDLE = "0.3s"
@@ -37,6 +38,13 @@ ROWS = [
             "python.sandbox", "python-c.sandbox"),
     compare("cold.go.sandbox.p50", "ms", LOWER, 5, "fork+exec to main of the same binary, same bwrap flags", "ms",
             "go.sandbox", "exec-go.sandbox", kind=DELTA),
+    compare("cold.node.pool.p50", "ms", LOWER, 1 / 3, "node -e 0", "ms", "node.pool", "node-e"),
+    compare("cold.node.pool.p50", "ms", LOWER, 1 / 3, "node -e 0, same bwrap flags", "ms", "node.pool",
+            "node-e.sandbox"),
+    compare("cold.python.pool.p50", "ms", LOWER, 1 / 3, "python3 -c 'import asyncio'", "ms", "python.pool",
+            "python-c"),
+    compare("cold.python.pool.p50", "ms", LOWER, 1 / 3, "python3 -c 'import asyncio', same bwrap flags", "ms",
+            "python.pool", "python-c.sandbox"),
     compare("deploy.p50", "ms", LOWER, 3, "tar, one sync -f, exec of the same", "ms", "deploy", "tar"),
 ]
 FILES = 100  # of the deployed directory, those of the service itself included
@@ -71,6 +79,38 @@ class Start:
         return {"ms": statistics.median(self.once() for _ in range(self.starts))}
 
 
+class Pooled(Start):
+    """The same, where a runtime that was started ahead waits to be taken over."""
+
+    def once(self):
+        self.await_stop()
+        self.await_runtime()
+        took = self.client.ask("unary", 0, 1)["p50_us"] / 1000
+        if "started ahead" not in self.host.instances(self.service)[0]["driver"]:
+            raise BenchError(f"{self.service} did not take a started runtime over")
+        return took
+
+    def await_runtime(self):
+        """Until one is there and has nothing left to do."""
+        language = self.service.removeprefix("echo-")
+        give_up, used = time.monotonic() + STOP_S, None
+        while time.monotonic() < give_up:
+            before, used = used, [cpu_ns(pid) for pid in sides.lever_testing.descendants(self.host.pid)
+                                  if is_waiting(pid, language)]
+            if used and used == before:
+                return
+            time.sleep(0.3)
+        raise BenchError(f"no {language} is started ahead")
+
+
+def is_waiting(pid, language):
+    try:
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return False
+    return language in command[0] and "--ahead" in command
+
+
 class Deploy(Start):
     """Milliseconds from the start of `lever deploy` to the reply of a call that follows it."""
 
@@ -103,10 +143,10 @@ def python():
     return sides.lever_testing.reachable_python()
 
 
-def host(bench, sandbox="none"):
+def host(bench, sandbox="none", pool=0):
     # The interpreter itself: what else is called python3 on PATH may start it by way of a script.
-    return bench.once(f"host {sandbox}",
-                      lambda: sides.host(bench, "--python", python(), "--sandbox", sandbox))
+    flags = ["--python", python(), "--sandbox", sandbox, "--runtime-pool", str(pool)]
+    return bench.once(f"host {sandbox} {pool}", lambda: sides.host(bench, *flags))
 
 
 def fill(directory):
@@ -138,13 +178,13 @@ def deploy_other(bench, to, language):
     to.deploy(directory)
 
 
-def open_cold(bench, language, sandbox, starts):
-    to = host(bench, sandbox)
+def open_cold(bench, language, sandbox, starts, pool=0):
+    to = host(bench, sandbox, pool)
     if language == "cpp":
         sides.deploy_cpp(bench, to, "echo-cpp", idleTimeout=IDLE)
     else:
         deploy_other(bench, to, language)
-    return Start(bench, to, f"echo-{language}", starts)
+    return (Pooled if pool else Start)(bench, to, f"echo-{language}", starts)
 
 
 def parent_of(pid):
@@ -180,12 +220,12 @@ def open_peer(bench, name, sandbox, starts):
 
 def open_side(bench, name):
     starts = STARTS_QUICK if bench.quick else STARTS
-    name, _, boxed = name.partition(".")
-    sandbox = "required" if boxed else "none"
+    name, _, manner = name.partition(".")
+    sandbox = "required" if manner else "none"
     if name in PEERS:
         return open_peer(bench, name, sandbox, starts)
     if name in PEERS.values():
-        return open_cold(bench, name, sandbox, starts)
+        return open_cold(bench, name, sandbox, starts, 1 if manner == "pool" else 0)
     if name == "deploy":
         return Deploy(bench, host(bench), deployable(bench), "echo-deployed", starts)
     directory, archive = deployable(bench), bench.scratch / "bundle.tar"
