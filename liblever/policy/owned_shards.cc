@@ -10,7 +10,7 @@ bool OwnedShards::Name(uint32_t shard, uint64_t generation) {
   Entry& entry = entries_[shard];
   if (generation < entry.generation) return false;
   entry.mentioned = true;
-  if (generation == entry.generation) return false;
+  if (generation == entry.generation && entry.phase != ShardPhase::kUnknown) return false;
   entry.generation = generation;
   entry.phase = ShardPhase::kNamed;
   return true;
@@ -42,7 +42,10 @@ void OwnedShards::BeginResync() {
 
 void OwnedShards::EndResync() {
   for (Entry& entry : entries_) {
-    if (!entry.mentioned && entry.phase != ShardPhase::kUnknown) entry.phase = ShardPhase::kReleased;
+    if (entry.mentioned || entry.phase == ShardPhase::kUnknown) continue;
+    // What it was only named for it never had, and may be named for again: the next controller goes
+    // on from what is durable, which may be what the one before had given up.
+    entry.phase = entry.phase == ShardPhase::kNamed ? ShardPhase::kUnknown : ShardPhase::kReleased;
   }
 }
 

@@ -54,7 +54,8 @@ class OwnedShards {
   bool Release(uint32_t shard, uint64_t generation);
 
   // A new session with the controller begins by naming and granting again what is this instance's.
-  // What it has not mentioned by the end belongs to others.
+  // What it has not mentioned by the end belongs to others: what was granted is released for good, what
+  // was only named is forgotten.
   void BeginResync();
   void EndResync();
 

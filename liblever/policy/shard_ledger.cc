@@ -101,7 +101,7 @@ void ShardLedger::Consider(uint32_t i, int64_t now_ns) {
   Shard& shard = shards_[i];
   if (shard.stage == Stage::kNaming || shard.stage == Stage::kSettling) return;
   if (shard.retry_ns != kNever && now_ns < shard.retry_ns) return;
-  if (shard.target != shard.row.owner || shard.untold) return BeginNaming(i, now_ns);
+  if (shard.target != shard.row.owner || shard.untold || shard.let_go) return BeginNaming(i, now_ns);
   if (shard.stage != Stage::kHandingOff) return;
   if (shard.released || SurelyEnded(shard.row.from, now_ns)) Settle(i);
 }
@@ -116,8 +116,8 @@ void ShardLedger::BeginNaming(uint32_t i, int64_t now_ns) {
   if (shard.stage == Stage::kStable) {
     next.from = shard.row.owner;
     next.from_generation = shard.row.owner.empty() ? 0 : shard.row.generation;
-    shard.released = false;
-    shard.clean = false;
+    shard.released = shard.let_go;
+    if (!shard.released) shard.clean = false;
   }
   if (!next.from.empty() && (shard.released || SurelyEnded(next.from, now_ns))) {
     next.from.clear();
@@ -144,6 +144,12 @@ void ShardLedger::OnReleased(const std::string& instance, uint32_t i, uint64_t g
   if (i >= shards_.size()) return;
   Shard& shard = shards_[i];
   const ShardRow& row = shard.stage == Stage::kNaming ? shard.writing : shard.row;
+  if (shard.stage == Stage::kStable && row.owner == instance && row.generation == generation) {
+    shard.let_go = true;
+    shard.clean = clean;
+    Consider(i, now_ns);
+    return;
+  }
   if (row.from != instance || row.from_generation != generation || shard.released) return;
   shard.released = true;
   shard.clean = clean;
@@ -163,7 +169,7 @@ void ShardLedger::OnWritten(uint32_t i, bool ok, int64_t now_ns) {
     if (shard.stage == Stage::kHandingOff && !shard.released) AskRelease(i);
     return;
   }
-  if (was == Stage::kNaming) shard.untold = false;
+  if (was == Stage::kNaming) shard.untold = shard.let_go = false;
   // Who was named and never granted it has calls waiting.
   if (!before.from.empty() && before.owner != owner) {
     Tell(Kind::kRelease, before.owner, i, before.generation);

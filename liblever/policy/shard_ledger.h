@@ -14,6 +14,9 @@
 // A shard without an owner takes the first write alone. If B goes before it was granted, the shard is
 // named for another under the next generation, and A is still waited for.
 //
+// An owner that says of itself that it has let go, since another controller had told it so, is given
+// the shard anew, under the next generation.
+//
 // A grant has surely ended when its owner released it, when its process was seen to end, or when the
 // term counted from the last answer to it is over. What other controllers may have answered counts as
 // answered when this one took its lease.
@@ -123,6 +126,9 @@ class ShardLedger {
     bool clean = false;
     // The owner came back while it was being written off, and was not told that the shard is its.
     bool untold = false;
+    // The owner has said that it let go of it, without being asked here: another controller had told
+    // it that the shard was not its own any more. `clean` says how.
+    bool let_go = false;
     int64_t retry_ns = kNever;  // a write has failed
   };
   struct Known {

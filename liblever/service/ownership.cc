@@ -110,7 +110,7 @@ void Ownership::OnOrder(const ShardOrder& order) {
       Lose(order.shard);
       return Recheck(order.shard);
     case ShardOrder::Kind::kGrant:
-      if (!shards_->Grant(order.shard, order.generation)) return;
+      if (!shards_->Grant(order.shard, order.generation)) return SayIfReleased(order);
       ShowGranted(order.shard);
       return Recheck(order.shard);
     case ShardOrder::Kind::kRelease: return OnRelease(order);
@@ -126,7 +126,8 @@ void Ownership::EndResync() {
   }
   shards_->EndResync();
   for (const uint32_t shard : held) {
-    if (shards_->phase(shard) != ShardPhase::kReleased) continue;
+    const ShardPhase phase = shards_->phase(shard);
+    if (phase != ShardPhase::kReleased && phase != ShardPhase::kUnknown) continue;
     Lose(shard);
     Recheck(shard);
   }
@@ -156,11 +157,23 @@ void Ownership::OnRelease(const ShardOrder& order) {
       default: break;
     }
   }
-  // What it has let go of it says again; of what it never had it can say nothing good.
+  SayReleasedAgain(shard, order.generation);
+}
+
+// What it has let go of it says again; of what it never had it can say nothing good.
+void Ownership::SayReleasedAgain(uint32_t shard, uint64_t generation) {
   const auto known = released_.find(shard);
   const bool clean = known != released_.end() && known->second.clean &&
-                     known->second.generation == order.generation;
-  handler_->SendToHost(WriteShardReleased(shard, order.generation, clean));
+                     known->second.generation == generation;
+  handler_->SendToHost(WriteShardReleased(shard, generation, clean));
+}
+
+// A controller had told that the shard is another's, and the one that decides now knows nothing of
+// that. There is no way back into a grant: it has to be given a new one.
+void Ownership::SayIfReleased(const ShardOrder& granted) {
+  if (shards_->generation(granted.shard) != granted.generation) return;
+  if (shards_->phase(granted.shard) != ShardPhase::kReleased) return;
+  SayReleasedAgain(granted.shard, granted.generation);
 }
 
 void Ownership::BeginRelease(uint32_t shard, uint64_t generation, CloseReason reason) {

@@ -120,6 +120,8 @@ class Ownership final : private ResourcesHandler {
   void OnRelease(const ShardOrder& order);
   void BeginRelease(uint32_t shard, uint64_t generation, CloseReason reason);
   void SayReleased(uint32_t shard, uint64_t generation, bool clean);
+  void SayReleasedAgain(uint32_t shard, uint64_t generation);
+  void SayIfReleased(const ShardOrder& granted);
   void Lose(uint32_t shard);
   void EndResync();
   void Wait(ResourceRequest* request, policy::ShardVerdict verdict);

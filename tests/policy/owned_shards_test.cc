@@ -118,5 +118,21 @@ TEST_F(OwnedShardsTest, AResyncTakesWhatItDoesNotMention) {
   EXPECT_FALSE(shards.MayReply(2, 7, kNow));
 }
 
+// The write that was to give it to another may have failed.
+TEST_F(OwnedShardsTest, WhatWasOnlyNamedMayBeNamedAgainAfterAResyncAndWhatWasGrantedNot) {
+  shards.Renewed(kNow);
+  Own(1, 5);
+  EXPECT_TRUE(shards.Name(2, 7));
+  shards.BeginResync();
+  shards.EndResync();
+  EXPECT_EQ(At(7), ShardVerdict::kRefuse);
+  EXPECT_FALSE(shards.Name(2, 6));
+  EXPECT_TRUE(shards.Name(2, 7));
+  EXPECT_TRUE(shards.Grant(2, 7));
+  EXPECT_EQ(At(7), ShardVerdict::kRun);
+  EXPECT_FALSE(shards.Name(1, 5));
+  EXPECT_FALSE(shards.Grant(1, 5));
+}
+
 }  // namespace
 }  // namespace lever::policy

@@ -169,6 +169,35 @@ TEST_F(ShardLedgerTest, ANewControllerTakesRegisteredOwnersForGranted) {
   EXPECT_EQ(ledger.WakeAtNs(), GrantSurelyEndedNs(kNow));
 }
 
+TEST_F(ShardLedgerTest, AnOwnerThatHasLetGoByItselfIsGivenItAnew) {
+  GiveToA();
+  ledger.OnReleased("a", 0, 9, false, kNow);
+  EXPECT_THAT(Actions(), IsEmpty()) << "of another generation";
+  ledger.OnReleased("a", 0, 1, false, kNow);
+  EXPECT_THAT(Actions(), ElementsAre("write a 2 unclean"));
+  ledger.OnReleased("a", 0, 1, false, kNow);
+  ledger.OnWritten(0, false, kNow);
+  EXPECT_THAT(Actions(), IsEmpty());
+  ledger.OnTime(kNow + kLedgerRetryNs);
+  EXPECT_THAT(Actions(), ElementsAre("write a 3 unclean"));
+  ledger.OnWritten(0, true, kNow);
+  EXPECT_THAT(Actions(), ElementsAre("name a 3", "grant a 3"));
+  EXPECT_TRUE(ledger.Settled(0));
+}
+
+TEST_F(ShardLedgerTest, AnOwnerThatHasLetGoByItselfIsNotWaitedForWhereItMoves) {
+  GiveToA();
+  ledger.OnSession("b");
+  ledger.OnReleased("a", 0, 1, true, kNow);
+  ledger.OnWritten(0, false, kNow);
+  Want("b", kNow);
+  Actions();
+  ledger.OnTime(kNow + kLedgerRetryNs);
+  EXPECT_THAT(Actions(), ElementsAre("write b 3"));
+  ledger.OnWritten(0, true, kNow);
+  EXPECT_THAT(Actions(), ElementsAre("name b 3", "grant b 3"));
+}
+
 TEST_F(ShardLedgerTest, AShardIsLeftToNobody) {
   GiveToA();
   Want("");

@@ -347,6 +347,33 @@ TEST_F(OwnershipTest, ANewSessionLosesWhatItDoesNotMentionAndAsksAgainForWhatIsU
   EXPECT_EQ(Ask("lost", 0, 1).phase, Phase::kRefused);
 }
 
+// The next controller goes on from what is durable, and that may be what the one before had given up.
+TEST_F(OwnershipTest, WhatASessionHasTakenIsNotRunUnderTheSameGrantAndTheControllerHears) {
+  AttachAndSync();
+  Own(0, 1);
+  OpenNew("cart", 0, 1);
+  Name(1, 2);
+  Do([&] { ownership->Detached(); });
+  Attach();
+  Sync();
+  Renew();
+  ASSERT_TRUE(released.empty());
+  Own(0, 1);
+  const v1::ShardReleased said = TakeReleased();
+  EXPECT_EQ(said.shard(), 0u);
+  EXPECT_EQ(said.generation(), 1u);
+  EXPECT_FALSE(said.clean());
+  EXPECT_EQ(Ask("cart", 0, 1).phase, Phase::kRefused);
+  // It was only named for the other one.
+  Own(1, 2);
+  EXPECT_TRUE(released.empty());
+  const uint64_t hat = OpenNew("hat", 1, 2);
+  EXPECT_NE(hat, 0u);
+  FakeRequest& request = Ask("hat", 1, 2);
+  EXPECT_EQ(request.phase, Phase::kOffered);
+  End(request);
+}
+
 TEST_F(OwnershipTest, AnAnswerOfAnOldSessionsRenewalRenewsNothing) {
   AttachAndSync();
   const uint64_t old = renewals.back();
