@@ -2,6 +2,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/lever/ask.h"
@@ -28,6 +29,23 @@ std::string State(const lever::v1::VersionRow& row) {
   if (row.canary_share() == 0) return "";
   return "canary, " + policy::FormatShare(row.canary_share()) +
          (row.canary_sticky() ? ", sticky" : "");
+}
+
+// Has the host let another version serve, and says which.
+template <typename Reply, typename Request>
+int LetServe(const Globals& globals, const std::string& service, const char* method,
+             Request request) {
+  request.set_environment(globals.environment);
+  request.set_service(service);
+  Reply reply;
+  const Status status = AskHost(globals, method, request, &reply, kNewVersionTimeoutNs);
+  if (!status.ok()) return Report(globals, status);
+  const std::string address = AddressOf(globals.environment, service);
+  if (globals.format == Format::kJson) {
+    return Report(globals, PrintJson({{"service", address}, {"version", reply.version()}}));
+  }
+  return Report(globals,
+                Print(address + " version " + std::to_string(reply.version()) + " serves\n"));
 }
 
 }  // namespace
@@ -63,35 +81,14 @@ int ListVersions(const Globals& globals, const std::string& service) {
 
 int Rollback(const Globals& globals, const RollbackArguments& arguments) {
   lever::v1::RollbackRequest request;
-  request.set_environment(globals.environment);
-  request.set_service(arguments.service);
   request.set_version(arguments.version.value_or(0));
-  lever::v1::RollbackReply reply;
-  const Status status =
-      AskHost(globals, "/lever.v1.Admin/Rollback", request, &reply, kNewVersionTimeoutNs);
-  if (!status.ok()) return Report(globals, status);
-  const std::string address = AddressOf(globals.environment, arguments.service);
-  if (globals.format == Format::kJson) {
-    return Report(globals, PrintJson({{"service", address}, {"version", reply.version()}}));
-  }
-  return Report(globals,
-                Print(address + " version " + std::to_string(reply.version()) + " serves\n"));
+  return LetServe<lever::v1::RollbackReply>(globals, arguments.service, "/lever.v1.Admin/Rollback",
+                                            std::move(request));
 }
 
 int Promote(const Globals& globals, const std::string& service) {
-  lever::v1::PromoteRequest request;
-  request.set_environment(globals.environment);
-  request.set_service(service);
-  lever::v1::PromoteReply reply;
-  const Status status =
-      AskHost(globals, "/lever.v1.Admin/Promote", request, &reply, kNewVersionTimeoutNs);
-  if (!status.ok()) return Report(globals, status);
-  const std::string address = AddressOf(globals.environment, service);
-  if (globals.format == Format::kJson) {
-    return Report(globals, PrintJson({{"service", address}, {"version", reply.version()}}));
-  }
-  return Report(globals,
-                Print(address + " version " + std::to_string(reply.version()) + " serves\n"));
+  return LetServe<lever::v1::PromoteReply>(globals, service, "/lever.v1.Admin/Promote",
+                                           lever::v1::PromoteRequest());
 }
 
 }  // namespace lever::cli

@@ -1,4 +1,5 @@
 // lever.v1.Admin's methods of a service's versions and of what they are set to.
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,20 @@ deploy::SettingsChange ChangeOf(const lever::v1::ChangeSettingsRequest& request)
   change.secrets.insert(request.secrets().begin(), request.secrets().end());
   change.secrets_unset.assign(request.secrets_unset().begin(), request.secrets_unset().end());
   return change;
+}
+
+// Answers with the version that serves now.
+template <typename Reply>
+auto AnswerVersion(const std::shared_ptr<UnaryCall>& unary) {
+  return [unary](const StatusOr<deploy::DeployResult>& result) {
+    if (!result.ok()) {
+      unary->Fail(result.status());
+      return;
+    }
+    Reply reply;
+    reply.set_version(result->version);
+    unary->Reply(reply);
+  };
 }
 
 }  // namespace
@@ -57,16 +72,7 @@ void AdminService::Rollback(rpc::Call& call) {
       [loop = options_.loop, deployer = options_.deployer](
           const std::shared_ptr<UnaryCall>& unary, const lever::v1::RollbackRequest& request) {
         deployer->Rollback(EnvironmentOr(request.environment()), request.service(),
-                           request.version(), loop,
-                           [unary](const StatusOr<deploy::DeployResult>& result) {
-                             if (!result.ok()) {
-                               unary->Fail(result.status());
-                               return;
-                             }
-                             lever::v1::RollbackReply reply;
-                             reply.set_version(result->version);
-                             unary->Reply(reply);
-                           });
+                           request.version(), loop, AnswerVersion<lever::v1::RollbackReply>(unary));
       });
 }
 
@@ -76,15 +82,7 @@ void AdminService::Promote(rpc::Call& call) {
       [loop = options_.loop, deployer = options_.deployer](
           const std::shared_ptr<UnaryCall>& unary, const lever::v1::PromoteRequest& request) {
         deployer->Promote(EnvironmentOr(request.environment()), request.service(), loop,
-                          [unary](const StatusOr<deploy::DeployResult>& result) {
-                            if (!result.ok()) {
-                              unary->Fail(result.status());
-                              return;
-                            }
-                            lever::v1::PromoteReply reply;
-                            reply.set_version(result->version);
-                            unary->Reply(reply);
-                          });
+                          AnswerVersion<lever::v1::PromoteReply>(unary));
       });
 }
 

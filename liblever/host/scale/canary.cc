@@ -49,7 +49,7 @@ void ServiceController::SetCanary(ServiceSpec spec, CanaryTerms terms, CanarySta
 
 void ServiceController::EndCanary(const Status& why) {
   if (!canary_) return;
-  if (next_ && IsCanary(next_->version)) FailNext(why);
+  if (Promoting()) FailNext(why);
   if (watched_ && watched_->canary) EndWatch();
   const uint64_t version = canary_->spec.version;
   const std::function<void(Status)> done = std::move(canary_->done);
@@ -76,7 +76,7 @@ void ServiceController::DrainVersion(uint64_t version, const std::string& reason
 void ServiceController::OnCanaryGone(const Instance& instance, InstancePhase phase,
                                      int64_t uptime_ns, const Status& why) {
   last_error_ = why;
-  if (next_ && IsCanary(next_->version)) FailNext(why);
+  if (Promoting()) FailNext(why);
   if (phase == InstancePhase::kStarting && canary_->done) {
     EndCanary(why);
     return;

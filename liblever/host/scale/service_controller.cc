@@ -245,7 +245,9 @@ void ServiceController::Evaluate() {
   if (!current_) return;
   int64_t wake_at_ns = Scale(*current_, &scale_);
   // One that is being promoted has what it needs to serve alone.
-  if (canary_ && !next_) wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
+  if (canary_ && !Promoting()) {
+    wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
+  }
   if (wake_at_ns == kNever) {
     shell_->loop().Disarm(&wake_);
   } else {

@@ -149,6 +149,8 @@ class ServiceController final : private ShardControllerShell {
   policy::ScaleLoad Observe(uint64_t version, VersionScale* scale);
   policy::ScaleLimits Limits(const ServiceSpec& spec) const;
   bool IsCanary(uint64_t version) const { return canary_ && canary_->spec.version == version; }
+  // The canary is to serve.
+  bool Promoting() const { return next_ && IsCanary(next_->version); }
   // Of the version that serves, or of the canary.
   VersionScale& ScaleOf(uint64_t version);
   void OnCanaryGone(const Instance& instance, InstancePhase phase, int64_t uptime_ns,

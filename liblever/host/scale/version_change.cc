@@ -46,7 +46,7 @@ uint32_t ServiceController::NextNeeded() const {
   });
   if (!served || taking_back_) return 1;
   uint32_t wanted = std::max(scale_.wanted, next_->instances_min);
-  if (IsCanary(next_->version)) wanted += std::max(1u, canary_->scale.wanted) - 1;
+  if (Promoting()) wanted += std::max(1u, canary_->scale.wanted) - 1;
   return std::clamp(wanted, 1u, std::max(1u, next_->instances_max));
 }
 
