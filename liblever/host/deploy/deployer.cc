@@ -220,7 +220,8 @@ void Deployer::RemoveVersions(const Name& name, const registry::Entry& record,
       .Then(registry::Operation::DeletePrefix(
           registry::KindPrefix(registry::KeyKind::kVersion, name.first, name.second)))
       .Then(registry::Operation::DeletePrefix(
-          registry::KindPrefix(registry::KeyKind::kState, name.first, name.second)));
+          registry::KindPrefix(registry::KeyKind::kState, name.first, name.second)))
+      .Then(registry::Operation::Delete(registry::CarriedKey(name.first, name.second)));
   options_.registry->Commit(
       std::move(transaction), [self = shared_from_this(), name, bundles = std::move(bundles),
                                done](const StatusOr<registry::TransactionResult>& result) {

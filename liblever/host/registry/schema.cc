@@ -30,6 +30,7 @@ constexpr Layout kLayouts[] = {
     {KeyKind::kOwner, "owner", {Part::kEnv, Part::kService, Part::kNumber}, 3},
     {KeyKind::kGeneration, "generation", {Part::kEnv, Part::kService}, 2},
     {KeyKind::kState, "state", {Part::kEnv, Part::kService, Part::kId}, 3},
+    {KeyKind::kCarried, "carried", {Part::kEnv, Part::kService}, 2},
     {KeyKind::kHost, "host", {Part::kId}, 1},
     {KeyKind::kInstance, "instance", {Part::kEnv, Part::kService, Part::kId}, 3},
     {KeyKind::kController, "controller", {Part::kEnv, Part::kService}, 2},
@@ -141,6 +142,10 @@ std::string GenerationKey(std::string_view env, std::string_view service) {
 
 std::string StateKey(std::string_view env, std::string_view service, std::string_view resource) {
   return Build(KeyKind::kState, {env, service, resource});
+}
+
+std::string CarriedKey(std::string_view env, std::string_view service) {
+  return Build(KeyKind::kCarried, {env, service});
 }
 
 std::string HostKey(std::string_view id) { return Build(KeyKind::kHost, {id}); }

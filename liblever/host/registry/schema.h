@@ -8,6 +8,7 @@
 //   owner/<env>/<service>/<page>       the owners of 256 shards                     durable
 //   generation/<env>/<service>         the counter of shard generations             durable
 //   state/<env>/<service>/<resource>   what a closed resource carries               durable
+//   carried/<env>/<service>            how many bytes these of a service take       durable
 //   host/<id>                          a node's agent                               leased
 //   instance/<env>/<service>/<id>      a running copy, its endpoints and its load   leased
 //   controller/<env>/<service>         who controls the service                     leased
@@ -42,6 +43,7 @@ enum class KeyKind {
   kOwner,
   kGeneration,
   kState,
+  kCarried,
   kHost,
   kInstance,
   kController,
@@ -57,6 +59,7 @@ std::string ConfigKey(std::string_view env, std::string_view name);
 std::string OwnerKey(std::string_view env, std::string_view service, uint64_t page);
 std::string GenerationKey(std::string_view env, std::string_view service);
 std::string StateKey(std::string_view env, std::string_view service, std::string_view resource);
+std::string CarriedKey(std::string_view env, std::string_view service);
 std::string HostKey(std::string_view id);
 std::string InstanceKey(std::string_view env, std::string_view service, std::string_view id);
 std::string ControllerKey(std::string_view env, std::string_view service);

@@ -15,14 +15,15 @@ using policy::LedgerAction;
 
 ShardController::ShardController(Loop* loop, registry::Registry* registry, HostLease* lease,
                                  std::string host, std::string environment, std::string service,
-                                 uint32_t shards)
+                                 uint32_t shards, uint64_t carried_bytes_max)
     : loop_(loop),
       registry_(registry),
       lease_(lease),
       host_(std::move(host)),
       environment_(std::move(environment)),
       service_(std::move(service)),
-      shards_(shards) {
+      shards_(shards),
+      carried_bytes_max_(carried_bytes_max) {
   lease_->OnGranted([this] {
     if (led_under_ != registry::kNoLease && led_under_ != lease_->id()) Resign("its lease ended");
     Compete();
@@ -76,7 +77,13 @@ void ShardController::Lead(registry::Revision revision, int64_t since_ns) {
   std::erase_if(old_stores_, [](const auto& store) { return store->idle(); });
   if (store_ != nullptr) old_stores_.push_back(std::move(store_));
   store_ = std::make_unique<ShardStore>(registry_, environment_, service_, shards_, holder);
-  states_ = std::make_unique<StateStore>(registry_, environment_, service_, holder);
+  std::erase_if(old_states_, [](const auto& states) { return states->idle(); });
+  if (states_ != nullptr) {
+    states_->Abandon();
+    old_states_.push_back(std::move(states_));
+  }
+  states_ = std::make_unique<StateStore>(registry_, environment_, service_, holder,
+                                         carried_bytes_max_);
   ++term_;
   store_->Load([this, term = term_, since_ns](StatusOr<ShardStore::Loaded> loaded) {
     if (term == term_ && led_under_ != registry::kNoLease) OnLoaded(std::move(loaded), since_ns);
@@ -103,6 +110,7 @@ void ShardController::Resign(const std::string& why) {
   Log(LogLevel::kWarning, "lever://" + environment_ + "/" + service_ +
                               ": this host does not decide about its resources for now: " + why);
   ledger_.reset();
+  if (states_ != nullptr) states_->Abandon();
   wishes_ = {};
   led_under_ = registry::kNoLease;
   ++term_;

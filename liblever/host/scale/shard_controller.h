@@ -30,6 +30,7 @@
 #include "liblever/host/scale/host_lease.h"
 #include "liblever/host/scale/shard_store.h"
 #include "liblever/host/scale/state_store.h"
+#include "liblever/policy/carried_account.h"
 #include "liblever/policy/placement.h"
 #include "liblever/policy/shard_ledger.h"
 #include "liblever/policy/shard_wishes.h"
@@ -67,8 +68,10 @@ class ShardController {
   // How long after it was not had the controller's key is asked for again.
   static constexpr int64_t kRetryNs = 1 * kNanosPerSecond;
 
+  // `carried_bytes_max`: what all its resources together may carry.
   ShardController(Loop* loop, registry::Registry* registry, HostLease* lease, std::string host,
-                  std::string environment, std::string service, uint32_t shards);
+                  std::string environment, std::string service, uint32_t shards,
+                  uint64_t carried_bytes_max = policy::kServiceCarriedBytesMax);
   ~ShardController();
   ShardController(const ShardController&) = delete;
   ShardController& operator=(const ShardController&) = delete;
@@ -131,6 +134,7 @@ class ShardController {
   const std::string environment_;
   const std::string service_;
   const uint32_t shards_;
+  const uint64_t carried_bytes_max_;
   ShardControllerShell* shell_ = nullptr;
 
   bool competing_ = false;
@@ -141,6 +145,7 @@ class ShardController {
   std::unique_ptr<StateStore> states_;
   // Of former terms, since the registry may still answer them.
   std::vector<std::unique_ptr<ShardStore>> old_stores_;
+  std::vector<std::unique_ptr<StateStore>> old_states_;
   // Instances in session, and the renewal that each has asked for while this did not lead; 0: none.
   std::map<std::string, uint64_t> sessions_;
   std::vector<std::string> eligible_;  // sorted

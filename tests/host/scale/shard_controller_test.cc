@@ -29,6 +29,8 @@ constexpr int64_t kTerm = policy::kGrantTermNs + kSecond;
 
 class ShardControllerTest : public ::testing::Test {
  protected:
+  explicit ShardControllerTest(uint64_t carried_bytes_max = policy::kServiceCarriedBytesMax)
+      : world(kShards, {}, carried_bytes_max) {}
   ShardController& controller() { return *host().controller; }
   FakeShell& shell() { return host().shell; }
   ShardHost& host() { return *world.hosts.at(0); }
@@ -113,7 +115,7 @@ class ShardControllerTest : public ::testing::Test {
 
   const std::string key_ = registry::ControllerKey(ShardWorld::kEnvironment, ShardWorld::kService);
   uint64_t last_request_ = 0;
-  ShardWorld world{kShards};
+  ShardWorld world;
 };
 
 // ---- Leading ----
@@ -539,6 +541,55 @@ TEST_F(ShardControllerTest, InAShardThatWasNotReleasedCleanlyWhatIsNotCarriedMay
       Ask("b", StateRequestKind::kCarry, asked.shard, asked.next_generation, "x").status.ok());
   EXPECT_EQ(Ask("b", StateRequestKind::kOpen, asked.shard, asked.next_generation).origin,
             StateOrigin::kCarried);
+}
+
+class ShardControllerWithLittleRoom : public ShardControllerTest {
+ protected:
+  ShardControllerWithLittleRoom() : ShardControllerTest(6400) {}
+};
+
+TEST_F(ShardControllerWithLittleRoom, WhatFindsNoneIsLostToItsNextOwner) {
+  Start();
+  const ShardOrderData asked = BeginsMove("a", "b");
+  const auto carry = [&](const std::string& payload) {
+    return Ask("a", StateRequestKind::kCarry, asked.shard, asked.generation, payload).status;
+  };
+  EXPECT_TRUE(carry(std::string(6000, 'x')).ok());
+  EXPECT_TRUE(carry(std::string(6400, 'x')).ok());
+  Release("a", asked);
+  EXPECT_EQ(Ask("b", StateRequestKind::kOpen, asked.shard, asked.next_generation).origin,
+            StateOrigin::kLost);
+}
+
+// The controller begins anew while it is about to be stored: the instance asks again, and what it asked
+// before must not be written after that.
+TEST_F(ShardControllerTest, WhatWaitedToBeStoredIsNotStoredInTheNextTerm) {
+  Start();
+  OwnsAll("a");
+  const uint64_t generation = Generation(1);
+  world.faulty->HoldAll();
+  fleet::StateRequestData request;
+  request.id = 1000;
+  request.kind = StateRequestKind::kCarry;
+  request.shard = 1;
+  request.generation = generation;
+  request.resource = NameIn(1);
+  request.payload_kind = 2;
+  request.payload = "stale";
+  world.On(host(), [&] { controller().OnState("a", request); });
+  world.SettleHeld();
+  // The outcome of a row is not known: it begins anew, under the same key.
+  world.On(host(), [&] {
+    world.faulty->LoseAnswersOfNext(1);
+    controller().OnReleased("a", {2, Generation(2), true});
+  });
+  world.SettleHeld();
+  world.faulty->ReleaseHeld();
+  world.Advance(ShardController::kRetryNs);
+  ASSERT_TRUE(controller().leading());
+  EXPECT_FALSE(world.Read(registry::StateKey(ShardWorld::kEnvironment, ShardWorld::kService,
+                                             NameIn(1)))
+                   .has_value());
 }
 
 TEST_F(ShardControllerTest, OfAServiceThatWasRemovedNothingIsKept) {

@@ -101,8 +101,9 @@ class ShardWorld {
   static constexpr const char* kEnvironment = "dev.lever";
   static constexpr const char* kService = "notes";
 
-  explicit ShardWorld(uint32_t shards, registry::FaultyRegistryOptions faults = {})
-      : shards_(shards), registry_loop_(OpenLoop(&registry_clock_)),
+  explicit ShardWorld(uint32_t shards, registry::FaultyRegistryOptions faults = {},
+                      uint64_t carried_bytes_max = policy::kServiceCarriedBytesMax)
+      : shards_(shards), carried_bytes_max_(carried_bytes_max), registry_loop_(OpenLoop(&registry_clock_)),
         executor_(registry_loop_.get()) {
     registry::SqliteRegistryOptions options;
     options.directory = directory_ / "registry";
@@ -127,7 +128,7 @@ class ShardWorld {
     On(host, [&] {
       host.controller =
           std::make_unique<ShardController>(host.loop.get(), &host.registry, &host.lease, id,
-                                            kEnvironment, kService, shards_);
+                                            kEnvironment, kService, shards_, carried_bytes_max_);
       host.controller->set_shell(&host.shell);
     });
     return host;
@@ -238,6 +239,7 @@ class ShardWorld {
   }
 
   const uint32_t shards_;
+  const uint64_t carried_bytes_max_;
   deploy::TemporaryDirectory directory_;
   ManualClock registry_clock_;
   std::unique_ptr<Loop> registry_loop_;
