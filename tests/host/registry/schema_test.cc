@@ -44,5 +44,15 @@ TEST(StateKeys, NothingElseIsRead) {
   }
 }
 
+// The account of a service is none of its records, nor in the reach of another service's.
+TEST(CarriedKeys, AreReadBackAndApart) {
+  const std::string key = CarriedKey("dev.lever", "notes");
+  EXPECT_EQ(key, "carried/dev.lever/notes");
+  EXPECT_EQ(ParseKey(key), (ParsedKey{.kind = KeyKind::kCarried, .env = "dev.lever",
+                                      .service = "notes", .id = ""}));
+  EXPECT_EQ(ParseKey("carried/dev.lever"), std::nullopt);
+  EXPECT_EQ(ParseKey("carried/dev.lever/notes/x"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace lever::registry
