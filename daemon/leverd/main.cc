@@ -98,6 +98,7 @@ struct Flags {
   std::string spawner;
   std::string sandbox = "auto";
   uint32_t runtime_pool = 0;
+  uint64_t ram_mib = 0;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
@@ -147,6 +148,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Node and Python processes of each kind started ahead, for cold starts")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  app.add_option("--ram", flags.ram_mib,
+                 "MiB that instances may reserve together (default: nine tenths of the machine's memory)")
+      ->check(CLI::Range(1, 1 << 30));
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
   app.add_option("--http-hosts", flags.http_hosts,
@@ -193,6 +197,7 @@ int Run(const Flags& flags) {
   options.spawner_path = OrNull(flags.spawner);
   options.sandbox = flags.sandbox.c_str();
   options.runtime_pool = flags.runtime_pool;
+  options.ram_mib = flags.ram_mib;
   options.cors_origins = cors.data();
   options.cors_origin_count = cors.size();
   options.http_hosts = hosts.data();

@@ -126,6 +126,10 @@ typedef struct lever_host_options {
    * of the two, with and without network, as far as services are deployed; 0: none, at most 64. It needs
    * root and sandboxes: without, the log says so. docs/sandbox.md */
   uint32_t runtime_pool;
+  /* How much memory instances may reserve together, in MiB, each as much as its lever.json says with
+   * "ram"; 0: nine tenths of the machine's, or of what the host's cgroup is limited to. Beyond it none is
+   * started: idle ones of other services give way, and calls wait. docs/autoscaling.md */
+  uint64_t ram_mib;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

@@ -222,6 +222,7 @@ Status Host::OpenControl() {
     return Status::Ok();
   };
   control.random_seed = RandomSeed();
+  control.ram_bytes = options_.ram_bytes;
   LEVER_ASSIGN_OR_RETURN(control_, scale::ControlLoop::Open(std::move(control)));
   return Status::Ok();
 }
@@ -287,6 +288,8 @@ lever::v1::HostDetails Host::Details() const {
   const scale::ControlCounters control = control_->Counters();
   counters->set_introductions(control.introductions);
   counters->set_instances_started(control.instances_started);
+  counters->set_ram_bytes(control.ram_bytes);
+  counters->set_ram_reserved_bytes(control.ram_reserved_bytes);
   rpc::ForEachCounter(rpc::GlobalCounters(), [counters](std::string_view name, uint64_t value) {
     (*counters->mutable_transport())[std::string(name)] = value;
   });

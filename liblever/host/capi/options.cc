@@ -9,12 +9,18 @@
 #include <utility>
 
 #include "liblever/capi/sized.h"
+#include "liblever/host/fleet/machine_memory.h"
 
 namespace lever::host {
 namespace {
 
 constexpr uint32_t kThreadsMax = 256;
 constexpr uint32_t kRuntimePoolMax = 64;
+constexpr uint64_t kRamMibMax = 1ull << 30;
+constexpr uint64_t kMebibyte = 1 << 20;
+// Of ten parts of the machine's memory instances may reserve so many: the host, the kernel and what else
+// runs there need some.
+constexpr uint64_t kRamTenths = 9;
 
 std::string OrEmpty(const char* text) { return text == nullptr ? "" : text; }
 
@@ -85,6 +91,7 @@ Status CheckUpstreams(const HostOptions& options) {
 Status FillDefaults(HostOptions& options) {
   if (options.listen.empty()) options.listen.push_back("127.0.0.1:8080");
   if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (options.ram_bytes == 0) options.ram_bytes = fleet::MachineMemoryBytes() / 10 * kRamTenths;
   if (options.service_uids.empty()) options.service_uids = "61184-65519";
   if (options.runtime_dir.empty()) {
     options.runtime_dir = Beside({"lever/runtime", "../lib/lever/runtime", "../runtime"});
@@ -123,6 +130,10 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
     return InvalidArgument("runtime_pool: more than " + std::to_string(kRuntimePoolMax));
   }
   options.runtime_pool = raw.runtime_pool;
+  if (raw.ram_mib > kRamMibMax) {
+    return InvalidArgument("ram_mib: more than " + std::to_string(kRamMibMax));
+  }
+  options.ram_bytes = raw.ram_mib * kMebibyte;
   options.insecure = raw.insecure != 0;
   options.threads = raw.threads;
   options.service_uids = OrEmpty(raw.service_uids);

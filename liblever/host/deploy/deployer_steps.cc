@@ -367,8 +367,13 @@ void Deployer::Answer(Job& job, const Status& status) {
   if (result.ok()) {
     result->environment = job.name.first;
     result->service = job.name.second;
-    const std::string notice = job.manifest.KeptForLaterNotice();
-    if (!notice.empty()) result->notes.push_back(notice);
+    const uint64_t ram_mib = options_.control->Counters().ram_bytes / kMebibyteBytes;
+    const auto needed_mib = static_cast<uint64_t>(job.manifest.ram_mib);
+    if (ram_mib > 0 && needed_mib > ram_mib) {
+      result->notes.push_back("no instance can be started: each takes " + std::to_string(needed_mib) +
+                              " MiB (ram), and those on this host may take " +
+                              std::to_string(ram_mib) + " MiB together");
+    }
   }
   job.loop->Post([done = job.done, result = std::move(result)] { done(result); });
 }

@@ -292,59 +292,56 @@ class FieldReader {
 
 struct Field {
   std::string_view name;
-  bool kept_for_later;
   void (*read)(FieldReader&, Manifest&);
 };
 
 constexpr Field kFields[] = {
-    {"name", false, [](FieldReader& r, Manifest& m) { r.ServiceName(&m.name); }},
-    {"description", false,
+    {"name", [](FieldReader& r, Manifest& m) { r.ServiceName(&m.name); }},
+    {"description",
      [](FieldReader& r, Manifest& m) { r.String(kDescriptionBytesMax, &m.description); }},
-    {"entry", false, [](FieldReader& r, Manifest& m) { r.Argv(&m.entry); }},
-    {"jsEntry", false, [](FieldReader& r, Manifest& m) { r.File(&m.js_entry); }},
-    {"pyEntry", false, [](FieldReader& r, Manifest& m) { r.File(&m.py_entry); }},
-    {"build", false, [](FieldReader& r, Manifest& m) { r.Argv(&m.build); }},
-    {"private", false, [](FieldReader& r, Manifest& m) { r.Bool(&m.is_private); }},
-    {"shards", false, [](FieldReader& r, Manifest& m) { r.PowerOfTwo(kShardsMax, &m.shards); }},
-    {"maxInstanceLoad", false,
+    {"entry", [](FieldReader& r, Manifest& m) { r.Argv(&m.entry); }},
+    {"jsEntry", [](FieldReader& r, Manifest& m) { r.File(&m.js_entry); }},
+    {"pyEntry", [](FieldReader& r, Manifest& m) { r.File(&m.py_entry); }},
+    {"build", [](FieldReader& r, Manifest& m) { r.Argv(&m.build); }},
+    {"private", [](FieldReader& r, Manifest& m) { r.Bool(&m.is_private); }},
+    {"shards", [](FieldReader& r, Manifest& m) { r.PowerOfTwo(kShardsMax, &m.shards); }},
+    {"maxInstanceLoad",
      [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.max_instance_load); }},
-    {"streamLoad", false,
-     [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.stream_load); }},
-    {"maxConcurrency", false,
+    {"streamLoad", [](FieldReader& r, Manifest& m) { r.Load(kInstanceLoadMax, &m.stream_load); }},
+    {"maxConcurrency",
      [](FieldReader& r, Manifest& m) { r.Integer(0, kConcurrencyMax, "", &m.max_concurrency); }},
-    {"maxQueue", false,
-     [](FieldReader& r, Manifest& m) { r.Integer(1, kQueueMax, "", &m.max_queue); }},
-    {"minInstances", false,
+    {"maxQueue", [](FieldReader& r, Manifest& m) { r.Integer(1, kQueueMax, "", &m.max_queue); }},
+    {"minInstances",
      [](FieldReader& r, Manifest& m) { r.Integer(0, kInstancesMax, "", &m.min_instances); }},
-    {"maxInstances", false,
+    {"maxInstances",
      [](FieldReader& r, Manifest& m) { r.Integer(1, kInstancesMax, "", &m.max_instances); }},
-    {"ram", true, [](FieldReader& r, Manifest& m) { r.Integer(1, kRamMibMax, "MiB", &m.ram_mib); }},
-    {"ramLimit", false,
+    {"ram", [](FieldReader& r, Manifest& m) { r.Integer(1, kRamMibMax, "MiB", &m.ram_mib); }},
+    {"ramLimit",
      [](FieldReader& r, Manifest& m) { r.Integer(1, kRamLimitMibMax, "MiB", &m.ram_limit_mib); }},
-    {"cpu", false, [](FieldReader& r, Manifest& m) { r.Cpu(&m.cpu_millis); }},
-    {"maxProcesses", false,
+    {"cpu", [](FieldReader& r, Manifest& m) { r.Cpu(&m.cpu_millis); }},
+    {"maxProcesses",
      [](FieldReader& r, Manifest& m) {
        r.Integer(kProcessesMin, kProcessesMax, "", &m.max_processes);
      }},
-    {"maxDescriptors", false,
+    {"maxDescriptors",
      [](FieldReader& r, Manifest& m) {
        r.Integer(kDescriptorsMin, kDescriptorsMax, "", &m.max_descriptors);
      }},
-    {"sandbox", false, [](FieldReader& r, Manifest& m) { r.Sandbox(&m.sandbox); }},
-    {"network", false, [](FieldReader& r, Manifest& m) { r.Bool(&m.network); }},
-    {"idleTimeout", false,
+    {"sandbox", [](FieldReader& r, Manifest& m) { r.Sandbox(&m.sandbox); }},
+    {"network", [](FieldReader& r, Manifest& m) { r.Bool(&m.network); }},
+    {"idleTimeout",
      [](FieldReader& r, Manifest& m) {
        r.Duration(kIdleTimeoutNsMin, kIdleTimeoutNsMax, &m.idle_timeout_ns);
      }},
-    {"startTimeout", false,
+    {"startTimeout",
      [](FieldReader& r, Manifest& m) {
        r.Duration(kStartTimeoutNsMin, kStartTimeoutNsMax, &m.start_timeout_ns);
      }},
-    {"drainTimeout", false,
+    {"drainTimeout",
      [](FieldReader& r, Manifest& m) { r.Duration(0, kDrainTimeoutNsMax, &m.drain_timeout_ns); }},
-    {"health", false, [](FieldReader& r, Manifest& m) { r.UnaryMethod(&m.health); }},
-    {"watch", false, [](FieldReader& r, Manifest& m) { r.Duration(0, kWatchNsMax, &m.watch_ns); }},
-    {"config", false, [](FieldReader& r, Manifest& m) { r.Json(&m.config_json); }},
+    {"health", [](FieldReader& r, Manifest& m) { r.UnaryMethod(&m.health); }},
+    {"watch", [](FieldReader& r, Manifest& m) { r.Duration(0, kWatchNsMax, &m.watch_ns); }},
+    {"config", [](FieldReader& r, Manifest& m) { r.Json(&m.config_json); }},
 };
 
 // Fields that are settled and that this version cannot honour: accepting one would be a promise.
@@ -459,7 +456,6 @@ StatusOr<Manifest> ParseManifest(std::string_view text) {
     set.insert(field->name);
     FieldReader reader(field->name, value, &problems);
     field->read(reader, manifest);
-    if (field->kept_for_later) manifest.kept_for_later.emplace_back(field->name);
   }
   CheckTogether(set, &manifest, &problems);
   LEVER_RETURN_IF_ERROR(problems.ToStatus());
@@ -503,17 +499,6 @@ std::string Manifest::ToJson() const {
   if (!build.empty()) out["build"] = build;
   if (!sandbox.empty()) out["sandbox"] = sandbox;
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-std::string Manifest::KeptForLaterNotice() const {
-  if (kept_for_later.empty()) return "";
-  std::string names;
-  for (const std::string& name : kept_for_later) {
-    if (!names.empty()) names += ", ";
-    names += name;
-  }
-  return std::string(kManifestFile) + ": " + names +
-         ": checked and kept; this version of Lever does not act on it yet";
 }
 
 }  // namespace lever::deploy

@@ -7,7 +7,7 @@
 // 2. A field that Lever does not know is a problem, never passed over: a misspelt limit that is
 //    silently ignored would be found in production.
 // 3. Work and memory are linear in the text, which is at most kManifestBytesMax.
-// 4. ParseManifest(m.ToJson()) gives m again, apart from `kept_for_later`.
+// 4. ParseManifest(m.ToJson()) gives m again.
 #ifndef LIBLEVER_HOST_DEPLOY_MANIFEST_H_
 #define LIBLEVER_HOST_DEPLOY_MANIFEST_H_
 
@@ -40,6 +40,7 @@ inline constexpr double kInstanceLoadMax = 1e6;
 inline constexpr int64_t kConcurrencyMax = 1000 * 1000;
 inline constexpr int64_t kQueueMax = 100 * 1000;
 inline constexpr int64_t kInstancesMax = 10 * 1000;
+inline constexpr uint64_t kMebibyteBytes = 1024 * 1024;  // the unit of sizes
 inline constexpr int64_t kRamMibMax = 1024 * 1024;
 inline constexpr int64_t kRamLimitMibLeast = 256;  // the default limit: max of 4 x ram and this
 inline constexpr int64_t kRamLimitMibMax = 4 * kRamMibMax;
@@ -100,14 +101,8 @@ struct Manifest {
   // `config` as compact JSON, handed to the service untouched.
   std::string config_json = "null";
 
-  // Fields that the text set, that were checked, and that this version of Lever does not act on
-  // yet. `deploy` names them once. Meaningful for a user's text, not for one from ToJson.
-  std::vector<std::string> kept_for_later;
-
   // The canonical form, for storing: every field with its value, keys sorted, one line.
   std::string ToJson() const;
-  // One line that names `kept_for_later`; empty if there is nothing to say.
-  std::string KeptForLaterNotice() const;
 };
 
 StatusOr<Manifest> ParseManifest(std::string_view text);

@@ -12,7 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMebibyteBytes = 1024 * 1024;
 constexpr std::string_view kBundleFirst = "{\"bundle\":\"";
 
 bool HasNumber(const json& object, const char* key) {
@@ -158,6 +157,7 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.queue_max = static_cast<uint32_t>(manifest.max_queue);
   spec.load_max =
       static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));
+  spec.ram_bytes = static_cast<uint64_t>(manifest.ram_mib) * kMebibyteBytes;
   spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyteBytes;
   spec.cpu_millis = static_cast<uint32_t>(manifest.cpu_millis);
   spec.processes_max = static_cast<uint32_t>(manifest.max_processes);

@@ -56,12 +56,16 @@ void RoutedCall::OnTimer() {
   const std::string what = at_owner ? "the instance of " + name + " that owns the resource was full"
                            : for_room ? "every instance of " + name + " was full"
                                       : "no instance of " + name + " was ready";
-  const bool deadline = deadline_ns_ <= hold_until_ns_;
-  router->Refuse(this, deadline ? DeadlineExceeded(what + (for_room ? " until" : " before") +
-                                                   " the deadline")
-                                : Unavailable(what + (for_room ? " for " : " within ") +
-                                              std::to_string(Router::kHoldMaxNs / kNanosPerSecond) +
-                                              " s"));
+  const scale::ListedService* service = router->directory_->Find({environment_, service_});
+  const std::string lacks = service == nullptr ? "" : service->view->lacks;
+  const std::string because = lacks.empty() ? "" : ": " + lacks;
+  if (deadline_ns_ <= hold_until_ns_) {
+    return router->Refuse(this, DeadlineExceeded(what + (for_room ? " until" : " before") +
+                                                 " the deadline" + because));
+  }
+  const std::string waited = what + (for_room ? " for " : " within ") +
+                             std::to_string(Router::kHoldMaxNs / kNanosPerSecond) + " s" + because;
+  router->Refuse(this, lacks.empty() ? Unavailable(waited) : ResourceExhausted(waited));
 }
 
 Router::Router(Loop* loop, scale::Directory* directory, scale::Control* control,

@@ -49,6 +49,7 @@ struct ServiceSpec {
   uint32_t load_max = 10;    // what the balancer prefers others above
   double load_target = 10;   // the same, for scaling
   double stream_load = 0.1;  // what a stream counts for there
+  uint64_t ram_bytes = 0;  // what an instance reserves of the host's memory
   uint64_t ram_limit_bytes = 0;
   // As fleet::InstanceSpec has them.
   uint32_t cpu_millis = 0;
@@ -138,6 +139,8 @@ struct WatchResult {
 struct ControlCounters {
   uint64_t introductions = 0;      // direct connections made, the host's own not counted
   uint64_t instances_started = 0;
+  uint64_t ram_bytes = 0;           // that instances may reserve together; 0: without a bound
+  uint64_t ram_reserved_bytes = 0;  // that they have
 };
 
 class Control : public fleet::AttachRegistry {

@@ -32,8 +32,11 @@ Instance* ControlLoop::AddInstance(ServiceController* controller, uint64_t versi
   return result;
 }
 
-Instance* ControlLoop::Launch(ServiceController* controller, const ServiceSpec& spec) {
+StatusOr<Instance*> ControlLoop::Launch(ServiceController* controller, const ServiceSpec& spec,
+                                        StartFor what) {
+  LEVER_RETURN_IF_ERROR(ReserveMemory(controller, spec, what));
   Instance* instance = AddInstance(controller, spec.version);
+  instance->ram_bytes = spec.ram_bytes;
   instance->concurrency_max = spec.concurrency_max;
   instance->load_max = spec.load_max;
   instance->drain_timeout_ns = spec.drain_timeout_ns;
@@ -176,6 +179,7 @@ void ControlLoop::Gone(Instance* instance, const Status& why) {
   instance->ClearDeadline();
   instance->CheckPhase();
   introducer_->RemovePeer(key);
+  ReleaseMemory(*instance);
   options_.output->End(key);
   instances_by_id_.erase(instance->id);
   const auto found = instances_.find(key);

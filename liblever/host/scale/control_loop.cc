@@ -23,7 +23,9 @@ std::string CallerIdentity(const fleet::Caller& caller) { return caller.identity
 }  // namespace
 
 ControlLoop::ControlLoop(ControlOptions options)
-    : options_(std::move(options)), random_(options_.random_seed) {
+    : options_(std::move(options)),
+      random_(options_.random_seed),
+      memory_(options_.ram_bytes) {
   if (options_.registry != nullptr) {
     lease_ = std::make_unique<HostLease>(options_.loop, options_.registry);
   }
@@ -32,6 +34,7 @@ ControlLoop::ControlLoop(ControlOptions options)
 ControlLoop::~ControlLoop() {
   loop().Disarm(&silence_timer_);
   loop().Disarm(&shutdown_timer_);
+  loop().Disarm(&memory_timer_);
 }
 
 StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options) {
@@ -518,6 +521,8 @@ ControlCounters ControlLoop::Counters() const {
   ControlCounters counters;
   counters.introductions = introductions_.load(std::memory_order_relaxed);
   counters.instances_started = instances_started_.load(std::memory_order_relaxed);
+  counters.ram_bytes = options_.ram_bytes;
+  counters.ram_reserved_bytes = ram_reserved_bytes_.load(std::memory_order_relaxed);
   return counters;
 }
 

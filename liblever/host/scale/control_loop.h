@@ -28,6 +28,7 @@
 #include "liblever/host/scale/launch.h"
 #include "liblever/host/scale/service_controller.h"
 #include "liblever/host/scale/shard_controller.h"
+#include "liblever/policy/host_memory.h"
 
 namespace lever::scale {
 
@@ -50,6 +51,7 @@ struct ControlOptions {
   // Serves the host's end of a started instance's attach socket.
   std::function<Status(UniqueFd socket, fleet::Caller caller)> adopt;
   uint64_t random_seed = 0;
+  uint64_t ram_bytes = 0;  // what instances may reserve together; 0: without a bound
 };
 
 class ControlLoop final : public Control, public ControllerShell, public fleet::DriverEvents {
@@ -62,6 +64,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   static constexpr int64_t kExitGraceNs = 2 * kNanosPerSecond;
   // How often an instance without a session is looked at while it drains.
   static constexpr int64_t kDrainPollNs = 50 * kNanosPerMilli;
+  // How often what waits for memory is tried again, where nothing came free meanwhile.
+  static constexpr int64_t kMemoryLookNs = 1 * kNanosPerSecond;
   static constexpr size_t kAttachedMax = 10'000;
   static constexpr size_t kWatchersMax = 50'000;
 
@@ -111,7 +115,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   // ControllerShell.
   uint64_t NextRevision() override { return ++last_revision_; }
   double NextRandom() override;
-  Instance* Launch(ServiceController* controller, const ServiceSpec& spec) override;
+  StatusOr<Instance*> Launch(ServiceController* controller, const ServiceSpec& spec,
+                             StartFor what) override;
   void Drain(Instance* instance, const std::string& reason) override;
   void Kill(Instance* instance, const Status& because) override;
   ShardController* ShardsOf(ServiceController* controller, uint32_t shards) override;
@@ -133,6 +138,15 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
     fleet::Caller caller;
     // The introduction peer: its own, or the socket of the instance that it belongs to.
     uint64_t peer_key = 0;
+  };
+
+  // A service that waits for memory for an instance.
+  struct MemoryAsk {
+    std::string environment;
+    std::string service;
+    uint64_t bytes = 0;
+    StartFor what = StartFor::kLater;
+    bool comes = false;  // so much is about to come free for it
   };
 
   explicit ControlLoop(ControlOptions options);
@@ -170,6 +184,13 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   void DropFinishedControllers();
   void CheckShutdown();
   int64_t DrainDeadlineNs(const Instance& instance) const;
+  // As Launch().
+  Status ReserveMemory(ServiceController* controller, const ServiceSpec& spec, StartFor what);
+  // Whether so much is about to come free; idle instances of others are stopped for that.
+  bool MakeRoom(const ServiceController& taker, uint64_t bytes, StartFor what);
+  void TakeMemory(uint64_t bytes, policy::MemoryClaim claim);
+  void ReleaseMemory(const Instance& instance);
+  void OfferMemory();
   // What the shards of its service are told of it; null: it has none.
   ShardController* ShardsOf(const Instance* instance) const;
 
@@ -178,6 +199,8 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   Random random_;
   uint64_t next_key_ = 1;
   uint64_t last_revision_ = 0;
+  policy::HostMemory memory_;
+  std::vector<MemoryAsk> memory_asks_;  // by age, one of each service
   // Before the services that use them. They stay: the registry may still answer them.
   std::unique_ptr<HostLease> lease_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<ShardController>> shards_;
@@ -189,9 +212,11 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   std::function<void()> shutdown_done_;
   int64_t silence_looked_ns_ = 0;
   FunctionTimer silence_timer_{[this] { LookForSilence(); }};
+  FunctionTimer memory_timer_{[this] { OfferMemory(); }};
   FunctionTimer shutdown_timer_{[this] { CheckShutdown(); }};
   std::atomic<uint64_t> introductions_{0};
   std::atomic<uint64_t> instances_started_{0};
+  std::atomic<uint64_t> ram_reserved_bytes_{0};
 };
 
 }  // namespace lever::scale

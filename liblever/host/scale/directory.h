@@ -87,6 +87,7 @@ struct ServiceView {
   bool is_private = false;
   // Whether a call may start an instance; false for a service that only attached programs serve.
   bool startable = false;
+  std::string lacks;  // what the host has too little of for another instance, as a sentence; or empty
   uint32_t queue_max = kQueueMaxDefault;  // calls that the host holds at most
   // The same as long as the service is there.
   std::shared_ptr<HeldCalls> held = std::make_shared<HeldCalls>();

@@ -50,6 +50,7 @@ struct Instance {
   std::string runtime;
   std::string address;
   std::string confined;  // what runs it, and how it is limited and sandboxed
+  uint64_t ram_bytes = 0;  // reserved of the host's memory
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
   int64_t drain_timeout_ns = kDrainTimeoutDefaultNs;

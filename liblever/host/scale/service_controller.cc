@@ -243,11 +243,13 @@ void ServiceController::Evaluate() {
   if (shutting_down_) return;
   if (next_) AdvanceNext();
   if (!current_) return;
-  int64_t wake_at_ns = Scale(*current_, &scale_);
+  Status lacks;
+  int64_t wake_at_ns = Scale(*current_, &scale_, &lacks);
   // One that is being promoted has what it needs to serve alone.
   if (canary_ && !Promoting()) {
-    wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale));
+    wake_at_ns = std::min(wake_at_ns, Scale(canary_->spec, &canary_->scale, &lacks));
   }
+  SetLacks(lacks);
   if (wake_at_ns == kNever) {
     shell_->loop().Disarm(&wake_);
   } else {
@@ -255,17 +257,69 @@ void ServiceController::Evaluate() {
   }
 }
 
-int64_t ServiceController::Scale(const ServiceSpec& spec, VersionScale* scale) {
+int64_t ServiceController::Scale(const ServiceSpec& spec, VersionScale* scale, Status* lacks) {
+  const policy::ScaleLoad load = Observe(spec.version, scale);
   const policy::ScaleDecision decision =
-      policy::DecideScale(Limits(spec), Observe(spec.version, scale), shell_->loop().now_ns(),
-                          &scale->memory);
+      policy::DecideScale(Limits(spec), load, shell_->loop().now_ns(), &scale->memory);
   scale->wanted = decision.wanted;
   if (decision.refuse_held) RefuseHeld();
   for (uint32_t i = 0; i < decision.start; ++i) {
-    if (Instance* instance = shell_->Launch(this, spec)) instances_.push_back(instance);
+    const bool busy = load.calls + load.streams + load.held_calls > 0;
+    const auto begun = shell_->Launch(this, spec, busy ? StartFor::kNow : StartFor::kLater);
+    if (!begun.ok()) {
+      *lacks = begun.status();
+      break;
+    }
+    instances_.push_back(*begun);
   }
   if (decision.stop > 0) StopLeastLoaded(*scale, spec.version, decision.stop);
   return decision.wake_at_ns;
+}
+
+// Of what lasts the first word stays: the numbers in it change all the time.
+void ServiceController::SetLacks(const Status& lacks) {
+  const bool lasting = lacks.code() == LEVER_RESOURCE_EXHAUSTED;
+  if (lasting == !lacks_.ok()) return;
+  lacks_ = lasting ? lacks : Status::Ok();
+  Publish();
+  const int64_t now_ns = shell_->loop().now_ns();
+  if (!lasting || now_ns < lacks_quiet_until_ns_) return;
+  lacks_quiet_until_ns_ = now_ns + kLacksQuietNs;
+  Log(LogLevel::kWarning, lacks_.message());
+}
+
+bool ServiceController::HasInstance() const {
+  return std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
+    return !i->attached && i->phase < InstancePhase::kDraining;
+  });
+}
+
+// The last one of a service that is busy is no idle one, and of a service that is being changed it is
+// not known which will be needed.
+void ServiceController::AddIdle(std::vector<policy::IdleInstance>* idle) const {
+  if (!current_ || next_ || canary_ || shutting_down_ || !held_calls_.empty()) return;
+  std::vector<const Instance*> ready;
+  bool busy = false;
+  for (const Instance* instance : instances_) {
+    if (instance->attached || instance->phase != InstancePhase::kReady) continue;
+    ready.push_back(instance);
+    busy |= instance->InFlight() > 0;
+  }
+  const auto active_ns = [](const Instance* i) { return std::max(i->last_active_ns, i->ready_ns); };
+  std::sort(ready.begin(), ready.end(), [&](const Instance* a, const Instance* b) {
+    return active_ns(a) < active_ns(b);
+  });
+  const size_t kept = std::max<size_t>(current_->instances_min, busy ? 1 : 0);
+  ready.resize(ready.size() - std::min(ready.size(), kept));
+  for (const Instance* instance : ready) {
+    if (instance->InFlight() > 0) continue;
+    idle->push_back({instance->key, instance->ram_bytes, active_ns(instance)});
+  }
+}
+
+void ServiceController::GiveWay(Instance* instance, const std::string& reason) {
+  shell_->Drain(instance, reason);
+  Publish();
 }
 
 void ServiceController::RefuseHeld() {
@@ -433,6 +487,7 @@ void ServiceController::Publish() {
   view->startable = current_.has_value() && !shutting_down_;
   view->held = held_;
   if (current_) {
+    view->lacks = lacks_.message();
     view->queue_max = current_->queue_max;
     view->version = current_->version;
     view->is_private = current_->is_private;
@@ -518,7 +573,7 @@ ServiceStatus ServiceController::GetStatus() const {
   }
   status.instances = static_cast<uint32_t>(instances_.size());
   status.instances_wanted = scale_.wanted + (canary_ ? canary_->scale.wanted : 0);
-  status.last_error = last_error_.message();
+  status.last_error = lacks_.ok() ? last_error_.message() : lacks_.message();
   status.backoff_until_ns = scale_.backoff.until_ns();
   return status;
 }

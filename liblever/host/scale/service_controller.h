@@ -27,10 +27,18 @@
 #include "liblever/host/scale/instance.h"
 #include "liblever/host/scale/shard_controller.h"
 #include "liblever/policy/canary.h"
+#include "liblever/policy/host_memory.h"
 #include "liblever/policy/scale.h"
 #include "liblever/policy/version_watch.h"
 
 namespace lever::scale {
+
+// Why an instance is started, which decides what it may take of the host's memory.
+enum class StartFor : uint8_t {
+  kLater,     // nothing waits for it: no other one gives way
+  kNow,       // instances that do nothing give way to it
+  kTakeBack,  // a bad version is taken back: it is started in any case
+};
 
 // What a controller has done for it.
 class ControllerShell {
@@ -42,8 +50,11 @@ class ControllerShell {
   virtual uint64_t NextRevision() = 0;
   // A number in [0, 1), for jitter.
   virtual double NextRandom() = 0;
-  // Begins to start an instance of `spec`; OnReady() or OnGone() follows.
-  virtual Instance* Launch(ServiceController* controller, const ServiceSpec& spec) = 0;
+  // Begins to start an instance of `spec`; OnReady() or OnGone() follows. RESOURCE_EXHAUSTED: the host
+  // has no memory for it; UNAVAILABLE: others are giving way to it. OnMemory() follows in either case,
+  // when it is worth another try.
+  virtual StatusOr<Instance*> Launch(ServiceController* controller, const ServiceSpec& spec,
+                                     StartFor what) = 0;
   // Drains a ready instance, with everything that follows; OnGone() at the end.
   virtual void Drain(Instance* instance, const std::string& reason) = 0;
   virtual void Kill(Instance* instance, const Status& because) = 0;
@@ -59,6 +70,9 @@ class ControllerShell {
 
 class ServiceController final : private ShardControllerShell {
  public:
+  // So often a service is said in the log to lack memory.
+  static constexpr int64_t kLacksQuietNs = 60 * kNanosPerSecond;
+
   ServiceController(ControllerShell* shell, std::string environment, std::string service);
   ~ServiceController() override;
   ServiceController(const ServiceController&) = delete;
@@ -92,6 +106,14 @@ class ServiceController final : private ShardControllerShell {
   ShardController* shards() { return shards_; }
   void OnReady(Instance* instance);
   void OnLoad(Instance* instance);
+  // There may be memory for what could not be started.
+  void OnMemory() { Evaluate(); }
+  // Whether an instance runs, or is about to, that this host has started.
+  bool HasInstance() const;
+  // Adds the instances that it could do without at the moment.
+  void AddIdle(std::vector<policy::IdleInstance>* idle) const;
+  // One of these is stopped: somebody else needs its memory.
+  void GiveWay(Instance* instance, const std::string& reason);
   // So many of its calls and streams have ended since it was asked last, so many of them with
   // errors.
   void OnEnded(Instance* instance, uint64_t requests, uint64_t errors);
@@ -143,8 +165,9 @@ class ServiceController final : private ShardControllerShell {
   // Something has changed: decides and acts.
   void Evaluate();
   void RefuseHeld();
-  // Gives when to look again.
-  int64_t Scale(const ServiceSpec& spec, VersionScale* scale);
+  // Gives when to look again. `lacks`: why what is wanted could not be started.
+  int64_t Scale(const ServiceSpec& spec, VersionScale* scale, Status* lacks);
+  void SetLacks(const Status& lacks);
   void StopLeastLoaded(const VersionScale& scale, uint64_t version, uint32_t count);
   policy::ScaleLoad Observe(uint64_t version, VersionScale* scale);
   policy::ScaleLimits Limits(const ServiceSpec& spec) const;
@@ -161,6 +184,7 @@ class ServiceController final : private ShardControllerShell {
   // Of a version that is to serve: how many instances have to be ready, and whatever is due for it.
   uint32_t NextNeeded() const;
   void AdvanceNext();
+  void AdvanceWithout(const Status& lacks, uint32_t ready, uint32_t starting);
   void SwitchToNext();
   // Whether the version was taken back.
   bool JudgeWatched();
@@ -205,6 +229,8 @@ class ServiceController final : private ShardControllerShell {
   VersionScale scale_;  // of the version that serves
   bool shutting_down_ = false;
   Status last_error_;
+  int64_t lacks_quiet_until_ns_ = 0;
+  Status lacks_;  // why there are fewer instances than are wanted: the host has no memory
   FunctionTimer wake_;
   ShardController* shards_ = nullptr;  // of a service with resources
   bool placing_ = false;

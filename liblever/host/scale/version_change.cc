@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "liblever/base/log.h"
 #include "liblever/host/scale/service_controller.h"
 
 namespace lever::scale {
@@ -65,8 +66,21 @@ void ServiceController::AdvanceNext() {
   }
   const uint32_t at_a_time = std::max(policy::kStartsAtATime, ready);
   for (; ready + starting < needed && starting < at_a_time; ++starting) {
-    if (Instance* instance = shell_->Launch(this, *next_)) instances_.push_back(instance);
+    const auto begun =
+        shell_->Launch(this, *next_, taking_back_ ? StartFor::kTakeBack : StartFor::kNow);
+    if (!begun.ok()) return AdvanceWithout(begun.status(), ready, starting);
+    instances_.push_back(*begun);
   }
+}
+
+// Beside the version that serves there is no memory for as many as are needed: those that are ready
+// take over, and the others are started when that one has stopped.
+void ServiceController::AdvanceWithout(const Status& lacks, uint32_t ready, uint32_t starting) {
+  if (starting > 0 || lacks.code() == LEVER_UNAVAILABLE) return;
+  if (ready == 0) return FailNext(lacks);
+  Log(LogLevel::kInfo, name().ToString() + ": version " + std::to_string(next_->version) +
+                           " takes over with fewer instances than are needed: " + lacks.message());
+  SwitchToNext();
 }
 
 void ServiceController::Replace(ServiceSpec spec) {

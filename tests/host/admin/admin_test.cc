@@ -172,6 +172,7 @@ class Admin : public deploy::DeployerTest, private rpc::CallDispatcher {
 // ---- Deploy ----
 
 TEST_F(Admin, ADeployTellsItsStepsAndTheVersion) {
+  control_->ram_bytes = 10ull << 20;
   const std::string bundle = Bundle(R"({"name": "hello", "ram": 60})", "one");
   TestCall& call = BeginDeploy(R"({"name": "hello", "ram": 60})", bundle.size());
   for (size_t at = 0; at < bundle.size(); at += 50) SendChunk(call, bundle.substr(at, 50));

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "liblever/host/fleet/machine_memory.h"
+
 namespace lever::host {
 namespace {
 
@@ -49,6 +51,19 @@ TEST(HostOptions, RefuseWhatTheyDoNotKnow) {
   raw = Minimal();
   const lever_driver half{sizeof(lever_driver), nullptr, nullptr, nullptr};
   raw.driver = &half;
+  EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
+}
+
+TEST(HostOptions, MemoryIsMostOfTheMachinesOrWhatIsSaid) {
+  lever_host_options raw = Minimal();
+  auto options = ReadHostOptions(&raw);
+  ASSERT_TRUE(options.ok()) << options.status().ToString();
+  const uint64_t machine = fleet::MachineMemoryBytes();
+  EXPECT_GT(options->ram_bytes, machine / 2);
+  EXPECT_LT(options->ram_bytes, machine);
+  raw.ram_mib = 300;
+  EXPECT_EQ(ReadHostOptions(&raw)->ram_bytes, 300u << 20);
+  raw.ram_mib = (1ull << 30) + 1;
   EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
 }
 

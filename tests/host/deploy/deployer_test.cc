@@ -17,7 +17,9 @@ namespace lever::deploy {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 TEST_F(DeployerTest, ANewServiceBecomesVersionOne) {
   const auto result = Deploy("one");
@@ -198,11 +200,14 @@ TEST_F(DeployerTest, TheBundleOfAVersionThatStillDrainsStays) {
   EXPECT_EQ(Count("bundles"), 1u);
 }
 
-TEST_F(DeployerTest, FieldsThatAreOnlyKeptAreSaidOnce) {
-  const auto result = Deploy("one", R"({"name": "hello", "ram": 60})");
+TEST_F(DeployerTest, SaysSoIfTheHostHasTooLittleMemory) {
+  EXPECT_THAT(Deploy("one", R"({"name": "hello", "ram": 5000})")->notes, IsEmpty());
+  control_->ram_bytes = 1000ull << 20;
+  EXPECT_THAT(Deploy("two", R"({"name": "hello", "ram": 1000})")->notes, IsEmpty());
+  const auto result = Deploy("three", R"({"name": "hello", "ram": 1001})");
   ASSERT_TRUE(result.ok());
-  ASSERT_EQ(result->notes.size(), 1u);
-  EXPECT_THAT(result->notes[0], HasSubstr("ram"));
+  EXPECT_THAT(result->notes, ElementsAre(HasSubstr("each takes 1001 MiB (ram), and those on this "
+                                                   "host may take 1000 MiB together")));
 }
 
 TEST_F(DeployerTest, TheNumberOfShardsIsFixedByTheFirstDeployOfAName) {

@@ -79,7 +79,7 @@ class FakeControl : public scale::Control {
                  std::function<void(Status)> done) override {
     loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
   }
-  scale::ControlCounters Counters() const override { return {}; }
+  scale::ControlCounters Counters() const override { return {.ram_bytes = ram_bytes}; }
   void Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer, Loop* loop,
               std::function<void(StatusOr<fleet::AttachWelcome>)> done) override {
     loop->Post([done = std::move(done)] { done(Unavailable("nobody attaches here")); });
@@ -103,6 +103,7 @@ class FakeControl : public scale::Control {
   std::vector<scale::ServiceStatus> services;
   std::vector<scale::ServiceSpec> deployed;
   std::vector<std::string> environments;
+  uint64_t ram_bytes = 0;
 
  private:
   Loop* loop_;

@@ -81,8 +81,6 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_EQ(m.start_timeout_ns, 30 * kNanosPerSecond);
   EXPECT_EQ(m.drain_timeout_ns, 30 * kNanosPerSecond);
   EXPECT_EQ(m.config_json, "null");
-  EXPECT_THAT(m.kept_for_later, IsEmpty());
-  EXPECT_EQ(m.KeptForLaterNotice(), "");
 }
 
 TEST(Manifest, EveryFieldIsRead) {
@@ -111,16 +109,6 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.drain_timeout_ns, 250 * kNanosPerMilli);
   EXPECT_EQ(m.config_json,
             "{\"big\":18446744073709551615,\"deep\":[1,2.0,{\"x\":null}],\"ä\":\"ä\"}");
-}
-
-TEST(Manifest, FieldsThatAreOnlyKeptAreNamedOnceIfSet) {
-  Manifest m = Parsed(kFull);
-  EXPECT_THAT(m.kept_for_later, ElementsAre("ram"));
-  EXPECT_EQ(
-      m.KeptForLaterNotice(),
-      "lever.json: ram: checked and kept; this version "
-      "of Lever does not act on it yet");
-  EXPECT_THAT(Parsed(R"({"name":"a","ram":50})").kept_for_later, ElementsAre("ram"));
 }
 
 TEST(Manifest, CanonicalFormReadsBackTheSame) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 
+#include "liblever/host/fleet/machine_memory.h"
 #include "liblever/host/fleet/spawner_cgroup.h"
 
 namespace lever::fleet {
@@ -185,6 +186,13 @@ TEST(OwnCgroupDirectory, AGroupOutsideTheNamespaceIsNone) {
   EXPECT_EQ(OwnCgroupDirectory("0::/../other\n", kMounts, ""), "");
   EXPECT_EQ(OwnCgroupDirectory("", kMounts, "memory"), "");
   EXPECT_EQ(OwnCgroupDirectory("0::/a\n", "", ""), "");
+}
+
+TEST(MachineMemory, IsWhatTheKernelSays) {
+  EXPECT_EQ(MemoryTotalBytes("MemFree: 7 kB\nMemTotal:       16384 kB\nBuffers: 1 kB\n"), 16384u * 1024);
+  EXPECT_EQ(MemoryTotalBytes("MemFree: 7 kB\n"), 0u);
+  EXPECT_EQ(MemoryTotalBytes("MemTotal:\n"), 0u);
+  EXPECT_GT(MachineMemoryBytes(), 64u << 20);
 }
 
 }  // namespace

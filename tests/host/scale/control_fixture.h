@@ -90,7 +90,8 @@ class FakePeer final : public fleet::AttachPeer {
 
 class ControlTest : public LoopTest, private DirectoryObserver {
  protected:
-  explicit ControlTest(registry::Registry* registry = nullptr) : planner(loop.get()) {
+  explicit ControlTest(registry::Registry* registry = nullptr, uint64_t ram_bytes = 0)
+      : planner(loop.get()) {
     char path[] = "/tmp/lever-control-XXXXXX";
     directory_path = ::mkdtemp(path);
     directory.AddObserver(this);
@@ -109,6 +110,7 @@ class ControlTest : public LoopTest, private DirectoryObserver {
       options.registry = registry;
       options.host_id = "h-1";
       options.random_seed = 7;
+      options.ram_bytes = ram_bytes;
       auto opened = ControlLoop::Open(std::move(options));
       ASSERT_TRUE(opened.ok()) << opened.status().ToString();
       control = std::move(opened).value();
