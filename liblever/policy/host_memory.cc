@@ -14,9 +14,8 @@ uint64_t HostMemory::LimitFor(MemoryClaim claim) const {
 }
 
 uint64_t HostMemory::Missing(uint64_t bytes, MemoryClaim claim) const {
-  const uint64_t limit = LimitFor(claim);
-  const uint64_t left = limit - std::min(limit, reserved_bytes_);
-  return bytes - std::min(bytes, left);
+  const uint64_t taken = reserved_bytes_ + bytes;
+  return taken - std::min(taken, LimitFor(claim));
 }
 
 bool HostMemory::Reserve(uint64_t bytes, MemoryClaim claim) {

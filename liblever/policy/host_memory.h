@@ -37,7 +37,7 @@ class HostMemory {
   // False: there is not so much, and nothing has changed.
   bool Reserve(uint64_t bytes, MemoryClaim claim);
   void Release(uint64_t bytes);
-  // What is missing for so much more.
+  // How much has to be released for so much more; 0: nothing.
   uint64_t Missing(uint64_t bytes, MemoryClaim claim) const;
 
   uint64_t budget_bytes() const { return budget_bytes_; }

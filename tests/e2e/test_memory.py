@@ -2,11 +2,14 @@
 started waits and says why, and a version that does not fit does not serve."""
 
 import collections
+import json
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 from lever_testing import Host, wait_until, write_service
-from raw_calls import CallError, Caller
+from raw_calls import Caller
 
 RAM_MIB = 200  # four instances of the default 50 MiB
 WORKER = """
@@ -74,10 +77,12 @@ def test_what_cannot_be_started_waits_and_says_why(host, tmp_path):
     with Caller(host.address) as caller:
         runs = caller.start("/full/slow", 3000)
         wait_until(lambda: services_that_run(host)["full"] == 1, what="the instance")
-        with pytest.raises(CallError) as ended:
-            caller.invoke("/late/who", timeout_s=0.5)
-        assert (ended.value.code, ended.value.executed) == ("DEADLINE_EXCEEDED", "no")
-        assert "takes 50 MiB (ram): 200 MiB of 200 MiB are taken" in str(ended.value)
+        request = urllib.request.Request(f"http://{host.address}/late/who", b"[]", {"lever-timeout": "500ms"})
+        with pytest.raises(urllib.error.HTTPError) as ended:
+            urllib.request.urlopen(request, timeout=20)
+        error = json.loads(ended.value.read())["error"]
+        assert (error["code"], error["executed"]) == ("DEADLINE_EXCEEDED", "no")
+        assert "takes 50 MiB (ram): 200 MiB of 200 MiB are taken" in error["message"]
         # This one waits for as long as the other service is busy, and a little longer.
         assert caller.invoke("/late/who")
         assert runs.result() == 3000

@@ -127,6 +127,20 @@ TEST_F(MemoryTest, NobodyGivesWayToWhatNobodyWaitsForOrInVain) {
   for (const uint64_t key : keys) EXPECT_EQ(peers[key]->reason, "");
 }
 
+TEST_F(MemoryTest, WhoGrowsDoesNotPushOutAnotherInVain) {
+  const uint64_t other = Run("other");
+  Deploy(Of("hello"));
+  Demand(100);
+  ASSERT_EQ(StartedOf("hello"), 6u);
+  const uint64_t last = Run("last");  // in the part that is for first ones
+  Load(last, 1, 0);
+  Advance(3 * kNanosPerSecond / 2);
+  Load(other, 0, 0);
+  EXPECT_EQ(peers[other]->reason, "") << "its 50 MiB are not enough for a further one";
+  EXPECT_EQ(peers[last]->reason, "");
+  EXPECT_EQ(StartedOf("hello"), 6u);
+}
+
 TEST_F(MemoryTest, AnInstanceIsNotIdleAtOnceAndMinInstancesStay) {
   ServiceSpec kept = Of("kept");
   kept.instances_min = 1;
