@@ -141,6 +141,7 @@ Resource* Resources::Create(const ResourceRequest& request) {
 
 // The phase says what it asks; see SendRequest().
 void Resources::Ask(Resource* resource, Phase phase) {
+  if (resource->phase != phase) resource->asked_ns = loop_->now_ns();
   resource->phase = phase;
   resource->state_request = next_request_++;
   requests_.emplace(resource->state_request, resource->id);
@@ -200,22 +201,33 @@ void Resources::OnAnswer(StateAnswer answer) {
       return handler_->OnResourceOpen(opening);
     }
     case Phase::kForgetting:
-      if (answer.status.ok()) return BecomeOpen(resource);
-      // It may have been handed out: it is closed as if it had been lost, and not run. Nothing is
-      // carried by that, so that it does not wait for one of the kClosingMax, and nobody can be
-      // offered to it.
-      FailPending(resource, answer.status, nullptr);
-      if (resource->OfShardHook::is_linked()) by_shard_[resource->shard].unclean = true;
-      return CloseNow(resource, CloseReason::kLost);
+      return answer.status.ok() ? BecomeOpen(resource) : OnRefused(resource, answer.status);
     case Phase::kStoring:
-      if (!answer.status.ok()) {
-        Log(LogLevel::kWarning, "what a resource carries could not be stored: " +
-                                    answer.status.ToString());
-        by_shard_[resource->shard].unclean = true;
-      }
-      return Finish(resource);
+      return answer.status.ok() ? Finish(resource) : OnRefused(resource, answer.status);
     default: return;
   }
+}
+
+void Resources::OnRefused(Resource* resource, const Status& status) {
+  const bool again = status.code() == LEVER_UNAVAILABLE && !host_gone_ &&
+                     loop_->now_ns() - resource->asked_ns < kAskMostNs;
+  if (!again) return GiveUpAsking(resource, status);
+  resource->since_ns = loop_->now_ns();
+  refused_.push_back(*resource);
+  ArmSweep();
+}
+
+void Resources::GiveUpAsking(Resource* resource, const Status& status) {
+  const bool of_shard = resource->OfShardHook::is_linked();
+  if (of_shard) by_shard_[resource->shard].unclean = true;
+  if (resource->phase == Phase::kStoring) {
+    Log(LogLevel::kWarning, "what a resource carries could not be stored: " + status.ToString());
+    return Finish(resource);
+  }
+  // It may have been handed out: it is closed as if it had been lost, and not run. Nothing is carried
+  // by that, so that it does not wait for one of the kClosingMax, and nobody can be offered to it.
+  FailPending(resource, status, nullptr);
+  CloseNow(resource, CloseReason::kLost);
 }
 
 void Resources::Opened(uint64_t id, const Status& status) {
@@ -375,6 +387,11 @@ void Resources::LoseHost() {
     nobody.status = Unavailable("this instance has no host any more");
     OnAnswer(std::move(nobody));
   }
+  while (!refused_.empty()) {
+    Resource& resource = refused_.front();
+    refused_.pop_front();
+    GiveUpAsking(&resource, Unavailable("this instance has no host any more"));
+  }
 }
 
 // ---- Shards ----
@@ -462,6 +479,7 @@ void Resources::LoseShard(uint32_t shard, const Status& refusal, const rpc::Head
       case Phase::kOpening: break;  // it is closed when the program has opened it
       case Phase::kForgetting:
         requests_.erase(std::exchange(resource->state_request, 0));
+        if (resource->Timed::is_linked()) resource->Timed::unlink();
         resource->phase = Phase::kOpen;
         [[fallthrough]];
       case Phase::kOpen: StepLeaving(resource); break;
@@ -485,12 +503,20 @@ void Resources::Sweep() {
     Closed(closing_.front().id, DeadlineExceeded("its program did not close it in time"),
            route::Kind::kNone, nullptr);
   }
+  while (!refused_.empty() && DeadlineAfter(refused_.front().since_ns, kAskAgainNs) <= now_ns) {
+    Resource& resource = refused_.front();
+    refused_.pop_front();
+    Ask(&resource, resource.phase);
+  }
   ArmSweep();
 }
 
 void Resources::ArmSweep() {
   int64_t next_ns = kNever;
-  if (!idle_.empty()) next_ns = DeadlineAfter(idle_.front().since_ns, idle_ns_);
+  if (!refused_.empty()) next_ns = DeadlineAfter(refused_.front().since_ns, kAskAgainNs);
+  if (!idle_.empty()) {
+    next_ns = std::min(next_ns, DeadlineAfter(idle_.front().since_ns, idle_ns_));
+  }
   if (!closing_.empty()) {
     next_ns = std::min(next_ns, DeadlineAfter(closing_.front().since_ns, kCloseTimeoutNs));
   }

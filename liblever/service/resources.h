@@ -40,6 +40,10 @@ namespace lever::service {
 
 // Closings that run at a time, each until what it carries is stored, as that is in memory meanwhile.
 inline constexpr uint32_t kClosingMax = 64;
+// What could not be stored or deleted because the host's registry was UNAVAILABLE is asked again after
+// kAskAgainNs, for kAskMostNs in all: both are the same however often they are done.
+inline constexpr int64_t kAskAgainNs = 100 * kNanosPerMilli;
+inline constexpr int64_t kAskMostNs = 5 * kNanosPerSecond;
 
 struct OfShardTag;
 struct TimedTag;
@@ -69,7 +73,8 @@ struct Resource : public ResourceHook<OfShardTag>, public ResourceHook<TimedTag>
   WaitingList running;  // offered
   uint32_t in_flight = 0;
   uint32_t calls = 0;  // of these, unary ones
-  int64_t since_ns = 0;  // idle, or in kClosing
+  int64_t since_ns = 0;  // idle, in kClosing, or refused what is asked again
+  int64_t asked_ns = 0;  // in kForgetting and kStoring: first
 };
 
 class ResourcesHandler {
@@ -149,6 +154,9 @@ class Resources {
   Resource* Create(const ResourceRequest& request);
   void Ask(Resource* resource, Resource::Phase phase);
   void SendRequest(Resource* resource);
+  // In kForgetting and kStoring.
+  void OnRefused(Resource* resource, const Status& status);
+  void GiveUpAsking(Resource* resource, const Status& status);
   void BecomeOpen(Resource* resource);
   void BecomeIdle(Resource* resource);
   void TakeTurns(uint64_t id);
@@ -187,6 +195,7 @@ class Resources {
   TimedList idle_;      // by since when
   TimedList to_close_;  // that wait for one of the kClosingMax
   TimedList closing_;   // by since when
+  TimedList refused_;   // that ask again, by since when
   uint32_t closing_count_ = 0;  // in kClosing or kStoring
   FunctionTimer timer_{[this] { Sweep(); }};
 };

@@ -146,7 +146,7 @@ TEST_F(ReleaseTest, IsUncleanWhereStoringFails) {
   Release(0, 1);
   Closed(first, "state");
   Closed(second, "state");
-  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_INTERNAL);
   Answer(TakeState());
   ExpectReleased(0, 1, false);
   // And says so again.
@@ -154,11 +154,25 @@ TEST_F(ReleaseTest, IsUncleanWhereStoringFails) {
   ExpectReleased(0, 1, false);
 }
 
+TEST_F(ReleaseTest, WaitsWhileWhatIsCarriedCannotBeStored) {
+  const uint64_t id = OpenNew("cart", 0, 1);
+  Release(0, 1);
+  Closed(id, "three hats");
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  EXPECT_TRUE(released.empty());
+  Advance(kAskAgainNs);
+  const v1::StateRequest again = TakeState();
+  EXPECT_EQ(again.kind(), v1::StateRequest::CARRY);
+  EXPECT_EQ(again.payload(), "three hats");
+  Answer(again);
+  ExpectReleased(0, 1, true);
+}
+
 TEST_F(ReleaseTest, IsUncleanWhereForgettingFailedAlsoIfNothingIsOpenByThen) {
   Ask("cart", 0, 1);
   Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
   Opened(openings.back().id);
-  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_INTERNAL);
   Closed(openings.back().id);
   EXPECT_EQ(ownership->open_resources(), 0u);
   Release(0, 1);

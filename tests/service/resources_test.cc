@@ -48,12 +48,60 @@ TEST_F(ResourcesTest, WhatWasCarriedIsForgottenDurablyBeforeTheFirstRequest) {
   End(request);
 }
 
+TEST_F(ResourcesTest, ForgettingIsAskedAgainWhileTheRegistryIsUnavailable) {
+  FakeRequest& request = Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
+  Opened(openings[0].id);
+  for (int i = 0; i < 10; ++i) {
+    Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+    EXPECT_TRUE(states.empty()) << "not at once";
+    Advance(kAskAgainNs);
+  }
+  const v1::StateRequest forget = TakeState();
+  EXPECT_EQ(forget.kind(), v1::StateRequest::OPENED);
+  EXPECT_EQ(request.phase, Phase::kWaiting);
+  Answer(forget);
+  EXPECT_EQ(request.phase, Phase::kOffered);
+  EXPECT_TRUE(closings.empty());
+  End(request);
+}
+
+TEST_F(ResourcesTest, ForgettingIsNotAskedForEver) {
+  FakeRequest& request = Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
+  Opened(openings[0].id);
+  int asked = 0;
+  while (!states.empty()) {
+    Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+    Advance(kAskAgainNs);
+    ASSERT_LE(++asked, kAskMostNs / kAskAgainNs + 1);
+  }
+  EXPECT_EQ(request.phase, Phase::kRefused);
+  EXPECT_THAT(closings, ElementsAre(Pair(openings[0].id, CloseReason::kLost)));
+}
+
+TEST_F(ResourcesTest, WhatWouldBeForgottenEndsWithItsShard) {
+  Ask("cart", 0, 1);
+  Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
+  Opened(openings[0].id);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Release(0, 1, "", 0, v1::LOST);
+  Advance(kAskAgainNs);
+  for (int i = 0; i < 100 && !states.empty(); ++i) {
+    Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+    Advance(kAskAgainNs);
+  }
+  EXPECT_THAT(closings, ElementsAre(Pair(openings[0].id, CloseReason::kLost)));
+  Closed(openings[0].id);
+  EXPECT_EQ(ownership->open_resources(), 0u);
+}
+
 TEST_F(ResourcesTest, WhereForgettingFailsNothingRunsAndItIsClosedAsLost) {
   FakeRequest& request = Ask("cart", 0, 1);
   Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
   const uint64_t id = openings[0].id;
   Opened(id);
-  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_RESOURCE_EXHAUSTED);
   EXPECT_EQ(request.phase, Phase::kRefused);
   EXPECT_THAT(closings, ElementsAre(Pair(id, CloseReason::kLost)));
   FakeRequest& next = Ask("cart", 0, 1);
@@ -72,7 +120,7 @@ TEST_F(ResourcesTest, WhatMayHaveBeenForgottenWithoutAnAnswerIsLostAndNotNew) {
   FakeRequest& request = Ask("cart", 0, 1);
   Answer(TakeState(), v1::StateAnswer::CARRIED, "three hats");
   Opened(openings[0].id);
-  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_UNAVAILABLE);
+  Answer(TakeState(), v1::StateAnswer::NEW, "", LEVER_INTERNAL);
   EXPECT_EQ(request.phase, Phase::kRefused);
   Closed(openings[0].id, "ignored");
   // The host has forgotten it, and does not know that nobody has it.
