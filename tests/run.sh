@@ -3,8 +3,9 @@
 #
 #   tests/run.sh           what every change is checked with
 #   tests/run.sh --long    that under the address, undefined and thread sanitizers too, and fuzzing:
-#                          LEVER_FUZZ_SECONDS (120) for each target of tests/fuzz; and that tests fail
-#                          without the checks that they are there for (tests/mutations)
+#                          LEVER_FUZZ_SECONDS (120) for each target of tests/fuzz; 2,000 histories of each
+#                          simulation, 100 upgrades and 30 minutes of faults; and that tests fail without
+#                          the checks that they are there for (tests/mutations)
 #
 # Installs what is missing first (cmake/setup.sh says what).
 set -euo pipefail
@@ -111,6 +112,19 @@ run_packages() {
   junit packages "$report"
 }
 
+# Many more histories than every change is checked with: placement, the controller, and the whole of them.
+run_simulations() {
+  local program report
+  printf '\n== simulations\n'
+  for program in policy/policy_shard_simulation_test host/scale/host_scale_shard_random_test \
+      host/scale/host_scale_ownership_simulation_test; do
+    report=$PWD/build/release/simulation.xml
+    rm -f "$report"
+    LEVER_SIMULATION_SEEDS=2000 "build/release/tests/$program" --gtest_output="xml:$report" || true
+    junit "$program" "$report"
+  done
+}
+
 # The product with one check taken out at a time, which tests must not pass.
 run_mutations() {
   local numbers
@@ -131,6 +145,7 @@ run_interop
 run_matrix
 run_packages
 if [ -n "$long" ]; then
+  run_simulations
   run_preset asan
   run_preset tsan
   run_fuzz
