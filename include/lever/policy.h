@@ -160,11 +160,11 @@ LEVER_API lever_status lever_retry_success(lever_retry_budget* budget);
 typedef struct lever_scale_limits {
   size_t size;
   uint32_t instances_min;
-  uint32_t instances_max;
+  uint32_t instances_max; /* standbys included */
   double load_max;    /* the concurrency that an instance is meant for, above 0 */
   double stream_load; /* what an open stream counts for, beside 1 for a call */
   uint32_t concurrency_max; /* what an instance refuses above; 0: none */
-  uint32_t reserved;
+  uint32_t standby; /* instances that are started and get no calls until they are promoted */
   int64_t idle_timeout_ns; /* what a cold start is worth, in time of an idle instance */
 } lever_scale_limits;
 
@@ -172,11 +172,11 @@ typedef struct lever_scale_limits {
 typedef struct lever_scale_load {
   size_t size;
   uint32_t instances_starting;
-  uint32_t instances_ready;
+  uint32_t instances_ready; /* standbys not included */
   uint32_t calls;   /* in flight */
   uint32_t streams; /* open */
   uint32_t held_calls; /* that wait for an instance */
-  uint32_t reserved;
+  uint32_t instances_standby;
   int64_t latency_ns;       /* of a call; 0: not known */
   int64_t start_ns;         /* what a start takes; 0: not known */
   int64_t last_active_ns;   /* when a call or stream last began or ended; 0: never */
@@ -195,11 +195,13 @@ typedef struct lever_scale_memory {
 
 typedef struct lever_scale_decision {
   size_t size;
-  uint32_t wanted; /* instances, starting ones included */
+  uint32_t wanted; /* instances for the load, starting ones included */
   uint32_t start;  /* so many now */
   uint32_t stop;   /* so many ready ones now: those with the least in flight */
   int32_t refuse_held; /* the calls that wait: there is no instance before the back-off is over */
   int64_t wake_at_ns; /* when to decide anew even if nothing changes; INT64_MAX: only on a change */
+  uint32_t promote; /* so many standbys now: they are ready ones from now on */
+  uint32_t stop_standby; /* so many of the other standbys now */
 } lever_scale_decision;
 
 /* How many instances the service should have. To be asked whenever a call begins to wait, an instance

@@ -142,10 +142,12 @@ Status ReadScaleLimits(const lever_scale_limits* given, policy::ScaleLimits* lim
   LEVER_RETURN_IF_ERROR(ReadSized(given, "lever_scale_limits", &raw));
   const bool in_range = raw.load_max > 0 && raw.load_max <= 1e9 && raw.stream_load >= 0 &&
                         raw.stream_load <= 1e9 && raw.idle_timeout_ns >= 0 && raw.instances_max > 0 &&
-                        raw.instances_min <= raw.instances_max;
+                        raw.instances_min <= raw.instances_max &&
+                        raw.standby <= raw.instances_max;
   if (!in_range) return InvalidArgument("lever_scale_limits: a number is out of its range");
   *limits = {.instances_min = raw.instances_min,
              .instances_max = raw.instances_max,
+             .standby = raw.standby,
              .load_max = raw.load_max,
              .stream_load = raw.stream_load,
              .concurrency_max = raw.concurrency_max,
@@ -162,6 +164,7 @@ Status ReadScaleLoad(const lever_scale_load* given, policy::ScaleLoad* load) {
   }
   *load = {.instances_starting = raw.instances_starting,
            .instances_ready = raw.instances_ready,
+           .instances_standby = raw.instances_standby,
            .calls = raw.calls,
            .streams = raw.streams,
            .held_calls = raw.held_calls,
@@ -191,6 +194,8 @@ Status Scale(const lever_scale_limits* given_limits, const lever_scale_load* giv
   ours.stop = decision.stop;
   ours.refuse_held = decision.refuse_held ? 1 : 0;
   ours.wake_at_ns = decision.wake_at_ns;
+  ours.promote = decision.promote;
+  ours.stop_standby = decision.stop_standby;
   raw.words[0] = kScaleMemoryMark;
   std::memcpy(&raw.words[1], &memory, sizeof(memory));
   LEVER_RETURN_IF_ERROR(WriteSized(raw, "lever_scale_memory", given_memory));

@@ -26,6 +26,12 @@ uint32_t InstancesFor(double concurrency, const ScaleLimits& limits) {
   return static_cast<uint32_t>(std::clamp<double>(wanted, 0, limits.instances_max));
 }
 
+// Those that are there for the load, or will be: `standby` of what starts and what stands by are not.
+uint32_t PresentForLoad(const ScaleLimits& limits, const ScaleLoad& load) {
+  const uint32_t reserve = load.instances_starting + load.instances_standby;
+  return load.instances_ready + reserve - std::min(reserve, limits.standby);
+}
+
 int64_t StartNs(const ScaleLoad& load) { return load.start_ns > 0 ? load.start_ns : kStartUnknownNs; }
 
 // How fast the queue grows.
@@ -57,9 +63,11 @@ int64_t PatienceNs(const ScaleLoad& load) { return StartNs(load) + kDrainGoalNs;
 
 // Whether the queue should have drained, and nothing is on its way that will do it. What came since an
 // instance became ready last had no chance to be drained by it.
-bool Overdue(const ScaleLoad& load, int64_t now_ns, const ScaleMemory& memory) {
+bool Overdue(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+             const ScaleMemory& memory) {
   const int64_t since_ns = std::max(memory.queue_since_ns, load.last_ready_ns);
-  return load.instances_starting == 0 && now_ns - since_ns > PatienceNs(load);
+  return PresentForLoad(limits, load) == load.instances_ready &&
+         now_ns - since_ns > PatienceNs(load);
 }
 
 // Whether the instances that are there drain the queue before anybody minds.
@@ -69,10 +77,11 @@ bool Bearable(const ScaleLimits& limits, const ScaleLoad& load) {
 }
 
 // The concurrency that calls which queue ask for, beside what is in flight.
-double QueueLoad(const ScaleLoad& load, int64_t now_ns, const ScaleMemory& memory) {
+double QueueLoad(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+                 const ScaleMemory& memory) {
   if (load.held_calls == 0) return 0;
   const int64_t latency_ns = LatencyNs(load);
-  const double part = Overdue(load, now_ns, memory)
+  const double part = Overdue(limits, load, now_ns, memory)
                           ? 1
                           : std::min(1.0, Seconds(latency_ns) / Seconds(PatienceNs(load)));
   return part * load.held_calls + std::max(0.0, memory.queue_growth) * Seconds(latency_ns);
@@ -85,12 +94,11 @@ uint32_t Need(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
   const int64_t ahead_ns = std::min(StartNs(load) + kScaleTickNs, kForecastMostNs);
   const double expected = memory.window.Forecast(ahead_ns);
   uint32_t need = std::max(1u, InstancesFor(expected + kHeadroom * std::sqrt(expected), limits));
-  if (load.held_calls > 0 && (Overdue(load, now_ns, memory) || !Bearable(limits, load))) {
-    need = std::max(need, InstancesFor(in_flight + QueueLoad(load, now_ns, memory), limits));
+  if (load.held_calls > 0 && (Overdue(limits, load, now_ns, memory) || !Bearable(limits, load))) {
+    need = std::max(need, InstancesFor(in_flight + QueueLoad(limits, load, now_ns, memory), limits));
   }
-  const uint32_t present = load.instances_starting + load.instances_ready;
   const uint32_t panic = InstancesFor(in_flight, limits);
-  if (panic >= kPanicFactor * present) need = std::max(need, panic);
+  if (panic >= kPanicFactor * PresentForLoad(limits, load)) need = std::max(need, panic);
   return need;
 }
 
@@ -174,6 +182,35 @@ void NoteStop(int64_t now_ns, ScaleMemory* memory) {
   }
 }
 
+// How many are to stand by beside those that the load wants.
+uint32_t StandbysWanted(const ScaleLimits& limits, uint32_t wanted) {
+  return std::min(limits.standby, limits.instances_max - wanted);
+}
+
+void MoveStandbys(const ScaleLimits& limits, const ScaleLoad& load, ScaleDecision* decision) {
+  const uint32_t missing =
+      decision->wanted - std::min(decision->wanted, load.instances_ready);
+  decision->promote = std::min(load.instances_standby, missing);
+  const uint32_t left = load.instances_standby - decision->promote;
+  decision->stop_standby = left - std::min(left, StandbysWanted(limits, decision->wanted));
+}
+
+void StartMissing(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
+                  ScaleDecision* decision) {
+  const uint32_t whole = decision->wanted + StandbysWanted(limits, decision->wanted);
+  const uint32_t present =
+      load.instances_starting + load.instances_ready + load.instances_standby;
+  if (whole <= present) return;
+  if (now_ns < load.backoff_until_ns) {
+    decision->refuse_held = load.held_calls > 0 && present == 0;
+    decision->wake_at_ns = std::min(decision->wake_at_ns, load.backoff_until_ns);
+    return;
+  }
+  const uint32_t at_a_time = std::max(kStartsAtATime, load.instances_ready);
+  const uint32_t room = at_a_time - std::min(at_a_time, load.instances_starting);
+  decision->start = std::min(whole - present, room);
+}
+
 }  // namespace
 
 void NeedPeaks::Note(int64_t now_ns, uint32_t need, int64_t wait_ns) {
@@ -222,14 +259,15 @@ ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int6
 
   const bool busy = Busy(load);
   const Keep keep = busy ? Keep{true, false, kNever} : KeepIdle(limits, load, now_ns, *memory);
-  const uint32_t present = load.instances_starting + load.instances_ready;
+  const uint32_t present = PresentForLoad(limits, load);
   ScaleDecision decision;
   if (!keep.last) {
     decision.wanted = 0;
   } else if (need < present) {
     decision.wanted = std::max(1u, Lowered(present, need, limits, now_ns, memory));
   } else {
-    decision.wanted = std::max<uint32_t>(need, keep.start_ahead ? 1 : 0);
+    // A standby need not be started ahead.
+    decision.wanted = std::max<uint32_t>(need, keep.start_ahead && limits.standby == 0 ? 1 : 0);
   }
   decision.wanted = std::clamp(decision.wanted, std::min(limits.instances_min, limits.instances_max),
                                limits.instances_max);
@@ -239,16 +277,10 @@ ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int6
   }
   if (limits.instances_min == 0) decision.wake_at_ns = std::min(decision.wake_at_ns, keep.until_ns);
 
+  MoveStandbys(limits, load, &decision);
+  StartMissing(limits, load, now_ns, &decision);
   if (decision.wanted > present) {
-    if (now_ns < load.backoff_until_ns) {
-      decision.refuse_held = load.held_calls > 0 && present == 0;
-      decision.wake_at_ns = std::min(decision.wake_at_ns, load.backoff_until_ns);
-      return decision;
-    }
-    const uint32_t at_a_time = std::max(kStartsAtATime, load.instances_ready);
-    const uint32_t room = at_a_time - std::min(at_a_time, load.instances_starting);
-    decision.start = std::min(decision.wanted - present, room);
-    if (decision.start > 0) NoteStart(now_ns, memory);
+    if (decision.start + decision.promote > 0) NoteStart(now_ns, memory);
   } else {
     // One that is ready is not stopped for one that starts, and may not become so.
     decision.stop = load.instances_ready - std::min(load.instances_ready, decision.wanted);

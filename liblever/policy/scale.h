@@ -13,6 +13,10 @@
 //     half of the instances at a step. A wait that was too short doubles, which ends flapping;
 //  5. the last instance by the plan of policy/idle_history.h.
 //
+// Beside these, `standby` more are started and kept out of the load. What the load wants more is taken
+// from them first, and they are replaced; together there are never more than `instances_max`. What starts
+// is not meant for either: it is a standby when it is ready, and promoted if the load wants it.
+//
 // Pure: no I/O, no clock, no state but what is passed in. Any thread.
 #ifndef LIBLEVER_POLICY_SCALE_H_
 #define LIBLEVER_POLICY_SCALE_H_
@@ -86,7 +90,8 @@ class CrashBackoff {
 // What lever.json says.
 struct ScaleLimits {
   uint32_t instances_min = 0;
-  uint32_t instances_max = 1;
+  uint32_t instances_max = 1;      // standbys included
+  uint32_t standby = 0;
   double load_max = 10;          // the concurrency that an instance is meant for
   double stream_load = 0.1;      // what a stream counts for
   uint32_t concurrency_max = 0;  // what an instance refuses above; 0: none
@@ -97,6 +102,7 @@ struct ScaleLimits {
 struct ScaleLoad {
   uint32_t instances_starting = 0;
   uint32_t instances_ready = 0;  // stalled ones included
+  uint32_t instances_standby = 0;
   uint32_t calls = 0;            // in flight
   uint32_t streams = 0;
   uint32_t held_calls = 0;       // waiting for an instance
@@ -143,9 +149,11 @@ struct ScaleMemory {
 };
 
 struct ScaleDecision {
-  uint32_t wanted = 0;  // instances, starting ones included
-  uint32_t start = 0;   // so many now; not more than are wanted
+  uint32_t wanted = 0;  // instances for the load, starting ones included
+  uint32_t start = 0;   // so many now; not more than are wanted, and standbys
   uint32_t stop = 0;    // so many ready ones now
+  uint32_t promote = 0;       // so many standbys now: they are ready ones from now on
+  uint32_t stop_standby = 0;  // so many of the other standbys now
   // The calls that are held are to be refused: there will be no instance for them before the back-off is
   // over.
   bool refuse_held = false;

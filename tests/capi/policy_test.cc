@@ -220,6 +220,38 @@ TEST(PolicyAbiTest, AnInstanceIsStartedForCallsThatWaitAndStoppedWhenIdle) {
   EXPECT_EQ(decision.stop, 1u);
 }
 
+TEST(PolicyAbiTest, AStandbyIsPromotedForCallsThatWaitAndReplaced) {
+  lever_scale_limits limits{};
+  limits.size = sizeof(limits);
+  limits.instances_max = 5;
+  limits.load_max = 10;
+  limits.standby = 1;
+  limits.idle_timeout_ns = 1000;
+  lever_scale_load load{};
+  load.size = sizeof(load);
+  lever_scale_memory memory{};
+  memory.size = sizeof(memory);
+  lever_scale_decision decision{};
+  decision.size = sizeof(decision);
+  const auto decide = [&](int64_t now_ns) {
+    EXPECT_EQ(lever_scale_decide(&limits, &load, now_ns, &memory, &decision), LEVER_OK);
+  };
+  decide(1);
+  EXPECT_EQ(decision.start, 1u);
+  EXPECT_EQ(decision.wanted, 0u);
+  load.instances_standby = 1;
+  load.held_calls = 1;
+  decide(2);
+  EXPECT_EQ(decision.promote, 1u);
+  EXPECT_EQ(decision.start, 1u);
+  load.held_calls = 0;
+  decide(2000);
+  load.instances_standby = 3;
+  decide(3000);
+  EXPECT_EQ(decision.promote, 0u);
+  EXPECT_EQ(decision.stop_standby, 2u);
+}
+
 TEST(PolicyAbiTest, ScalingRefusesWhatIsOutOfRangeAndChangesNothing) {
   lever_scale_limits limits{};
   limits.size = sizeof(limits);
@@ -247,6 +279,9 @@ TEST(PolicyAbiTest, ScalingRefusesWhatIsOutOfRangeAndChangesNothing) {
   limits.instances_min = 2;
   EXPECT_TRUE(refused());
   limits.instances_min = 0;
+  limits.standby = 2;
+  EXPECT_TRUE(refused());
+  limits.standby = 0;
   load.start_ns = -1;
   EXPECT_TRUE(refused());
   load.start_ns = 0;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace lever::policy {
 namespace {
@@ -15,9 +16,11 @@ class DecideScaleTest : public ::testing::Test {
  protected:
   ScaleDecision Decide() {
     const ScaleDecision decision = DecideScale(limits, load, now_ns, &memory);
+    load.instances_ready += decision.promote;
     load.instances_ready -= decision.stop;
+    load.instances_standby -= decision.promote + decision.stop_standby;
     load.instances_starting += decision.start;
-    most = std::max(most, load.instances_ready + load.instances_starting);
+    most = std::max(most, present());
     starts += decision.start;
     stops += decision.stop;
     last = decision;
@@ -25,8 +28,12 @@ class DecideScaleTest : public ::testing::Test {
   }
   void AllReady() {
     if (load.instances_starting == 0) return;
-    load.instances_ready += load.instances_starting;
-    load.instances_starting = 0;
+    const uint32_t started = std::exchange(load.instances_starting, 0);
+    if (limits.standby > 0) {
+      load.instances_standby += started;
+      return;
+    }
+    load.instances_ready += started;
     load.last_ready_ns = now_ns;
   }
   // Looks every 250 ms, and starts take that long.
@@ -37,7 +44,9 @@ class DecideScaleTest : public ::testing::Test {
       Decide();
     }
   }
-  uint32_t present() const { return load.instances_ready + load.instances_starting; }
+  uint32_t present() const {
+    return load.instances_ready + load.instances_starting + load.instances_standby;
+  }
 
   ScaleLimits limits{.instances_max = 100};
   ScaleLoad load{.latency_ns = 100 * kMs, .start_ns = 250 * kMs};
@@ -288,6 +297,134 @@ TEST_F(DecideScaleTest, PausesALittleAboveTheTimeoutFindAnInstanceOnceTheyAreKno
     load.calls = 0;
     Pass(330 * kNanosPerSecond);
   }
+}
+
+// One standby is ready, and nothing was called yet.
+class StandbyTest : public DecideScaleTest {
+ protected:
+  StandbyTest() {
+    limits.standby = 1;
+    Decide();
+    AllReady();
+    Decide();
+  }
+};
+
+TEST_F(StandbyTest, IsStartedWithoutACallAndKept) {
+  EXPECT_EQ(load.instances_standby, 1u);
+  Pass(24 * 3600 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_standby, 1u);
+  EXPECT_EQ(load.instances_ready, 0u);
+  EXPECT_EQ(starts, 1u);
+}
+
+TEST_F(StandbyTest, IsPromotedForACallThatWaitsAndReplaced) {
+  load.held_calls = 1;
+  EXPECT_EQ(Decide().promote, 1u);
+  EXPECT_EQ(last.wanted, 1u);
+  EXPECT_EQ(last.start, 1u);
+  load.held_calls = 0;
+  load.calls = 1;
+  Pass(kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 1u);
+  EXPECT_EQ(load.instances_standby, 1u);
+  EXPECT_EQ(starts, 2u);
+}
+
+TEST_F(StandbyTest, IsNotCountedForTheLoad) {
+  load.calls = 100;
+  Pass(600 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 11u) << "(100 + sqrt(100)) / 10";
+  EXPECT_EQ(load.instances_standby, 1u);
+}
+
+TEST_F(StandbyTest, StaysWhereTheLastLoadedOneIsStopped) {
+  load.calls = 1;
+  Pass(kNanosPerSecond);
+  load.calls = 0;
+  load.last_active_ns = now_ns;
+  Pass(limits.idle_timeout_ns + kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 0u);
+  EXPECT_EQ(load.instances_standby, 1u);
+  EXPECT_EQ(starts, 2u);
+}
+
+TEST_F(StandbyTest, IsNotAddedToTheMostThatThereMayBe) {
+  limits.instances_max = 3;
+  load.calls = 15;
+  Pass(120 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 2u);
+  EXPECT_EQ(load.instances_standby, 1u);
+  load.calls = 1000;
+  Pass(20 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 3u);
+  EXPECT_EQ(load.instances_standby, 0u);
+  load.calls = 15;
+  Pass(300 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 2u);
+  EXPECT_EQ(load.instances_standby, 1u);
+  EXPECT_EQ(most, 3u);
+}
+
+TEST_F(StandbyTest, ComesBesideTheLeast) {
+  limits.instances_min = 2;
+  Pass(3600 * kNanosPerSecond);
+  EXPECT_EQ(load.instances_ready, 2u);
+  EXPECT_EQ(load.instances_standby, 1u);
+}
+
+TEST_F(StandbyTest, IsPromotedDuringBackoffAndReplacedAfterIt) {
+  load.held_calls = 1;
+  load.backoff_until_ns = now_ns + kNanosPerSecond;
+  EXPECT_EQ(Decide().promote, 1u);
+  EXPECT_FALSE(last.refuse_held);
+  EXPECT_EQ(last.start, 0u);
+  EXPECT_EQ(last.wake_at_ns, load.backoff_until_ns);
+  load.held_calls = 0;
+  now_ns += kNanosPerSecond;
+  EXPECT_EQ(Decide().start, 1u);
+}
+
+TEST_F(StandbyTest, OneThatStillStartsIsGivenToTheCallThatWaits) {
+  load.instances_standby = 0;
+  Decide();
+  ASSERT_EQ(load.instances_starting, 1u);
+  load.held_calls = 1;
+  EXPECT_EQ(Decide().start, 1u) << "one for the load, one to stand by";
+  load.instances_starting = 1;
+  load.instances_standby = 1;
+  EXPECT_EQ(Decide().promote, 1u);
+  EXPECT_EQ(last.start, 0u);
+}
+
+TEST_F(StandbyTest, OneThatStartsForNothingButToStandByDrainsNoQueue) {
+  load.instances_ready = 1;
+  load.instances_standby = 0;
+  load.instances_starting = 1;
+  load.calls = 10;
+  load.held_calls = 3;
+  for (int i = 0; i < 5; ++i) {
+    Decide();
+    now_ns += 110 * kMs;
+  }
+  EXPECT_EQ(Decide().wanted, 2u);
+}
+
+TEST_F(StandbyTest, MoreThanAreToBeKeptAreStopped) {
+  load.instances_standby = 3;
+  now_ns += 2 * limits.idle_timeout_ns;
+  EXPECT_EQ(Decide().stop_standby, 2u);
+  EXPECT_EQ(last.start, 0u);
+}
+
+TEST_F(StandbyTest, SparesTheStartAhead) {
+  for (int i = 0; i < 13; ++i) {
+    load.calls = 1;
+    Pass(kNanosPerSecond);
+    load.calls = 0;
+    Pass(3600 * kNanosPerSecond);
+  }
+  EXPECT_EQ(starts, 14u) << "one for each call that took the one before, and the first";
 }
 
 TEST(CrashBackoff, DoublesToItsMaximumWithoutJitter) {
