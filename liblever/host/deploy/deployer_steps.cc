@@ -243,7 +243,8 @@ void Deployer::Start(std::shared_ptr<Job> job) {
   auto started = std::make_shared<Started>(Started::kNo);
   auto answered = std::make_shared<bool>(false);
   scale::ServiceSpec spec = std::move(job->spec);
-  spec.start_first = job->start_first;
+  // What cannot be started is to be told, and not first when it is needed.
+  spec.start_first = job->start_first || spec.standby > 0;
   const auto done = [self = shared_from_this(), job, answered, started](Status status) {
     *answered = true;
     if (!status.ok()) {

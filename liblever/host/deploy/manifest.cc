@@ -315,6 +315,7 @@ constexpr Field kFields[] = {
      [](FieldReader& r, Manifest& m) { r.Integer(0, kInstancesMax, "", &m.min_instances); }},
     {"maxInstances",
      [](FieldReader& r, Manifest& m) { r.Integer(1, kInstancesMax, "", &m.max_instances); }},
+    {"standby", [](FieldReader& r, Manifest& m) { r.Integer(0, kInstancesMax, "", &m.standby); }},
     {"ram", [](FieldReader& r, Manifest& m) { r.Integer(1, kRamMibMax, "MiB", &m.ram_mib); }},
     {"ramLimit",
      [](FieldReader& r, Manifest& m) { r.Integer(1, kRamLimitMibMax, "MiB", &m.ram_limit_mib); }},
@@ -393,6 +394,13 @@ void CheckTogether(const std::set<std::string_view>& set, Manifest* manifest, Pr
   if (manifest->min_instances > manifest->max_instances) {
     problems->Add("\"minInstances\" (" + std::to_string(manifest->min_instances) +
                   ") must not be above \"maxInstances\" (" +
+                  std::to_string(manifest->max_instances) + ")");
+  }
+  if (manifest->standby > 0 &&
+      manifest->min_instances + manifest->standby > manifest->max_instances) {
+    problems->Add("\"minInstances\" (" + std::to_string(manifest->min_instances) +
+                  ") and \"standby\" (" + std::to_string(manifest->standby) +
+                  ") together must not be above \"maxInstances\" (" +
                   std::to_string(manifest->max_instances) + ")");
   }
   if (!set.contains("ramLimit")) {
@@ -480,6 +488,7 @@ std::string Manifest::ToJson() const {
       {"maxQueue", max_queue},
       {"minInstances", min_instances},
       {"maxInstances", max_instances},
+      {"standby", standby},
       {"ram", ram_mib},
       {"ramLimit", ram_limit_mib},
       {"cpu", static_cast<double>(cpu_millis) / 1000},

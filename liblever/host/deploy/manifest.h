@@ -80,7 +80,8 @@ struct Manifest {
   int64_t max_concurrency = 0;  // 0: only the transport's limits
   int64_t max_queue = 10 * 1000;  // calls that wait, on a host
   int64_t min_instances = 0;
-  int64_t max_instances = 100;
+  int64_t max_instances = 100;  // standbys included
+  int64_t standby = 0;  // instances that are started and get no calls until they are needed
   int64_t ram_mib = 50;
   int64_t ram_limit_mib = kRamLimitMibLeast;
   int64_t cpu_millis = 0;  // 0: as much as there is

@@ -150,6 +150,7 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.is_private = manifest.is_private;
   spec.instances_min = static_cast<uint32_t>(manifest.min_instances);
   spec.instances_max = static_cast<uint32_t>(manifest.max_instances);
+  spec.standby = static_cast<uint32_t>(manifest.standby);
   spec.load_target = manifest.max_instance_load;
   spec.stream_load = manifest.stream_load;
   spec.concurrency_max = static_cast<uint32_t>(manifest.max_concurrency);

@@ -43,6 +43,7 @@ struct ServiceSpec {
   bool is_private = false;
   uint32_t instances_min = 0;
   uint32_t instances_max = 100;
+  uint32_t standby = 0;  // instances that are started and get no calls, of the version that serves
   bool start_first = false;  // serves only when an instance is ready, also where none runs
   uint32_t concurrency_max = 0;
   uint32_t queue_max = kQueueMaxDefault;  // calls that wait, on a host
@@ -68,7 +69,7 @@ struct ServiceSpec {
   ServiceName name() const { return {environment, service}; }
 };
 
-enum class InstancePhase : uint8_t { kStarting, kReady, kStalled, kDraining, kStopped };
+enum class InstancePhase : uint8_t { kStarting, kStandby, kReady, kStalled, kDraining, kStopped };
 std::string_view InstancePhaseName(InstancePhase phase);
 
 // One row of `lever ps`.

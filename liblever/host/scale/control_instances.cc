@@ -266,7 +266,9 @@ void ControlLoop::LookForSilence() {
     Instance* instance = FindInstance(key);
     if (instance == nullptr) continue;
     if (instance->phase == InstancePhase::kReady) Stalled(instance);
-    if (instance->phase == InstancePhase::kStalled && instance->silence.over()) {
+    const bool uncalled = instance->phase == InstancePhase::kStandby ||
+                          instance->phase == InstancePhase::kStalled;
+    if (uncalled && instance->silence.over()) {
       StalledTooLong(instance);
     }
   }

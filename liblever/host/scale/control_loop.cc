@@ -289,7 +289,7 @@ void ControlLoop::BecomeReadyIfReachable(Instance* instance) {
     return;
   }
   instance->controller->OnReady(instance);
-  Note(*instance, "ready");
+  Note(*instance, InstancePhaseName(instance->phase));
   TellServing(*instance);
 }
 
@@ -436,7 +436,7 @@ void ControlLoop::Lose(Instance* instance, const std::string& what, int64_t grac
   instance->SetDeadline(&loop(), loop().now_ns() + grace_ns, [this, instance] {
     options_.driver->Stop(instance->key, fleet::StopKind::kKill);
   });
-  if (phase == InstancePhase::kReady || phase == InstancePhase::kStalled) {
+  if (phase > InstancePhase::kStarting && phase < InstancePhase::kDraining) {
     instance->controller->OnLost(instance);
   }
 }

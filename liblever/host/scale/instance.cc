@@ -9,6 +9,7 @@ namespace lever::scale {
 std::string_view InstancePhaseName(InstancePhase phase) {
   switch (phase) {
     case InstancePhase::kStarting: return "starting";
+    case InstancePhase::kStandby: return "standby";
     case InstancePhase::kReady: return "ready";
     case InstancePhase::kStalled: return "stalled";
     case InstancePhase::kDraining: return "draining";
@@ -39,6 +40,7 @@ uint32_t Instance::InFlight() const {
 void Instance::CheckPhase() const {
   switch (phase) {
     case InstancePhase::kStarting: assert(attached || deadline_.armed()); break;
+    case InstancePhase::kStandby:
     case InstancePhase::kReady:
     case InstancePhase::kStalled: assert(peer != nullptr || !address.empty()); break;
     case InstancePhase::kDraining: assert(attached || deadline_.armed()); break;

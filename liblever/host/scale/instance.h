@@ -1,11 +1,12 @@
 // One instance of a service, as its host keeps it: started by a driver, or a program that attached
 // itself.
 //
-// Life: starting -> ready -> (stalled) -> draining -> stopped. Threads: the control loop.
+// Life: starting -> (standby) -> ready -> (stalled) -> draining -> stopped. Threads: the control loop.
 //
 // Invariants, checked by CheckPhase()
 //  1. Starting: it is in no route table. A started one has a deadline.
-//  2. Ready and stalled: it has an attach session or an address. Only ready ones are in route tables.
+//  2. Standby, ready and stalled: it has an attach session or an address. Only ready ones are in route
+//     tables.
 //  3. Draining: it is in no route table, and a started one has a deadline after which it is killed.
 //  4. Stopped: nothing of it runs, it has neither session nor deadline.
 #ifndef LIBLEVER_HOST_SCALE_INSTANCE_H_
@@ -63,7 +64,7 @@ struct Instance {
   uint64_t calls_total = 0;
   uint64_t ended_total = 0;
   uint64_t errors_total = 0;
-  int64_t ready_ns = 0;
+  int64_t ready_ns = 0;  // when it had started, to take calls or as a standby
   int64_t last_active_ns = 0;
 
   std::shared_ptr<fleet::AttachPeer> peer;

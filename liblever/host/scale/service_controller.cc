@@ -80,7 +80,8 @@ void ServiceController::Demand(const void* holder, uint32_t held_calls) {
 void ServiceController::AddAttached(Instance* instance) { instances_.push_back(instance); }
 
 void ServiceController::OnReady(Instance* instance) {
-  instance->phase = InstancePhase::kReady;
+  const bool standby = BecomesStandby(*instance);
+  instance->phase = standby ? InstancePhase::kStandby : InstancePhase::kReady;
   instance->ready_ns = shell_->loop().now_ns();
   if (!instance->attached) {
     instance->ClearDeadline();
@@ -88,7 +89,7 @@ void ServiceController::OnReady(Instance* instance) {
     const int64_t took_ns = instance->ready_ns - instance->created_ns;
     VersionScale& scale = ScaleOf(instance->version);
     scale.start_ns = scale.start_ns == 0 ? took_ns : scale.start_ns + (took_ns - scale.start_ns) / 4;
-    scale.last_ready_ns = instance->ready_ns;
+    if (!standby) scale.last_ready_ns = instance->ready_ns;
   }
   instance->CheckPhase();
   // One of a version that is to serve is listed when there are enough of them.
@@ -200,6 +201,7 @@ void ServiceController::FailStart(const Status& status) {
 policy::ScaleLimits ServiceController::Limits(const ServiceSpec& spec) const {
   return {.instances_min = canary_ ? std::max(1u, spec.instances_min) : spec.instances_min,
           .instances_max = spec.instances_max,
+          .standby = IsCanary(spec.version) ? 0 : spec.standby,
           .load_max = spec.load_target,
           .stream_load = spec.stream_load,
           .concurrency_max = spec.concurrency_max,
@@ -214,6 +216,7 @@ policy::ScaleLoad ServiceController::Observe(uint64_t version, VersionScale* sca
   for (const Instance* instance : instances_) {
     if (instance->attached || instance->version != version) continue;
     if (instance->phase == InstancePhase::kStarting) ++seen.instances_starting;
+    if (StandsBy(*instance, version)) ++seen.instances_standby;
     if (instance->phase != InstancePhase::kReady && instance->phase != InstancePhase::kStalled) {
       continue;
     }
@@ -263,6 +266,8 @@ int64_t ServiceController::Scale(const ServiceSpec& spec, VersionScale* scale, S
       policy::DecideScale(Limits(spec), load, shell_->loop().now_ns(), &scale->memory);
   scale->wanted = decision.wanted;
   if (decision.refuse_held) RefuseHeld();
+  if (decision.promote > 0) Promote(scale, spec.version, decision.promote);
+  if (decision.stop_standby > 0) StopStandbys(spec.version, decision.stop_standby);
   for (uint32_t i = 0; i < decision.start; ++i) {
     const bool busy = load.calls + load.streams + load.held_calls > 0;
     const auto begun = shell_->Launch(this, spec, busy ? StartFor::kNow : StartFor::kLater);

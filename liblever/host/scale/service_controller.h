@@ -7,8 +7,8 @@
 // Invariants
 //  1. Calls that are held are counted by who holds them; a failed start and an instance that became
 //     ready forget the counts, and who still holds calls says so again.
-//  2. New calls go to instances of `current`, and to attached programs; and their share to those of
-//     the canary, which is never the version of `current`.
+//  2. New calls go to instances of `current` that do not stand by, and to attached programs; and their
+//     share to those of the canary, which is never the version of `current`.
 //  3. A deploy completes exactly once: when its version serves, or could not be started.
 //  4. A watch completes exactly once, too. While it lasts nothing else is deployed: who deploys
 //     ends it.
@@ -169,6 +169,11 @@ class ServiceController final : private ShardControllerShell {
   int64_t Scale(const ServiceSpec& spec, VersionScale* scale, Status* lacks);
   void SetLacks(const Status& lacks);
   void StopLeastLoaded(const VersionScale& scale, uint64_t version, uint32_t count);
+  // It is ready: whether it waits for the load to want it.
+  bool BecomesStandby(const Instance& instance) const;
+  static bool StandsBy(const Instance& instance, uint64_t version);
+  void Promote(VersionScale* scale, uint64_t version, uint32_t count);
+  void StopStandbys(uint64_t version, uint32_t count);
   policy::ScaleLoad Observe(uint64_t version, VersionScale* scale);
   policy::ScaleLimits Limits(const ServiceSpec& spec) const;
   bool IsCanary(uint64_t version) const { return canary_ && canary_->spec.version == version; }

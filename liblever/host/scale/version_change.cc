@@ -58,6 +58,8 @@ void ServiceController::AdvanceNext() {
     if (instance->attached || instance->version != next_->version) continue;
     if (instance->phase == InstancePhase::kStarting) ++starting;
     if (instance->phase == InstancePhase::kReady) ++ready;
+    // Of the version that serves, which is deployed anew.
+    if (instance->phase == InstancePhase::kStandby) ++ready;
   }
   const uint32_t needed = NextNeeded();
   if (ready >= needed) {

@@ -94,7 +94,9 @@ void ServiceController::TakeBack(const std::string& reason) {
     Publish();
     // One that is silent would stay if it were heard again.
     for (Instance* instance : instances) {
-      if (instance->attached || instance->phase != InstancePhase::kStalled) continue;
+      const bool stays = instance->phase == InstancePhase::kStandby ||
+                         instance->phase == InstancePhase::kStalled;
+      if (instance->attached || !stays) continue;
       shell_->Drain(instance, "version " + std::to_string(current_->version) + " takes its place");
     }
     watched.done({.taken_back = true, .why = why});

@@ -170,6 +170,24 @@ TEST_F(DeployerTest, AfterARestartTheServicesAndTheirVersionsAreThere) {
   EXPECT_EQ(Deploy("three")->version, 3u);
 }
 
+TEST_F(DeployerTest, ADeployWithStandbysStartsFirstAndAHostThatStartsServesAtOnce) {
+  ASSERT_TRUE(Deploy("x", R"({"name": "hello", "standby": 2})").ok());
+  ASSERT_EQ(control_->deployed.size(), 1u);
+  EXPECT_EQ(control_->deployed[0].standby, 2u);
+  EXPECT_TRUE(control_->deployed[0].start_first);
+  CloseHost();
+  control_->deployed.clear();
+  OpenHost();
+  std::optional<Status> loaded;
+  deployer_->LoadAll([&](Status status) { loaded = std::move(status); });
+  Until([&] { return loaded.has_value(); });
+  ASSERT_TRUE(loaded->ok());
+  ASSERT_EQ(control_->deployed.size(), 1u);
+  EXPECT_EQ(control_->deployed[0].standby, 2u);
+  EXPECT_FALSE(control_->deployed[0].start_first);
+  Quiet();
+}
+
 TEST_F(DeployerTest, ARemovedServiceIsForgottenWithItsBundle) {
   ASSERT_TRUE(Deploy("one").ok());
   EXPECT_EQ(Remove("nothing").code(), LEVER_NOT_FOUND);

@@ -40,6 +40,7 @@ constexpr std::string_view kFull = R"({
   "maxQueue": 50,
   "minInstances": 1,
   "maxInstances": 7,
+  "standby": 6,
   "streamLoad": 0.5,
   "ram": 100,
   "ramLimit": 300,
@@ -70,6 +71,7 @@ TEST(Manifest, DefaultsHoldWhereOnlyTheNameIsGiven) {
   EXPECT_EQ(m.max_queue, 10'000);
   EXPECT_EQ(m.min_instances, 0);
   EXPECT_EQ(m.max_instances, 100);
+  EXPECT_EQ(m.standby, 0);
   EXPECT_EQ(m.ram_mib, 50);
   EXPECT_EQ(m.ram_limit_mib, 256);
   EXPECT_EQ(m.cpu_millis, 0);
@@ -96,6 +98,7 @@ TEST(Manifest, EveryFieldIsRead) {
   EXPECT_EQ(m.max_queue, 50);
   EXPECT_EQ(m.min_instances, 1);
   EXPECT_EQ(m.max_instances, 7);
+  EXPECT_EQ(m.standby, 6);
   EXPECT_EQ(m.stream_load, 0.5);
   EXPECT_EQ(m.ram_mib, 100);
   EXPECT_EQ(m.ram_limit_mib, 300);
@@ -220,6 +223,10 @@ TEST(Manifest, MistypedAndOutOfRangeValuesAreNamedWithWhatWasWanted) {
       {R"("minInstances": 3, "maxInstances": 2)", "must not be above"},
       {R"("streamLoad": 0)", "above 0"},
       {R"("maxInstances": 0)", "from 1 to 10000"},
+      {R"("standby": -1)", "from 0 to 10000"},
+      {R"("standby": true)", "from 0 to 10000"},
+      {R"("minInstances": 2, "standby": 2, "maxInstances": 3)",
+       "\"minInstances\" (2) and \"standby\" (2) together must not be above \"maxInstances\" (3)"},
       {R"("ram": 18446744073709551615)", "MiB"},
       {R"("ramLimit": true)", "MiB"},
       {R"("cpu": 0.009)", "a number of cores from 0.01 to 1024, or 0"},

@@ -315,6 +315,38 @@ TEST_F(Resources, AVersionTakesTheShardsOfTheOneBefore) {
   EXPECT_EQ(OwnerRows()[0].version, 2u);
 }
 
+TEST_F(Resources, OneThatStandsByOwnsNothingUntilItIsPromoted) {
+  ServiceSpec spec = Spec();
+  spec.standby = 1;
+  Deploy(spec);
+  Program one = StartedOne();
+  EXPECT_EQ(one.Orders(ShardOrderKind::kGrant).size(), 0u);
+  Demand();
+  SettleAll();
+  EXPECT_EQ(Routed(), (Shares{{one.id(), 256}}));
+  EXPECT_EQ(one.Orders(ShardOrderKind::kGrant).size(), 256u);
+  ASSERT_EQ(driver.order.size(), 2u);
+  const Program two = StartedOne();
+  EXPECT_EQ(Routed(), (Shares{{one.id(), 256}}));
+  StatusOr<OwnerChange> moved = Unavailable("no answer");
+  Do([&] {
+    control->ChangeOwner(Hello(), "a", policy::ShardChange::kMove, two.id(), loop.get(),
+                         [&](auto answer) { moved = std::move(answer); });
+  });
+  SettleAll();
+  EXPECT_FALSE(moved.ok());
+  // Whoever comes beside it changes nothing.
+  const Program beside = AttachProgram();
+  LetGo(one);
+  EXPECT_EQ(Share()[one.id()] + Share()[beside.id()], 256u);
+  Exited(one.key, 1);
+  SettleAll();
+  EXPECT_EQ(Share()[beside.id()], 256u);
+  Demand();
+  SettleAll();
+  EXPECT_NEAR(static_cast<double>(Routed()[two.id()]), 128, 16);
+}
+
 TEST_F(Resources, AnInstanceThatWasSeenToEndIsNotWaitedFor) {
   Deploy(Spec());
   Demand();
