@@ -5,7 +5,7 @@ files are in the page cache, as they are for what is started beside it.
 
 Names of sides that end in `.sandbox` are in one: of the host's own, or of bwrap with the flags that the host
 gives it, read from the running service's own, but for the filter of system calls. Those that end in `.pool`
-take over a runtime that was started ahead.
+take over a runtime that was started ahead; those in `.standby` are answered by a standby.
 """
 
 import json
@@ -45,6 +45,8 @@ ROWS = [
             "python-c"),
     compare("cold.python.pool.p50", "ms", LOWER, 1 / 3, "python3 -c 'import asyncio', same bwrap flags", "ms",
             "python.pool", "python-c.sandbox"),
+    compare("cold.node.standby.p50", "ms", LOWER, 1 / 10, "the same without a standby", "ms", "node.standby",
+            "node.sandbox"),
     compare("deploy.p50", "ms", LOWER, 3, "tar, one sync -f, exec of the same", "ms", "deploy", "tar"),
 ]
 FILES = 100  # of the deployed directory, those of the service itself included
@@ -101,6 +103,20 @@ class Pooled(Start):
                 return
             time.sleep(0.3)
         raise BenchError(f"no {language} is started ahead")
+
+
+class StandingBy(Start):
+    """The same, where an instance stands by and has nothing left to do."""
+
+    def await_stop(self):
+        give_up, used = time.monotonic() + STOP_S, None
+        while time.monotonic() < give_up:
+            rows = self.host.instances(self.service)
+            before, used = used, [row["phase"] == "standby" and cpu_ns(row["pid"]) for row in rows]
+            if len(used) == 1 and used[0] and used == before:
+                return
+            time.sleep(0.3)
+        raise BenchError(f"{self.service} does not come down to its standby")
 
 
 def is_waiting(pid, language):
@@ -164,27 +180,32 @@ def deployable(bench):
     return bench.once("deployable", make)
 
 
-def deploy_other(bench, to, language):
+def deploy_other(bench, to, language, name, **manifest):
     """The service of another language than C++, as a bundle, deployed."""
-    directory = bench.folder("bundles") / f"echo-{language}"
+    directory = bench.folder("bundles") / name
     files, entry = {}, {"entry": ["./service"]}
     if language in ("node", "python"):
         key, file = {"node": ("jsEntry", "service.js"), "python": ("pyEntry", "service.py")}[language]
         files[file] = (bench.root / "bench" / "lever" / file).read_text()
         entry = {key: file}
-    sides.lever_testing.write_service(directory, files, name=f"echo-{language}", idleTimeout=IDLE, **entry)
+    sides.lever_testing.write_service(directory, files, name=name, idleTimeout=IDLE, **entry, **manifest)
     if language == "go":
         shutil.copy(bench.programs / "lever-go" / "service", directory)
     to.deploy(directory)
 
 
-def open_cold(bench, language, sandbox, starts, pool=0):
-    to = host(bench, sandbox, pool)
+def open_cold(bench, language, sandbox, starts, manner=""):
+    to = host(bench, sandbox, 1 if manner == "pool" else 0)
+    name = f"echo-{language}"
+    if manner == "standby":
+        name += "-standby"
+        deploy_other(bench, to, language, name, standby=1)
+        return StandingBy(bench, to, name, starts)
     if language == "cpp":
-        sides.deploy_cpp(bench, to, "echo-cpp", idleTimeout=IDLE)
+        sides.deploy_cpp(bench, to, name, idleTimeout=IDLE)
     else:
-        deploy_other(bench, to, language)
-    return (Pooled if pool else Start)(bench, to, f"echo-{language}", starts)
+        deploy_other(bench, to, language, name)
+    return (Pooled if manner == "pool" else Start)(bench, to, name, starts)
 
 
 def parent_of(pid):
@@ -225,7 +246,7 @@ def open_side(bench, name):
     if name in PEERS:
         return open_peer(bench, name, sandbox, starts)
     if name in PEERS.values():
-        return open_cold(bench, name, sandbox, starts, 1 if manner == "pool" else 0)
+        return open_cold(bench, name, sandbox, starts, manner)
     if name == "deploy":
         return Deploy(bench, host(bench), deployable(bench), "echo-deployed", starts)
     directory, archive = deployable(bench), bench.scratch / "bundle.tar"
