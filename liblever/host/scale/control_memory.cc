@@ -40,8 +40,9 @@ Status ControlLoop::ReserveMemory(ServiceController* controller, const ServiceSp
     TakeMemory(spec.ram_bytes, MemoryClaim::kForced);
     return Status::Ok();
   }
-  const MemoryClaim claim =
-      controller->HasInstance() ? MemoryClaim::kFurther : MemoryClaim::kFirst;
+  const MemoryClaim claim = controller->HasInstance() || what == StartFor::kStandby
+                                ? MemoryClaim::kFurther
+                                : MemoryClaim::kFirst;
   const auto own = std::find_if(memory_asks_.begin(), memory_asks_.end(), [&](const MemoryAsk& ask) {
     return ask.environment == spec.environment && ask.service == spec.service;
   });
@@ -72,7 +73,7 @@ bool ControlLoop::MakeRoom(const ServiceController& taker, uint64_t bytes, Start
     if (ends) leaving += instance->ram_bytes;
   }
   if (leaving >= bytes) return true;
-  if (what == StartFor::kLater) return false;
+  if (what == StartFor::kLater || what == StartFor::kStandby) return false;
   std::vector<policy::IdleInstance> idle;
   for (const auto& [name, controller] : controllers_) {
     if (controller.get() != &taker) controller->AddIdle(&idle);
@@ -100,7 +101,11 @@ void ControlLoop::ReleaseMemory(const Instance& instance) {
 
 void ControlLoop::OfferMemory() {
   // Who gets nothing asks again, in the same order.
-  for (const MemoryAsk& ask : std::exchange(memory_asks_, {})) {
+  std::vector<MemoryAsk> asks = std::exchange(memory_asks_, {});
+  std::stable_partition(asks.begin(), asks.end(), [](const MemoryAsk& ask) {
+    return ask.what != StartFor::kStandby;
+  });
+  for (const MemoryAsk& ask : asks) {
     if (ServiceController* controller = FindController({ask.environment, ask.service})) {
       controller->OnMemory();
     }

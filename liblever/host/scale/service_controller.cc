@@ -268,9 +268,13 @@ int64_t ServiceController::Scale(const ServiceSpec& spec, VersionScale* scale, S
   if (decision.refuse_held) RefuseHeld();
   if (decision.promote > 0) Promote(scale, spec.version, decision.promote);
   if (decision.stop_standby > 0) StopStandbys(spec.version, decision.stop_standby);
+  const bool busy = load.calls + load.streams + load.held_calls > 0;
+  const uint32_t present =
+      load.instances_starting + load.instances_ready + load.instances_standby;
   for (uint32_t i = 0; i < decision.start; ++i) {
-    const bool busy = load.calls + load.streams + load.held_calls > 0;
-    const auto begun = shell_->Launch(this, spec, busy ? StartFor::kNow : StartFor::kLater);
+    const StartFor for_load = busy ? StartFor::kNow : StartFor::kLater;
+    const auto begun =
+        shell_->Launch(this, spec, present + i < decision.wanted ? for_load : StartFor::kStandby);
     if (!begun.ok()) {
       *lacks = begun.status();
       break;
@@ -306,6 +310,9 @@ void ServiceController::AddIdle(std::vector<policy::IdleInstance>* idle) const {
   std::vector<const Instance*> ready;
   bool busy = false;
   for (const Instance* instance : instances_) {
+    if (instance->phase == InstancePhase::kStandby) {
+      idle->push_back({instance->key, instance->ram_bytes, instance->ready_ns});
+    }
     if (instance->attached || instance->phase != InstancePhase::kReady) continue;
     ready.push_back(instance);
     busy |= instance->InFlight() > 0;

@@ -35,6 +35,7 @@ namespace lever::scale {
 
 // Why an instance is started, which decides what it may take of the host's memory.
 enum class StartFor : uint8_t {
+  kStandby,   // as kLater, of what nobody else wants
   kLater,     // nothing waits for it: no other one gives way
   kNow,       // instances that do nothing give way to it
   kTakeBack,  // a bad version is taken back: it is started in any case

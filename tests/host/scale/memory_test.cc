@@ -158,6 +158,46 @@ TEST_F(MemoryTest, AnInstanceIsNotIdleAtOnceAndMinInstancesStay) {
   EXPECT_THAT(peers[keys[1]]->reason, HasSubstr("more needs its memory"));
 }
 
+TEST_F(MemoryTest, AStandbyIsNoFirstInstance) {
+  std::vector<uint64_t> keys;
+  for (int i = 0; i < 7; ++i) keys.push_back(Run("s" + std::to_string(i)));
+  ServiceSpec spec = Of("spare");
+  spec.standby = 1;
+  Deploy(spec);
+  EXPECT_EQ(StartedOf("spare"), 0u);
+  Want("spare", 1);
+  EXPECT_EQ(StartedOf("spare"), 1u) << "now it is";
+}
+
+TEST_F(MemoryTest, AStandbyGivesWayAndIsTheLastToComeBack) {
+  ServiceSpec spec = Of("spare");
+  spec.standby = 1;
+  Deploy(spec);
+  std::vector<uint64_t> keys = {Last()};
+  Ready(keys[0]);
+  for (int i = 0; i < 7; ++i) keys.push_back(Run("s" + std::to_string(i)));
+  Live(2 * kNanosPerSecond, keys);
+  for (size_t i = 1; i < keys.size(); ++i) Load(keys[i], 1, 0);
+  Deploy(Of("more"));
+  Want("more", 1);
+  EXPECT_THAT(peers[keys[0]]->reason, HasSubstr("more needs its memory"));
+  Exited(keys[0]);
+  EXPECT_EQ(StartedOf("more"), 1u);
+  EXPECT_EQ(StartedOf("spare"), 1u) << "it does not come back at once";
+  ServiceSpec late = Of("late");
+  late.ram_bytes = 100 * kMib;
+  Deploy(late);
+  Want("late", 1);
+  Exited(keys[1], 1);
+  ASSERT_EQ(StartedOf("late"), 0u);
+  Exited(keys[2], 1);
+  EXPECT_EQ(StartedOf("late"), 1u) << "although it asked later";
+  Exited(keys[3], 1);
+  EXPECT_EQ(StartedOf("spare"), 1u) << "the last eighth is left";
+  Exited(keys[4], 1);
+  EXPECT_EQ(StartedOf("spare"), 2u);
+}
+
 TEST_F(MemoryTest, AVersionTakesOverWithWhatThereIsMemoryFor) {
   ServiceSpec spec = Of("hello");
   spec.instances_min = 5;
