@@ -15,23 +15,25 @@ class Placement {
  public:
   Placement(std::span<const PlacementInstance> instances, std::span<const PlacementShard> shards)
       : instances_(instances), shards_(shards), owners_(shards.size(), kNoInstance) {
-    uint64_t load = 0;
+    double load = 0;
     for (const PlacementShard& shard : shards) load += shard.load;
-    cost_of_load_ = load == 0 ? 0 : static_cast<double>(shards.size()) / static_cast<double>(load);
     double weights = 0;
     for (const PlacementInstance& instance : instances) {
       if (instance.eligible) weights += instance.weight;
     }
     any_ = weights > 0;
-    const double total = static_cast<double>(shards.size()) * (load == 0 ? 1 : 2);
+    const double count = static_cast<double>(shards.size());
     for (const PlacementInstance& instance : instances) {
-      const double part = any_ && instance.eligible ? total * instance.weight / weights : 0;
+      const double share = any_ && instance.eligible ? instance.weight / weights : 0;
+      const double part = count * share;
       // Whole shards: a bound between two numbers of them could never be met.
       bounds_.push_back({.upper = std::max(part * (1 + kPlacementSlack), std::ceil(part)),
-                         .lower = std::min(part * (1 - kPlacementSlack), std::floor(part))});
-      upper_most_ = std::max(upper_most_, bounds_.back().upper);
+                         .lower = std::min(part * (1 - kPlacementSlack), std::floor(part)),
+                         .load = load * share + std::max(load * share * kPlacementSlack,
+                                                         static_cast<double>(kPlacementLoadMin))});
     }
-    used_.resize(instances.size());
+    loads_.resize(instances.size());
+    numbers_.resize(instances.size());
     members_.resize(instances.size());
   }
 
@@ -41,20 +43,44 @@ class Placement {
     for (uint32_t i = 0; i < instances_.size(); ++i) Shed(i);
     PlaceHomeless();
     Fill();
+    SpreadLoad();
     return std::move(owners_);
   }
 
  private:
-  double Cost(uint32_t shard) const { return 1 + shards_[shard].load * cost_of_load_; }
+  double Number(uint32_t instance) const { return static_cast<double>(numbers_[instance]); }
   // What an eligible instance would have with so much more, by its weight.
   double Fullness(uint32_t instance, double more) const {
-    return (used_[instance] + more) / instances_[instance].weight;
+    return (Number(instance) + more) / instances_[instance].weight;
+  }
+  double Load(uint32_t instance, double more) const {
+    return (loads_[instance] + more) / instances_[instance].weight;
   }
 
   void Give(uint32_t shard, uint32_t instance) {
     owners_[shard] = instance;
-    used_[instance] += Cost(shard);
-    members_[instance].push_back(shard);
+    loads_[instance] += shards_[shard].load;
+    ++numbers_[instance];
+  }
+
+  void Take(uint32_t shard) {
+    const uint32_t owner = std::exchange(owners_[shard], kNoInstance);
+    loads_[owner] -= shards_[shard].load;
+    --numbers_[owner];
+  }
+
+  void Move(uint32_t shard, uint32_t to) {
+    std::erase(members_[owners_[shard]], shard);
+    Take(shard);
+    Give(shard, to);
+    members_[to].push_back(shard);
+  }
+
+  void ListMembers() {
+    for (std::vector<uint32_t>& members : members_) members.clear();
+    for (uint32_t shard = 0; shard < owners_.size(); ++shard) {
+      if (owners_[shard] != kNoInstance) members_[owners_[shard]].push_back(shard);
+    }
   }
 
   void Keep() {
@@ -66,6 +92,7 @@ class Placement {
         homeless_.push_back(shard);
       }
     }
+    ListMembers();
   }
 
   // The shards of an instance, those first that it scores lowest for.
@@ -82,35 +109,37 @@ class Placement {
 
   void Shed(uint32_t instance) {
     const double upper = bounds_[instance].upper;
-    if (used_[instance] <= upper) return;
+    if (Number(instance) <= upper) return;
     SortByScore(instance);
-    std::erase_if(members_[instance], [&](uint32_t shard) {
-      const double cost = Cost(shard);
-      // Too dear for anybody, or the last that it needs to give.
-      if (used_[instance] <= upper || cost > upper_most_) return false;
-      used_[instance] -= cost;
-      owners_[shard] = kNoInstance;
+    for (const uint32_t shard : members_[instance]) {
+      if (Number(instance) <= upper) return;
+      Take(shard);
       homeless_.push_back(shard);
-      return true;
-    });
+    }
   }
 
   void PlaceHomeless() {
-    // The dear ones first, while there is room for them.
+    // Those with the most load first, while there is room for them.
     std::sort(homeless_.begin(), homeless_.end(), [this](uint32_t a, uint32_t b) {
       return shards_[a].load != shards_[b].load ? shards_[a].load > shards_[b].load : a < b;
     });
     for (const uint32_t shard : homeless_) Give(shard, BestFor(shard));
   }
 
+  // The highest score with room in both respects; without room for its load, the least loaded one
+  // that may have one more.
   uint32_t BestFor(uint32_t shard) const {
+    const double load = shards_[shard].load;
     uint32_t best = kNoInstance;
     uint64_t best_score = 0;
+    uint32_t coolest = kNoInstance;
     uint32_t emptiest = kNoInstance;
     for (uint32_t i = 0; i < instances_.size(); ++i) {
       if (!instances_[i].eligible) continue;
       if (emptiest == kNoInstance || Fullness(i, 0) < Fullness(emptiest, 0)) emptiest = i;
-      if (used_[i] + Cost(shard) > bounds_[i].upper) continue;
+      if (Number(i) + 1 > bounds_[i].upper) continue;
+      if (coolest == kNoInstance || Load(i, 0) < Load(coolest, 0)) coolest = i;
+      if (load > 0 && loads_[i] + load > bounds_[i].load) continue;
       const uint64_t score = OwnerScore(shard, instances_[i].id);
       if (best == kNoInstance || score > best_score ||
           (score == best_score && instances_[i].id < instances_[best].id)) {
@@ -119,23 +148,20 @@ class Placement {
       }
     }
     if (best != kNoInstance) return best;
-    // Nobody has room: it moves only where that makes the two more alike.
-    const uint32_t owner = shards_[shard].owner;
-    const bool may_stay = owner < instances_.size() && instances_[owner].eligible;
-    return may_stay && Fullness(owner, 0) <= Fullness(emptiest, Cost(shard)) ? owner : emptiest;
+    return coolest != kNoInstance ? coolest : emptiest;
   }
 
   // Those below the lower bound take from the others what they score highest for.
   void Fill() {
     for (uint32_t i = 0; i < instances_.size(); ++i) {
-      if (!instances_[i].eligible || used_[i] >= bounds_[i].lower) continue;
+      if (!instances_[i].eligible || Number(i) >= bounds_[i].lower) continue;
       const std::vector<uint32_t> wanted = ByScoreFor(i);
       // First from those who stay above the bound themselves, then from whoever has more.
-      TakeFor(i, wanted, [this](uint32_t owner, double cost) {
-        return used_[owner] - cost >= bounds_[owner].lower;
+      TakeFor(i, wanted, [this](uint32_t owner) {
+        return Number(owner) - 1 >= bounds_[owner].lower;
       });
-      TakeFor(i, wanted, [this, i](uint32_t owner, double cost) {
-        return Fullness(owner, -cost) >= Fullness(i, cost);
+      TakeFor(i, wanted, [this, i](uint32_t owner) {
+        return Fullness(owner, -1) >= Fullness(i, 1);
       });
     }
   }
@@ -157,30 +183,89 @@ class Placement {
   template <typename MayGive>
   void TakeFor(uint32_t instance, const std::vector<uint32_t>& wanted, MayGive may_give) {
     for (const uint32_t shard : wanted) {
-      if (used_[instance] >= bounds_[instance].lower) return;
-      const uint32_t owner = owners_[shard];
-      const double cost = Cost(shard);
-      if (owner == instance || used_[instance] + cost > bounds_[instance].upper) continue;
-      if (!may_give(owner, cost)) continue;
-      used_[owner] -= cost;
-      used_[instance] += cost;
-      owners_[shard] = instance;
+      if (Number(instance) >= bounds_[instance].lower) return;
+      if (owners_[shard] == instance || Number(instance) + 1 > bounds_[instance].upper) continue;
+      if (!may_give(owners_[shard])) continue;
+      Take(shard);
+      Give(shard, instance);
     }
   }
 
+  // ---- Loads ----
+
+  // A step makes two instances more alike, and so ends; a bound all the same, in case that numbers
+  // with a fraction do not.
+  void SpreadLoad() {
+    ListMembers();
+    for (size_t steps = 0; steps < 2 * shards_.size() + 8; ++steps) {
+      if (!RelieveOne()) return;
+    }
+  }
+
+  // The most loaded one that can be relieved.
+  bool RelieveOne() {
+    std::vector<uint32_t> by_load;
+    for (uint32_t i = 0; i < instances_.size(); ++i) {
+      if (instances_[i].eligible) by_load.push_back(i);
+    }
+    std::sort(by_load.begin(), by_load.end(), [this](uint32_t a, uint32_t b) {
+      return Load(a, 0) != Load(b, 0) ? Load(a, 0) > Load(b, 0)
+                                      : instances_[a].id < instances_[b].id;
+    });
+    for (const uint32_t hot : by_load) {
+      if (loads_[hot] > bounds_[hot].load && Relieve(hot, by_load.back())) return true;
+    }
+    return false;
+  }
+
+  bool Relieve(uint32_t hot, uint32_t cool) {
+    if (hot == cool) return false;
+    uint32_t back = kNoInstance;  // that comes for it, where the bounds on numbers want that
+    if (Number(cool) + 1 > bounds_[cool].upper || Number(hot) - 1 < bounds_[hot].lower) {
+      back = LeastLoaded(cool);
+      if (back == kNoInstance) return false;
+    }
+    const double returned = back == kNoInstance ? 0 : shards_[back].load;
+    // What the fuller of the two may have afterwards, so that it is worth a move.
+    double best = Load(hot, 0) - kPlacementGainMin / instances_[hot].weight;
+    uint32_t moved = kNoInstance;
+    SortByScore(hot);
+    for (const uint32_t shard : members_[hot]) {
+      const double more = shards_[shard].load - returned;
+      if (more <= 0) continue;
+      const double fuller = std::max(Load(hot, -more), Load(cool, more));
+      if (fuller >= best) continue;
+      best = fuller;
+      moved = shard;
+    }
+    if (moved == kNoInstance) return false;
+    Move(moved, cool);
+    if (back != kNoInstance) Move(back, hot);
+    return true;
+  }
+
+  // Of equal ones that which the instance scores lowest for.
+  uint32_t LeastLoaded(uint32_t instance) {
+    SortByScore(instance);
+    const auto least = std::min_element(
+        members_[instance].begin(), members_[instance].end(),
+        [this](uint32_t a, uint32_t b) { return shards_[a].load < shards_[b].load; });
+    return least == members_[instance].end() ? kNoInstance : *least;
+  }
+
+  struct Bounds {
+    double upper = 0;  // shards
+    double lower = 0;
+    double load = 0;
+  };
   std::span<const PlacementInstance> instances_;
   std::span<const PlacementShard> shards_;
   std::vector<uint32_t> owners_;
-  std::vector<double> used_;                    // by instance
-  std::vector<std::vector<uint32_t>> members_;  // by instance
+  std::vector<double> loads_;      // by instance, as are those that follow
+  std::vector<uint32_t> numbers_;  // of shards
+  std::vector<std::vector<uint32_t>> members_;  // where they are listed
   std::vector<uint32_t> homeless_;
-  double cost_of_load_ = 0;
-  struct Bounds {
-    double upper = 0;
-    double lower = 0;
-  };
-  std::vector<Bounds> bounds_;  // by instance
-  double upper_most_ = 0;
+  std::vector<Bounds> bounds_;
   bool any_ = false;
 };
 
