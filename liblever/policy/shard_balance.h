@@ -28,8 +28,8 @@ inline constexpr int64_t kRebalanceAfterNs = 10 * kNanosPerSecond;
 // .. and only if at least so much of what the fullest instance has above its part then is not there
 // any more. A single shard with all the load fails this.
 inline constexpr double kRebalanceGain = 0.5;
-// Not again before that: the means of what has moved, and whatever callers do by then, are known.
-inline constexpr int64_t kRebalancePauseNs = 60 * kNanosPerSecond;
+// Not again before that, twice the time constant: by then the means are those of what has changed.
+inline constexpr int64_t kRebalancePauseNs = 30 * kNanosPerSecond;
 
 class ShardBalance {
  public:

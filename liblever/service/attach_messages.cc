@@ -21,6 +21,7 @@ enum FromInstanceField : uint32_t {
   kLoad = 3,
   kDraining = 4,
   kDrained = 5,
+  kShardLoads = 9,
 };
 enum ToInstanceField : uint32_t {
   kWelcome = 1,
@@ -106,6 +107,22 @@ std::string WriteLoad(const LoadReport& report) {
   inner.add_uint64(5, report.last_active_ns);
   inner.add_uint64(6, report.ended_total);
   inner.add_uint64(7, report.errors_total);
+  inner.commit();
+  return message;
+}
+
+std::string WriteShardLoads(const ShardLoadsReport& report) {
+  std::string message;
+  pbf_writer outer(message);
+  pbf_writer inner(outer, kShardLoads);
+  inner.add_uint64(1, report.window_ns);
+  for (const ShardLoad& load : report.loads) {
+    pbf_writer row(inner, 2);
+    row.add_uint32(1, load.shard);
+    if (load.calls_milli > 0) row.add_uint32(2, load.calls_milli);
+    if (load.streams > 0) row.add_uint32(3, load.streams);
+    row.commit();
+  }
   inner.commit();
   return message;
 }

@@ -42,6 +42,17 @@ struct LoadReport {
   friend bool operator==(const LoadReport&, const LoadReport&) = default;
 };
 std::string WriteLoad(const LoadReport& report);
+
+struct ShardLoad {
+  uint32_t shard = 0;
+  uint32_t calls_milli = 0;  // mean in flight, in thousandths
+  uint32_t streams = 0;
+};
+struct ShardLoadsReport {
+  uint64_t window_ns = 0;
+  std::vector<ShardLoad> loads;
+};
+std::string WriteShardLoads(const ShardLoadsReport& report);
 std::string WriteDraining();
 std::string WriteDrained(uint32_t cut_off);
 

@@ -10,10 +10,12 @@
 
 namespace lever::service {
 
-Attachment::Attachment(route::HostLink* link, const LoadTracker* load, AttachmentHandler* handler)
+Attachment::Attachment(route::HostLink* link, const LoadTracker* load, ShardLoads* shard_loads,
+                       AttachmentHandler* handler)
     : link_(link),
       loop_(link->loop()),
       load_(load),
+      shard_loads_(shard_loads),
       handler_(handler),
       session_(loop_, &link->channel(), route::kAttachPath, &link->random(), this) {}
 
@@ -110,6 +112,9 @@ void Attachment::OnTimer() {
     reported_ns_ = loop_->now_ns();
     session_.Send(WriteLoad(report));
     reported_ = report;
+  }
+  if (shard_loads_->Due(loop_->now_ns())) {
+    session_.Send(WriteShardLoads(shard_loads_->Take(loop_->now_ns())));
   }
   loop_->Arm(this, DeadlineAfter(reported_ns_, policy::kHeartbeatNs));
 }

@@ -4,7 +4,7 @@
 // the last one ends; but never sooner than kReportSpacingNs after the report before, so that a caller
 // who calls again and again does not double its instance's work. Where nothing changes, the same report
 // goes out every heartbeat (policy/silence.h), so that the host can tell an idle instance from one that
-// is stuck.
+// is stuck. What the shards have in flight goes with a report once a second while there is any.
 //
 // Threads: used only by who holds the loop's word.
 #ifndef LIBLEVER_SERVICE_ATTACHMENT_H_
@@ -18,6 +18,7 @@
 #include "liblever/route/host_session.h"
 #include "liblever/service/attach_messages.h"
 #include "liblever/service/load_tracker.h"
+#include "liblever/service/shard_loads.h"
 
 namespace lever::route {
 class HostLink;
@@ -46,7 +47,8 @@ class AttachmentHandler {
 class Attachment final : private route::HostSessionHandler, private Timer {
  public:
   // All pointers outlive it.
-  Attachment(route::HostLink* link, const LoadTracker* load, AttachmentHandler* handler);
+  Attachment(route::HostLink* link, const LoadTracker* load, ShardLoads* shard_loads,
+             AttachmentHandler* handler);
   ~Attachment() override;
 
   void Start() { session_.Start(); }
@@ -74,6 +76,7 @@ class Attachment final : private route::HostSessionHandler, private Timer {
   route::HostLink* link_;
   Loop* loop_;
   const LoadTracker* load_;
+  ShardLoads* shard_loads_;
   AttachmentHandler* handler_;
   route::HostSession session_;
   bool listens_ = false;  // the host has an address where it reaches the program

@@ -22,7 +22,7 @@ void IncomingCallImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   shard = info_.shard.shard;
   generation = info_.shard.generation;
   began_ns_ = service_->loop()->now_ns();
-  service_->CallBegan(this);
+  service_->CallBegan(this, *this);
   call.set_handler(this);
   call.set_message_bytes_max(service_->message_bytes_max());
   call.Read(1);
@@ -163,11 +163,9 @@ void IncomingCallImpl::Abandon(const Status& status) {
 // The handle is over.
 void IncomingCallImpl::Done() {
   assert(call_ == nullptr);
-  if (OfAResource()) {
-    service_->ownership()->Ended(this);
-    resource_name.clear();
-  }
-  service_->CallEnded(this, service_->loop()->now_ns() - began_ns_);
+  if (OfAResource()) service_->ownership()->Ended(this);
+  service_->CallEnded(this, *this, service_->loop()->now_ns() - began_ns_);
+  resource_name.clear();
   phase_ = Phase::kFree;
   info_ = RequestInfo();
   kind_ = Kind::kNone;

@@ -39,7 +39,7 @@ void IncomingStreamImpl::Accept(rpc::Call& call, const RequestInfo& info) {
   resumable_ = OfAResource() && service_->ownership()->resumes() &&
                call.headers().Find(route::kResumeHeader) == route::kResumeYes;
   began_ns_ = core_loop_->now_ns();
-  service_->StreamBegan(this);
+  service_->StreamBegan(this, *this);
   call.set_handler(this);
   call.set_message_bytes_max(service_->message_bytes_max());
   call.Read(1);
@@ -304,7 +304,7 @@ void IncomingStreamImpl::Abandon(const Status& status) {
 
 void IncomingStreamImpl::Done() {
   if (OfAResource()) service_->ownership()->Ended(this);
-  service_->StreamEnded(this);
+  service_->StreamEnded(this, *this);
   delete this;
 }
 

@@ -46,7 +46,7 @@ ServiceImpl::ServiceImpl(Loop* loop, ServiceOptions options, std::shared_ptr<rou
       link_(std::move(link)),
       handler_(handler),
       concurrency_max_(options_.concurrency_max),
-      attachment_(link_.get(), &load_, this) {
+      attachment_(link_.get(), &load_, &shard_loads_, this) {
   details_.environment = options_.environment;
   details_.name = options_.name;
   link_->set_acceptor(this);
@@ -129,6 +129,7 @@ void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
     if (const Status owning = ownership_->Attached(welcome.shards); !owning.ok()) {
       return attachment_.Refuse(owning);
     }
+    shard_loads_.SetShards(ownership_->shards());
   }
   if (drain_.phase() != Drain::Phase::kServing) return attachment_.SendDraining();
   attachment_.SendReady();
@@ -182,31 +183,36 @@ Status ServiceImpl::MayBegin(int64_t deadline_ns) const {
   return Status::Ok();
 }
 
-void ServiceImpl::CallBegan(OpenRequest* request) {
+void ServiceImpl::CallBegan(OpenRequest* request, const ResourceRequest& of) {
   const uint32_t before = load_.in_flight();
   open_.push_back(*request);
   load_.CallBegan(loop_->now_ns());
+  if (!of.resource_name.empty()) shard_loads_.CallBegan(of.shard, loop_->now_ns());
   LoadChanged(before);
 }
 
-void ServiceImpl::CallEnded(OpenRequest* request, int64_t latency_ns) {
+void ServiceImpl::CallEnded(OpenRequest* request, const ResourceRequest& of,
+                            int64_t latency_ns) {
   const uint32_t before = load_.in_flight();
   request->unlink();
   load_.CallEnded(loop_->now_ns(), latency_ns);
+  if (!of.resource_name.empty()) shard_loads_.CallEnded(of.shard, loop_->now_ns());
   LoadChanged(before);
 }
 
-void ServiceImpl::StreamBegan(OpenRequest* request) {
+void ServiceImpl::StreamBegan(OpenRequest* request, const ResourceRequest& of) {
   const uint32_t before = load_.in_flight();
   open_.push_back(*request);
   load_.StreamBegan(loop_->now_ns());
+  if (!of.resource_name.empty()) shard_loads_.StreamBegan(of.shard, loop_->now_ns());
   LoadChanged(before);
 }
 
-void ServiceImpl::StreamEnded(OpenRequest* request) {
+void ServiceImpl::StreamEnded(OpenRequest* request, const ResourceRequest& of) {
   const uint32_t before = load_.in_flight();
   request->unlink();
   load_.StreamEnded(loop_->now_ns());
+  if (!of.resource_name.empty()) shard_loads_.StreamEnded(of.shard);
   LoadChanged(before);
 }
 

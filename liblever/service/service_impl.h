@@ -18,6 +18,8 @@
 #include "liblever/service/attachment.h"
 #include "liblever/service/drain.h"
 #include "liblever/service/load_tracker.h"
+#include "liblever/service/resource_request.h"
+#include "liblever/service/shard_loads.h"
 #include "liblever/service/method_table.h"
 #include "liblever/service/ownership.h"
 #include "liblever/service/service.h"
@@ -91,12 +93,13 @@ class ServiceImpl final : public Service,
   Status MayBegin(int64_t deadline_ns) const;
   // Only where a request is of a resource.
   Ownership* ownership() { return ownership_.get(); }
-  void CallBegan(OpenRequest* request);
-  void CallEnded(OpenRequest* request, int64_t latency_ns);
+  // `of` is the same one.
+  void CallBegan(OpenRequest* request, const ResourceRequest& of);
+  void CallEnded(OpenRequest* request, const ResourceRequest& of, int64_t latency_ns);
   // Of a request that the program was given; nothing for one whose caller gave it up.
   void Ended(Ending outcome) { load_.Ended(outcome); }
-  void StreamBegan(OpenRequest* request);
-  void StreamEnded(OpenRequest* request);
+  void StreamBegan(OpenRequest* request, const ResourceRequest& of);
+  void StreamEnded(OpenRequest* request, const ResourceRequest& of);
   void Recycle(IncomingCallImpl* call);
 
  private:
@@ -163,6 +166,7 @@ class ServiceImpl final : public Service,
   MethodTable resource_methods_;
   std::unique_ptr<Ownership> ownership_;  // null in a service without resources
   LoadTracker load_;
+  ShardLoads shard_loads_;
   Attachment attachment_;
   std::unique_ptr<rpc::Server> server_;
   bool server_drained_ = false;

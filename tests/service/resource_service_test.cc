@@ -65,6 +65,40 @@ TEST_F(ResourceServiceTest, AStreamOfAResourceRunsAndEndsWhenTheResourceMoves) {
   EXPECT_EQ(program.closings[0].second, CloseReason::kStopping);
 }
 
+TEST_F(ResourceServiceTest, ReportsWhatItsShardsHaveInFlight) {
+  StartOwning(7);
+  IncomingCall* held = nullptr;
+  program.on_call = [&](IncomingCall& call) {
+    held = &call;
+    ASSERT_TRUE(call.Begin());
+  };
+  TestCall& call = CallCart(Gen(7));
+  AnswerState();
+  ASSERT_TRUE(Until([&] { return held != nullptr; }));
+  TestCall& stream = StreamCart(Gen(7));
+  ASSERT_TRUE(Until([&] { return program.streams == 1; }));
+  // A call of no resource is of no shard.
+  TestCall& plain = Call(caller, {});
+  const auto reports = [&] {
+    std::vector<v1::ShardLoads> loads;
+    for (const auto& message : attach().received) {
+      if (message.has_shard_loads()) loads.push_back(message.shard_loads());
+    }
+    return loads;
+  };
+  AdvanceInSteps(3 * kNanosPerSecond, kNanosPerSecond / 4);
+  ASSERT_GE(reports().size(), 2u);
+  const v1::ShardLoads report = reports().back();
+  ASSERT_EQ(report.loads_size(), 1);
+  EXPECT_EQ(report.loads(0).shard(), shard);
+  EXPECT_EQ(report.loads(0).streams(), 1u);
+  EXPECT_NEAR(report.loads(0).calls_milli(), 1000, 1);
+  EXPECT_NEAR(static_cast<double>(report.window_ns()), 1e9, 3e8);
+  (void)call;
+  (void)plain;
+  (void)stream;
+}
+
 TEST_F(ResourceServiceTest, RefusesWhatItsHeadersCannotMean) {
   StartOwning(7);
   const std::string other = policy::FormatShardGeneration({(shard + 1) % kShards, 7});

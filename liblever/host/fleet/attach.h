@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
@@ -79,6 +80,17 @@ struct LoadReportData {
   uint64_t errors_total = 0;  // of them
 };
 
+// What the shards of a service with resources have in flight at one instance.
+struct ShardLoadsData {
+  struct Load {
+    uint32_t shard = 0;
+    uint32_t calls_milli = 0;
+    uint32_t streams = 0;
+  };
+  int64_t window_ns = 0;
+  std::vector<Load> loads;
+};
+
 // Any thread: everything is posted to whoever keeps the fleet.
 class AttachRegistry {
  public:
@@ -88,6 +100,7 @@ class AttachRegistry {
                       std::function<void(StatusOr<AttachWelcome>)> done) = 0;
   virtual void AttachReady(uint64_t instance_key) = 0;
   virtual void AttachLoad(uint64_t instance_key, LoadReportData report) = 0;
+  virtual void AttachShardLoads(uint64_t instance_key, ShardLoadsData loads) = 0;
   virtual void AttachRenew(uint64_t instance_key, uint64_t id) = 0;
   virtual void AttachReleased(uint64_t instance_key, ShardReleasedData released) = 0;
   virtual void AttachState(uint64_t instance_key, StateRequestData request) = 0;

@@ -1,5 +1,6 @@
 #include "liblever/host/fleet/attach_session.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -25,6 +26,15 @@ StateRequestData ReadStateRequest(const lever::v1::StateRequest& request) {
   data.resource = request.resource();
   data.payload_kind = request.payload_kind();
   data.payload = request.payload();
+  return data;
+}
+
+ShardLoadsData ReadShardLoads(const lever::v1::ShardLoads& message) {
+  ShardLoadsData data;
+  data.window_ns = static_cast<int64_t>(std::min<uint64_t>(message.window_ns(), INT64_MAX));
+  for (const lever::v1::ShardLoad& load : message.loads()) {
+    data.loads.push_back({load.shard(), load.calls_milli(), load.streams()});
+  }
   return data;
 }
 
@@ -141,6 +151,9 @@ void AttachSession::OnAttachedMessage(const lever::v1::FromInstance& message) {
       registry_->AttachLoad(instance_key_, report);
       return;
     }
+    case lever::v1::FromInstance::kShardLoads:
+      registry_->AttachShardLoads(instance_key_, ReadShardLoads(message.shard_loads()));
+      return;
     case lever::v1::FromInstance::kRenew:
       registry_->AttachRenew(instance_key_, message.renew().id());
       return;

@@ -326,6 +326,16 @@ void ControlLoop::AttachLoad(uint64_t instance_key, fleet::LoadReportData report
   });
 }
 
+void ControlLoop::AttachShardLoads(uint64_t instance_key, fleet::ShardLoadsData loads) {
+  loop().Post([this, instance_key, loads = std::move(loads)] {
+    const Instance* instance = FindInstance(instance_key);
+    ShardController* shards = ShardsOf(instance);
+    if (shards == nullptr) return;
+    const std::optional<ServiceSpec>& spec = instance->controller->current();
+    shards->OnLoads(instance->id, loads, spec ? spec->stream_load : ServiceSpec().stream_load);
+  });
+}
+
 void ControlLoop::AttachRenew(uint64_t instance_key, uint64_t id) {
   loop().Post([this, instance_key, id] {
     const Instance* instance = FindInstance(instance_key);

@@ -85,6 +85,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
               std::function<void(StatusOr<fleet::AttachWelcome>)> done) override;
   void AttachReady(uint64_t instance_key) override;
   void AttachLoad(uint64_t instance_key, fleet::LoadReportData report) override;
+  void AttachShardLoads(uint64_t instance_key, fleet::ShardLoadsData loads) override;
   void AttachRenew(uint64_t instance_key, uint64_t id) override;
   void AttachReleased(uint64_t instance_key, fleet::ShardReleasedData released) override;
   void AttachState(uint64_t instance_key, fleet::StateRequestData request) override;

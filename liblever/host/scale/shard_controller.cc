@@ -23,7 +23,8 @@ ShardController::ShardController(Loop* loop, registry::Registry* registry, HostL
       environment_(std::move(environment)),
       service_(std::move(service)),
       shards_(shards),
-      carried_bytes_max_(carried_bytes_max) {
+      carried_bytes_max_(carried_bytes_max),
+      balance_(shards) {
   lease_->OnGranted([this] {
     if (led_under_ != registry::kNoLease && led_under_ != lease_->id()) Resign("its lease ended");
     Compete();
@@ -150,24 +151,41 @@ void ShardController::SetEligible(std::vector<ShardTaker> instances) {
   if (eligible == eligible_ && weights == weights_) return;
   eligible_ = std::move(eligible);
   weights_ = std::move(weights);
+  by_load_ = true;
+  balance_.Moved(loop_->now_ns());
   if (ledger_ != nullptr) Place();
+}
+
+std::vector<policy::PlacementInstance> ShardController::Takers() const {
+  std::vector<policy::PlacementInstance> instances;
+  for (size_t i = 0; i < eligible_.size(); ++i) {
+    instances.push_back({.id = eligible_[i], .weight = weights_[i]});
+  }
+  return instances;
+}
+
+// The shards with their owners among those that may have them, and their loads.
+std::vector<policy::PlacementShard> ShardController::OwnedBy(int64_t now_ns) const {
+  std::vector<policy::PlacementShard> shards(shards_);
+  for (uint32_t i = 0; i < shards_; ++i) {
+    shards[i].load = balance_.LoadAt(now_ns, i);
+    const auto at = std::lower_bound(eligible_.begin(), eligible_.end(), ledger_->row(i).owner);
+    if (at == eligible_.end() || *at != ledger_->row(i).owner) continue;
+    shards[i].owner = static_cast<uint32_t>(at - eligible_.begin());
+  }
+  return shards;
 }
 
 // A shard that is being handed to one who may have it stays with that one until it is: calls wait for it
 // there, and would have to follow.
 void ShardController::Place() {
   unplaced_ = false;
-  std::vector<policy::PlacementInstance> instances;
-  for (size_t i = 0; i < eligible_.size(); ++i) {
-    instances.push_back({.id = eligible_[i], .weight = weights_[i]});
+  std::vector<policy::PlacementShard> shards = OwnedBy(loop_->now_ns());
+  // Of what is asked for otherwise, nothing else moves.
+  if (!by_load_) {
+    for (policy::PlacementShard& shard : shards) shard.load = 0;
   }
-  std::vector<policy::PlacementShard> shards(shards_);
-  for (uint32_t i = 0; i < shards_; ++i) {
-    const auto at = std::lower_bound(eligible_.begin(), eligible_.end(), ledger_->row(i).owner);
-    if (at == eligible_.end() || *at != ledger_->row(i).owner) continue;
-    shards[i].owner = static_cast<uint32_t>(at - eligible_.begin());
-  }
-  const std::vector<uint32_t> placed = policy::PlaceShards(instances, shards);
+  const std::vector<uint32_t> placed = policy::PlaceShards(Takers(), shards);
   std::vector<std::string> targets(shards_);
   for (uint32_t i = 0; i < shards_; ++i) {
     if (placed[i] != policy::kNoInstance) targets[i] = eligible_[placed[i]];
@@ -178,6 +196,7 @@ void ShardController::Place() {
     unplaced_ |= targets[i] != ledger_->row(i).owner;
     targets[i] = ledger_->row(i).owner;
   }
+  if (!unplaced_) by_load_ = false;
   ledger_->SetTargets(targets, loop_->clock().NowNs());
   Act();
 }
@@ -374,6 +393,37 @@ void ShardController::OnReleased(const std::string& instance,
   ledger_->OnReleased(instance, released.shard, released.generation, released.clean,
                       loop_->clock().NowNs());
   ActSoon();
+}
+
+// ---- Loads ----
+
+// Calls that wait for a shard which moves say nothing about it, nor does who has it no more.
+void ShardController::OnLoads(const std::string& instance, const fleet::ShardLoadsData& loads,
+                              double stream_load) {
+  if (ledger_ == nullptr) return;
+  const int64_t now_ns = loop_->now_ns();
+  for (const fleet::ShardLoadsData::Load& load : loads.loads) {
+    if (load.shard >= shards_ || !ledger_->Settled(load.shard)) continue;
+    if (ledger_->row(load.shard).owner != instance) continue;
+    const double weighed = load.calls_milli + load.streams * stream_load * policy::kLoadOfACall;
+    balance_.Observe(now_ns, load.shard,
+                     static_cast<uint32_t>(std::min(weighed, static_cast<double>(UINT32_MAX))),
+                     loads.window_ns);
+  }
+  if (now_ns < DeadlineAfter(loads_considered_ns_, kConsiderLoadsNs)) return;
+  loads_considered_ns_ = now_ns;
+  ConsiderLoads();
+}
+
+void ShardController::ConsiderLoads() {
+  if (by_load_ || unplaced_ || !AllSettled()) return;
+  const int64_t now_ns = loop_->now_ns();
+  if (!balance_.ShouldMove(now_ns, Takers(), OwnedBy(now_ns))) return;
+  Log(LogLevel::kInfo, "lever://" + environment_ + "/" + service_ +
+                           ": shards move to other instances, since the load of their resources is "
+                           "uneven");
+  by_load_ = true;
+  Place();
 }
 
 // ---- What resources carry ----

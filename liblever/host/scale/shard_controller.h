@@ -32,6 +32,7 @@
 #include "liblever/host/scale/state_store.h"
 #include "liblever/policy/carried_account.h"
 #include "liblever/policy/placement.h"
+#include "liblever/policy/shard_balance.h"
 #include "liblever/policy/shard_ledger.h"
 #include "liblever/policy/shard_wishes.h"
 
@@ -67,6 +68,8 @@ class ShardController {
  public:
   // How long after it was not had the controller's key is asked for again.
   static constexpr int64_t kRetryNs = 1 * kNanosPerSecond;
+  // How often the loads of shards are looked at while they are reported.
+  static constexpr int64_t kConsiderLoadsNs = 1 * kNanosPerSecond;
 
   // `carried_bytes_max`: what all its resources together may carry.
   ShardController(Loop* loop, registry::Registry* registry, HostLease* lease, std::string host,
@@ -105,6 +108,9 @@ class ShardController {
   void OnEnded(const std::string& instance);
   void OnRenew(const std::string& instance, uint64_t id);
   void OnReleased(const std::string& instance, const fleet::ShardReleasedData& released);
+  // `stream_load`: what a stream counts for beside a call.
+  void OnLoads(const std::string& instance, const fleet::ShardLoadsData& loads,
+               double stream_load);
   void OnState(const std::string& instance, fleet::StateRequestData request);
 
  private:
@@ -115,6 +121,9 @@ class ShardController {
   void Resign(const std::string& why);
   void Changed();
   void Place();
+  std::vector<policy::PlacementInstance> Takers() const;
+  std::vector<policy::PlacementShard> OwnedBy(int64_t now_ns) const;
+  void ConsiderLoads();
   StatusOr<std::string> ChooseFor(uint32_t shard, const std::string& to) const;
   bool AllSettled() const;
   void Act();
@@ -155,6 +164,10 @@ class ShardController {
   uint32_t writes_ = 0;  // under way
   bool acting_ = false;
   bool rows_changed_ = false;  // since Changed() was called
+  // Loads count for the placement that is under way: it is a new one, or they are the cause of it.
+  bool by_load_ = false;
+  policy::ShardBalance balance_;
+  int64_t loads_considered_ns_ = 0;
   bool unplaced_ = false;  // some shards are to be placed anew when all are settled
   bool discards_ = false;
   FunctionTimer timer_{[this] { OnTimer(); }};

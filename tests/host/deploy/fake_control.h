@@ -87,6 +87,7 @@ class FakeControl : public scale::Control {
   void AttachReady(uint64_t key) override {}
   void AttachLoad(uint64_t key, fleet::LoadReportData report) override {}
   void AttachRenew(uint64_t, uint64_t) override {}
+  void AttachShardLoads(uint64_t, fleet::ShardLoadsData) override {}
   void AttachReleased(uint64_t, fleet::ShardReleasedData) override {}
   void AttachState(uint64_t, fleet::StateRequestData) override {}
   void AttachDraining(uint64_t key) override {}
