@@ -12,17 +12,17 @@
 #include <vector>
 
 #include "liblever/base/loop.h"
-#include "liblever/route/host_link.h"
 #include "liblever/policy/shard.h"
+#include "liblever/route/host_link.h"
 #include "liblever/rpc/server.h"
 #include "liblever/service/attachment.h"
 #include "liblever/service/drain.h"
 #include "liblever/service/load_tracker.h"
-#include "liblever/service/resource_request.h"
-#include "liblever/service/shard_loads.h"
 #include "liblever/service/method_table.h"
 #include "liblever/service/ownership.h"
+#include "liblever/service/resource_request.h"
 #include "liblever/service/service.h"
+#include "liblever/service/shard_loads.h"
 
 namespace lever::service {
 
