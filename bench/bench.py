@@ -19,7 +19,7 @@ from lib import table  # noqa: E402
 from lib.session import Bench, run_group  # noqa: E402
 
 GROUPS = ("unary", "relay", "http", "node", "python", "go", "stream", "idle", "cold", "deploying", "handoff",
-          "scaling", "simulated", "attack")
+          "scaling", "simulated", "storm", "attack")
 
 
 def parse(arguments):
