@@ -181,73 +181,67 @@ TEST(PolicyAbiTest, RetriesAreForWhatSurelyDidNotRunWithinTheBudget) {
             LEVER_INVALID_ARGUMENT);
 }
 
-TEST(PolicyAbiTest, AnInstanceIsStartedForCallsThatWaitAndStoppedWhenIdle) {
-  lever_scale_limits limits{};
-  limits.size = sizeof(limits);
-  limits.instances_max = 5;
-  limits.load_max = 10;
-  limits.idle_timeout_ns = 1000;
-  lever_scale_load load{};
-  load.size = sizeof(load);
-  lever_scale_memory memory{};
-  memory.size = sizeof(memory);
-  lever_scale_decision decision{};
-  decision.size = sizeof(decision);
-  const auto decide = [&](int64_t now_ns) {
+// A service of 5 instances at most, each meant for 10 calls, and what was decided for it last.
+class PolicyAbiScaleTest : public testing::Test {
+ protected:
+  PolicyAbiScaleTest() {
+    limits.size = sizeof(limits);
+    limits.instances_max = 5;
+    limits.load_max = 10;
+    limits.idle_timeout_ns = 1000;
+    load.size = sizeof(load);
+    memory.size = sizeof(memory);
+    decision.size = sizeof(decision);
+  }
+  void Decide(int64_t now_ns) {
     EXPECT_EQ(lever_scale_decide(&limits, &load, now_ns, &memory, &decision), LEVER_OK);
-  };
-  decide(1);
+  }
+
+  lever_scale_limits limits{};
+  lever_scale_load load{};
+  lever_scale_memory memory{};
+  lever_scale_decision decision{};
+};
+
+TEST_F(PolicyAbiScaleTest, AnInstanceIsStartedForCallsThatWaitAndStoppedWhenIdle) {
+  Decide(1);
   EXPECT_EQ(decision.start, 0u);
   load.held_calls = 1;
-  decide(2);
+  Decide(2);
   EXPECT_EQ(decision.start, 1u);
   EXPECT_EQ(decision.wanted, 1u);
   load.backoff_until_ns = 50;
-  decide(3);
+  Decide(3);
   EXPECT_EQ(decision.refuse_held, 1);
   EXPECT_EQ(decision.start, 0u);
   load.held_calls = 0;
   load.instances_ready = 1;
   load.last_active_ns = 100;
-  decide(500);
+  Decide(500);
   EXPECT_EQ(decision.stop, 0u);
   EXPECT_EQ(decision.wake_at_ns, 1100);
   // The memory is a value: a copy goes on from where it was taken.
   lever_scale_memory copy = memory;
-  decide(1100);
+  Decide(1100);
   EXPECT_EQ(decision.stop, 1u);
   EXPECT_EQ(lever_scale_decide(&limits, &load, 1100, &copy, &decision), LEVER_OK);
   EXPECT_EQ(decision.stop, 1u);
 }
 
-TEST(PolicyAbiTest, AStandbyIsPromotedForCallsThatWaitAndReplaced) {
-  lever_scale_limits limits{};
-  limits.size = sizeof(limits);
-  limits.instances_max = 5;
-  limits.load_max = 10;
+TEST_F(PolicyAbiScaleTest, AStandbyIsPromotedForCallsThatWaitAndReplaced) {
   limits.standby = 1;
-  limits.idle_timeout_ns = 1000;
-  lever_scale_load load{};
-  load.size = sizeof(load);
-  lever_scale_memory memory{};
-  memory.size = sizeof(memory);
-  lever_scale_decision decision{};
-  decision.size = sizeof(decision);
-  const auto decide = [&](int64_t now_ns) {
-    EXPECT_EQ(lever_scale_decide(&limits, &load, now_ns, &memory, &decision), LEVER_OK);
-  };
-  decide(1);
+  Decide(1);
   EXPECT_EQ(decision.start, 1u);
   EXPECT_EQ(decision.wanted, 0u);
   load.instances_standby = 1;
   load.held_calls = 1;
-  decide(2);
+  Decide(2);
   EXPECT_EQ(decision.promote, 1u);
   EXPECT_EQ(decision.start, 1u);
   load.held_calls = 0;
-  decide(2000);
+  Decide(2000);
   load.instances_standby = 3;
-  decide(3000);
+  Decide(3000);
   EXPECT_EQ(decision.promote, 0u);
   EXPECT_EQ(decision.stop_standby, 2u);
 }

@@ -7,6 +7,7 @@
 #include "liblever/host/deploy/bundle_check.h"
 #include "liblever/host/deploy/deploy_job.h"
 #include "liblever/host/deploy/deployer.h"
+#include "liblever/host/deploy/limits.h"
 #include "liblever/host/registry/schema.h"
 #include "liblever/host/scale/shard_store.h"
 #include "liblever/policy/address.h"
@@ -368,7 +369,7 @@ void Deployer::Answer(Job& job, const Status& status) {
   if (result.ok()) {
     result->environment = job.name.first;
     result->service = job.name.second;
-    const uint64_t ram_mib = options_.control->Counters().ram_bytes / kMebibyteBytes;
+    const uint64_t ram_mib = options_.control->Counters().ram_bytes / kMebibyte;
     const auto needed_mib = static_cast<uint64_t>(job.manifest.ram_mib);
     if (ram_mib > 0 && needed_mib > ram_mib) {
       result->notes.push_back("no instance can be started: each takes " + std::to_string(needed_mib) +

@@ -40,7 +40,6 @@ inline constexpr double kInstanceLoadMax = 1e6;
 inline constexpr int64_t kConcurrencyMax = 1000 * 1000;
 inline constexpr int64_t kQueueMax = 100 * 1000;
 inline constexpr int64_t kInstancesMax = 10 * 1000;
-inline constexpr uint64_t kMebibyteBytes = 1024 * 1024;  // the unit of sizes
 inline constexpr int64_t kRamMibMax = 1024 * 1024;
 inline constexpr int64_t kRamLimitMibLeast = 256;  // the default limit: max of 4 x ram and this
 inline constexpr int64_t kRamLimitMibMax = 4 * kRamMibMax;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "liblever/host/deploy/content_hash.h"
+#include "liblever/host/deploy/limits.h"
 #include "liblever/policy/canary.h"
 
 namespace lever::deploy {
@@ -158,8 +159,8 @@ scale::ServiceSpec MakeSpec(const std::string& environment, uint64_t version,
   spec.queue_max = static_cast<uint32_t>(manifest.max_queue);
   spec.load_max =
       static_cast<uint32_t>(std::max(1L, std::lround(std::ceil(manifest.max_instance_load))));
-  spec.ram_bytes = static_cast<uint64_t>(manifest.ram_mib) * kMebibyteBytes;
-  spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyteBytes;
+  spec.ram_bytes = static_cast<uint64_t>(manifest.ram_mib) * kMebibyte;
+  spec.ram_limit_bytes = static_cast<uint64_t>(manifest.ram_limit_mib) * kMebibyte;
   spec.cpu_millis = static_cast<uint32_t>(manifest.cpu_millis);
   spec.processes_max = static_cast<uint32_t>(manifest.max_processes);
   spec.descriptors_max = static_cast<uint32_t>(manifest.max_descriptors);

@@ -14,9 +14,6 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
     return;
   }
   EndWatch();
-  const bool running = std::any_of(instances_.begin(), instances_.end(), [](const Instance* i) {
-    return !i->attached && i->phase < InstancePhase::kDraining;
-  });
   if (!IsCanary(spec.version)) {
     EndCanary(Aborted("version " + std::to_string(spec.version) + " takes its place"));
   } else if (canary_->done) {
@@ -25,7 +22,7 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
   scale_.backoff.Reset();
   last_error_ = Status::Ok();
   if (shards_ != nullptr) shards_->set_discards(false);
-  if (running || spec.instances_min > 0 || spec.start_first) {
+  if (HasInstance() || spec.instances_min > 0 || spec.start_first) {
     next_ = std::move(spec);
     next_done_ = std::move(done);
     Evaluate();
