@@ -68,6 +68,7 @@ class CallImpl final : public Call,
   static StatusOr<CallImpl*> Accept(Loop* loop, Stream& stream, CallOwner* owner,
                                     std::shared_ptr<void> tag);
   void* tag() const { return tag_.get(); }
+  void set_tag(std::shared_ptr<void> tag) { tag_ = std::move(tag); }
 
   // Ends it at the end of the turn, if it is not ending yet; nothing is told to the peer.
   void EndLater(Status status);

@@ -22,9 +22,11 @@ class ChannelImpl final : public Channel,
                           private Timer,
                           private TurnEnd {
  public:
+  enum class Connections : bool { kOne, kMany };
   // Without an endpoint it has the one connection that it is given.
-  ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint, const ConnectionOptions& options,
-              uint64_t jitter_seed, std::shared_ptr<TlsClientContext> tls);
+  ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint, Connections connections,
+              const ConnectionOptions& options, uint64_t jitter_seed,
+              std::shared_ptr<TlsClientContext> tls);
   ~ChannelImpl() override;
 
   // The one connection, for a channel without an endpoint.
@@ -71,6 +73,7 @@ class ChannelImpl final : public Channel,
 
   Loop* const loop_;
   const std::optional<Endpoint> endpoint_;
+  const bool reconnects_;
   ConnectionOptions options_;
   const std::shared_ptr<TlsClientContext> tls_;
   const std::string name_;  // for messages
@@ -100,11 +103,12 @@ std::string AuthorityOf(const std::optional<Endpoint>& endpoint, const TlsClient
   return plain.ToString();
 }
 
-ChannelImpl::ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint,
+ChannelImpl::ChannelImpl(Loop* loop, std::optional<Endpoint> endpoint, Connections connections,
                          const ConnectionOptions& options, uint64_t jitter_seed,
                          std::shared_ptr<TlsClientContext> tls)
     : loop_(loop),
       endpoint_(std::move(endpoint)),
+      reconnects_(connections == Connections::kMany),
       options_(options),
       tls_(std::move(tls)),
       name_(endpoint_.has_value() ? endpoint_->ToString() : "the connection handed in"),
@@ -157,7 +161,7 @@ Call* ChannelImpl::StartCall(const CallOptions& options, CallHandler* handler) {
   if (call->waiting() && state_ == State::kReady && !call->Attach(current_)) {
     // Its stream ids are used up, or OnDraining() is on its way.
     LoseCurrent(Status::Ok());
-    // One that was handed in has no next connection.
+    // Perhaps there is no next connection.
     if (const Status refused = NoNewCalls(); !refused.ok()) call->EndLater(refused);
   }
   if (!call->waiting()) {
@@ -271,7 +275,7 @@ Status ChannelImpl::Shake(std::unique_ptr<ByteStream> socket) {
 void ChannelImpl::AttemptFailed(Status status) {
   last_error_ = std::move(status).WithExecuted(LEVER_EXECUTED_NO);
   EndWaiting(last_error_);
-  if (endpoint_.has_value()) return BackOff(last_error_);
+  if (reconnects_) return BackOff(last_error_);
   SetState(State::kClosed, last_error_);
 }
 
@@ -304,7 +308,7 @@ void ChannelImpl::OnReady(Connection& connection) {
 void ChannelImpl::LoseCurrent(const Status& why) {
   current_ = nullptr;
   last_error_ = why;
-  SetState(endpoint_.has_value() ? State::kIdle : State::kClosed, why);
+  SetState(reconnects_ ? State::kIdle : State::kClosed, why);
   if (state_ == State::kClosed) return EndWaiting(NoNewCalls());
   if (state_ == State::kIdle && !waiting_.empty()) ConnectWhenAllowed();
 }
@@ -367,13 +371,23 @@ void ChannelImpl::Close(const Status& status) {
 std::unique_ptr<Channel> Channel::To(Loop* loop, Endpoint endpoint,
                                      const ConnectionOptions& options, uint64_t jitter_seed,
                                      std::shared_ptr<TlsClientContext> tls) {
-  return std::make_unique<ChannelImpl>(loop, std::move(endpoint), options, jitter_seed,
-                                       std::move(tls));
+  return std::make_unique<ChannelImpl>(loop, std::move(endpoint), ChannelImpl::Connections::kMany,
+                                       options, jitter_seed, std::move(tls));
+}
+
+std::unique_ptr<Channel> Channel::Once(Loop* loop, Endpoint endpoint,
+                                       const ConnectionOptions& options,
+                                       std::shared_ptr<TlsClientContext> tls) {
+  auto channel = std::make_unique<ChannelImpl>(
+      loop, std::move(endpoint), ChannelImpl::Connections::kOne, options, 0, std::move(tls));
+  channel->Connect();
+  return channel;
 }
 
 StatusOr<std::unique_ptr<Channel>> Channel::Over(Loop* loop, UniqueFd socket,
                                                  const ConnectionOptions& options) {
-  auto channel = std::make_unique<ChannelImpl>(loop, std::nullopt, options, 1, nullptr);
+  auto channel = std::make_unique<ChannelImpl>(
+      loop, std::nullopt, ChannelImpl::Connections::kOne, options, 1, nullptr);
   LEVER_RETURN_IF_ERROR(channel->TakeOnly(std::move(socket)));
   return StatusOr<std::unique_ptr<Channel>>(std::move(channel));
 }

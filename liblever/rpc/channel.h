@@ -38,6 +38,10 @@ class Channel {
                                      const ConnectionOptions& options = {},
                                      uint64_t jitter_seed = 0,
                                      std::shared_ptr<TlsClientContext> tls = nullptr);
+  // Connects to an endpoint at once, and does not reconnect: what ends the connection closes the channel.
+  static std::unique_ptr<Channel> Once(Loop* loop, Endpoint endpoint,
+                                       const ConnectionOptions& options = {},
+                                       std::shared_ptr<TlsClientContext> tls = nullptr);
   // Over a socket that is connected already (a socketpair that was handed in); it does not
   // reconnect.
   static StatusOr<std::unique_ptr<Channel>> Over(Loop* loop, UniqueFd socket,

@@ -24,7 +24,10 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
   const Endpoint& bound() const override { return bound_; }
   Status Adopt(UniqueFd socket, std::shared_ptr<void> tag, Callers callers) override;
   void* connection_tag(const Call& call) const override { return CallImpl::From(call).tag(); }
-  void Serve(Stream& stream, std::shared_ptr<void> tag) override;
+  void Admit(Call& call, std::shared_ptr<void> tag, int64_t until_ns) override;
+  void Serve(Stream& stream, std::shared_ptr<void> tag) override {
+    Dispatch(stream, std::move(tag), nullptr);
+  }
   size_t open_calls() const override { return open_calls_; }
   size_t open_connections() const override { return peers_.size(); }
   uint64_t refused_connections() const override;
@@ -33,19 +36,31 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
 
  private:
   // One connection of ours; null while its TLS handshake is going on.
-  struct Peer final : public ConnectionHandler {
+  struct Peer final : public ConnectionHandler, public Timer {
     Peer(ServerImpl* server, std::shared_ptr<void> tag) : server(server), tag(std::move(tag)) {}
-    void OnRequest(Stream& stream) override { server->Serve(stream, tag); }
+    ~Peer() override { server->loop_->Disarm(this); }
+    void OnRequest(Stream& stream) override { server->Dispatch(stream, tag, this); }
     void OnClosed(Connection& connection, const Status& status) override { server->Forget(this); }
+    // Its admission is over, or never came.
+    void OnTimer() override {
+      if (admitted) return connection->Drain();
+      connection->Close(Unavailable("nobody said in time who calls"));
+    }
 
     ServerImpl* const server;
-    const std::shared_ptr<void> tag;
+    std::shared_ptr<void> tag;
+    bool admitted = false;
     std::list<Peer>::iterator place;
     std::unique_ptr<TlsHandshake> handshake;
     std::unique_ptr<Connection> connection;
   };
 
-  void AdoptTls(UniqueFd socket, TlsServerContext& tls);
+  // `peer` is null where the stream's connection is another's.
+  void Dispatch(Stream& stream, std::shared_ptr<void> tag, Peer* peer);
+  // A connection that a listener has accepted.
+  void Take(UniqueFd socket, const ListenOptions& options);
+  void AdoptTls(UniqueFd socket, const ListenOptions& options);
+  void AwaitAdmission(Peer* peer, int64_t timeout_ns);
   Status Open(Peer* peer, std::unique_ptr<ByteStream> socket, Callers callers);
   void DropHandshakes();
   bool Full() const;
@@ -64,6 +79,7 @@ class ServerImpl final : public Server, private CallOwner, private TurnEnd {
   std::vector<std::unique_ptr<Listener>> listeners_;
   uint64_t refused_before_ = 0;  // by listeners that are closed
   std::list<Peer> peers_;
+  Peer* asking_ = nullptr;  // whose request was dispatched last
   CallList calls_;
   size_t open_calls_ = 0;
   bool draining_ = false;
@@ -91,14 +107,8 @@ Status ServerImpl::Listen(const Endpoint& endpoint, const ListenOptions& options
   if (closed_ || draining_) return FailedPrecondition("the server is closing");
   LEVER_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
                          Listener::Open(loop_, endpoint, options,
-                                        [this, tls = options.tls](UniqueFd socket) {
-                                          if (Full()) return;
-                                          if (tls != nullptr) {
-                                            return AdoptTls(std::move(socket), *tls);
-                                          }
-                                          // A socket that cannot be used is closed; its peer sees it.
-                                          (void)Adopt(std::move(socket), nullptr,
-                                                      Callers::kOne);
+                                        [this, options](UniqueFd socket) {
+                                          if (!Full()) Take(std::move(socket), options);
                                         }));
   bound_ = listener->bound();
   listeners_.push_back(std::move(listener));
@@ -114,18 +124,38 @@ Status ServerImpl::Adopt(UniqueFd socket, std::shared_ptr<void> tag, Callers cal
   return opened;
 }
 
-void ServerImpl::AdoptTls(UniqueFd socket, TlsServerContext& tls) {
+void ServerImpl::Take(UniqueFd socket, const ListenOptions& options) {
+  if (options.tls != nullptr) return AdoptTls(std::move(socket), options);
+  // A socket that cannot be used is closed; its peer sees it.
+  if (!Adopt(std::move(socket), nullptr, Callers::kOne).ok()) return;
+  AwaitAdmission(&peers_.back(), options.admission_timeout_ns);
+}
+
+void ServerImpl::AwaitAdmission(Peer* peer, int64_t timeout_ns) {
+  if (timeout_ns > 0) loop_->Arm(peer, DeadlineAfter(loop_->now_ns(), timeout_ns));
+}
+
+void ServerImpl::Admit(Call& call, std::shared_ptr<void> tag, int64_t until_ns) {
+  assert(asking_ != nullptr);
+  CallImpl::From(call).set_tag(tag);
+  asking_->tag = std::move(tag);
+  asking_->admitted = true;
+  loop_->Arm(asking_, until_ns);
+}
+
+void ServerImpl::AdoptTls(UniqueFd socket, const ListenOptions& options) {
   if (closed_ || draining_) return;
   Peer& peer = peers_.emplace_back(this, nullptr);
   peer.place = std::prev(peers_.end());
   StatusOr<std::unique_ptr<TlsHandshake>> handshake = TlsHandshake::Accept(
-      loop_, SocketStream(std::move(socket)), tls, TlsOffer::kHttp2,
-      [this, &peer](StatusOr<std::unique_ptr<TlsStream>> stream) {
+      loop_, SocketStream(std::move(socket)), *options.tls, TlsOffer::kHttp2,
+      [this, &peer, timeout_ns = options.admission_timeout_ns](StatusOr<std::unique_ptr<TlsStream>> stream) {
         const std::unique_ptr<TlsHandshake> done = std::move(peer.handshake);
         // What failed is logged.
         const bool opened =
             stream.ok() && Open(&peer, std::move(stream).value(), Callers::kOne).ok();
-        if (!opened) Forget(&peer);
+        if (!opened) return Forget(&peer);
+        AwaitAdmission(&peer, timeout_ns);
       });
   if (!handshake.ok()) return peers_.pop_back();
   peer.handshake = std::move(handshake).value();
@@ -180,7 +210,7 @@ void Refuse(Stream& stream, Status status) {
   SendTrailersOnly(stream, std::move(status).WithExecuted(LEVER_EXECUTED_NO));
 }
 
-void ServerImpl::Serve(Stream& stream, std::shared_ptr<void> tag) {
+void ServerImpl::Dispatch(Stream& stream, std::shared_ptr<void> tag, Peer* peer) {
   const HeaderList& headers = stream.headers();
   const std::string_view content_type = headers.Find("content-type").value_or("");
   switch (ClassifyContentType(content_type)) {
@@ -198,6 +228,7 @@ void ServerImpl::Serve(Stream& stream, std::shared_ptr<void> tag) {
   if (!call.ok()) return Refuse(stream, std::move(call).status());
   ++open_calls_;
   calls_.push_back(**call);
+  asking_ = peer;
   dispatcher_->OnCall(**call);
 }
 

@@ -10,6 +10,8 @@
 //  2. Without descriptors left a listener refuses connections, counts them, and does not spin.
 //  3. OnEnd() comes for every call that was dispatched, also when the server is destroyed.
 //  4. Beyond ConnectionOptions::connections_max a connection that was accepted is closed at once.
+//  5. What comes over a connection that has not been admitted yet, where that is asked for, is dispatched
+//     like anything else: the dispatcher knows it by its missing tag, and refuses it.
 #ifndef LIBLEVER_RPC_SERVER_H_
 #define LIBLEVER_RPC_SERVER_H_
 
@@ -41,6 +43,8 @@ struct ListenOptions {
   int backlog = 4096;
   // Null: plain. Otherwise TLS, with HTTP/2 by ALPN.
   std::shared_ptr<TlsServerContext> tls;
+  // Not 0: each connection has to be admitted (Server::Admit()) within so long, and is closed otherwise.
+  int64_t admission_timeout_ns = 0;
 };
 
 // Turns the requests of one server connection into gRPC calls, and answers those that are not gRPC
@@ -65,6 +69,10 @@ class Server {
                        Callers callers = Callers::kOne) = 0;
   // The tag of the connection that `call` came over; null without.
   virtual void* connection_tag(const Call& call) const = 0;
+
+  // Only inside OnCall(): the connection that the call came over is admitted. `tag` is from now on what
+  // connection_tag() gives for its calls, this one too; at `until_ns` it drains.
+  virtual void Admit(Call& call, std::shared_ptr<void> tag, int64_t until_ns) = 0;
 
   // For a gateway that dispatches requests itself and hands over those that are gRPC calls for us:
   // takes the stream over in OnRequest(). `tag` as for Adopt().

@@ -12,6 +12,7 @@
 
 #include "liblever/base/log.h"
 #include "liblever/rpc/counters.h"
+#include "liblever/rpc/tls_identity.h"
 #include "liblever/rpc/tls_roots.h"
 #include "liblever/rpc/tls_stream.h"
 #include "liblever/rpc/tls_text.h"
@@ -164,7 +165,14 @@ StatusOr<std::shared_ptr<TlsServerContext>> TlsServerContext::Open(
   if (options.certificate_file.empty() || options.key_file.empty()) {
     return InvalidArgument("TLS: a server needs a certificate and its key");
   }
-  std::shared_ptr<TlsServerContext> context(new TlsServerContext(options));
+  std::shared_ptr<TlsServerContext> context(new TlsServerContext(options, nullptr));
+  LEVER_RETURN_IF_ERROR(context->Start());
+  return context;
+}
+
+StatusOr<std::shared_ptr<TlsServerContext>> TlsServerContext::Of(
+    std::shared_ptr<const TlsIdentity> identity) {
+  std::shared_ptr<TlsServerContext> context(new TlsServerContext({}, std::move(identity)));
   LEVER_RETURN_IF_ERROR(context->Start());
   return context;
 }
@@ -172,7 +180,9 @@ StatusOr<std::shared_ptr<TlsServerContext>> TlsServerContext::Open(
 StatusOr<TlsContext::SslContext> TlsServerContext::Read() const {
   LEVER_ASSIGN_OR_RETURN(SslContext context, NewContext(TLS_server_method()));
   LEVER_RETURN_IF_ERROR(
-      UseCertificate(context.get(), options_.certificate_file, options_.key_file));
+      identity_ != nullptr
+          ? identity_->Use(context.get())
+          : UseCertificate(context.get(), options_.certificate_file, options_.key_file));
   InstallTlsServerHooks(context.get());
   // Tickets are the sessions' only store; one is enough for a client that keeps its connection.
   SSL_CTX_set_num_tickets(context.get(), 1);
@@ -201,7 +211,7 @@ StatusOr<std::shared_ptr<TlsClientContext>> TlsClientContext::Open(
   if (options.certificate_file.empty() != options.key_file.empty()) {
     return InvalidArgument("TLS: a client's certificate and its key go together");
   }
-  if (options.roots_file.empty()) {
+  if (options.roots_file.empty() && options.server_key_hash.empty()) {
     LEVER_ASSIGN_OR_RETURN(options.roots_file, FindRootsFile());
   }
   ClientContexts& open = OpenClientContexts();
@@ -217,9 +227,21 @@ StatusOr<std::shared_ptr<TlsClientContext>> TlsClientContext::Open(
   return context;
 }
 
+StatusOr<std::shared_ptr<TlsClientContext>> TlsClientContext::OpenForKey(std::string key_hash) {
+  if (key_hash.size() != kKeyHashBytes) {
+    return InvalidArgument("TLS: the hash of a server's key has " + std::to_string(kKeyHashBytes) +
+                           " bytes");
+  }
+  TlsClientOptions options;
+  options.server_key_hash = std::move(key_hash);
+  return Open(options);
+}
+
 StatusOr<TlsContext::SslContext> TlsClientContext::Read() const {
   LEVER_ASSIGN_OR_RETURN(SslContext context, NewContext(TLS_client_method()));
-  LEVER_RETURN_IF_ERROR(UseRoots(context.get(), options_.roots_file));
+  if (options_.server_key_hash.empty()) {
+    LEVER_RETURN_IF_ERROR(UseRoots(context.get(), options_.roots_file));
+  }
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   if (!options_.certificate_file.empty()) {
     LEVER_RETURN_IF_ERROR(

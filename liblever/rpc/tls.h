@@ -5,6 +5,8 @@
 // a restart; those that are open go on. Files that cannot be used (half written, a key that is not the
 // certificate's) leave in place what was there, and one line in the log says so.
 //
+// Or, without files, by a key of the process's own, of which the clients were told (tls_identity.h).
+//
 // Where it goes: a server's into ListenOptions::tls; a client's into Channel::To().
 //
 // Threads: a context may be shared by any number of threads and loops.
@@ -23,6 +25,8 @@
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 
 namespace lever::rpc {
+
+class TlsIdentity;
 
 // How often the files are looked at, at most: when a handshake begins.
 inline constexpr int64_t kTlsReloadCheckNs = 1 * kNanosPerSecond;
@@ -47,6 +51,9 @@ struct TlsClientOptions {
   // The name that the server's certificate must bear; empty: the endpoint's host. Calls name it as
   // their authority.
   std::string server_name;
+  // Not empty: the server is the one whose certificate has this key (KeyHashOf(), tls_identity.h), whoever
+  // has signed it and whatever its name; there are no roots then.
+  std::string server_key_hash = {};
 
   bool operator==(const TlsClientOptions&) const = default;
 };
@@ -88,14 +95,19 @@ class TlsServerContext final : public TlsContext {
  public:
   // INVALID_ARGUMENT or NOT_FOUND names the file and what is wrong with it.
   static StatusOr<std::shared_ptr<TlsServerContext>> Open(const TlsServerOptions& options);
+  // Of a server that shows a key of its own, and asks its clients for no certificate.
+  static StatusOr<std::shared_ptr<TlsServerContext>> Of(
+      std::shared_ptr<const TlsIdentity> identity);
   const TlsServerOptions& options() const { return options_; }
 
  private:
-  explicit TlsServerContext(TlsServerOptions options) : options_(std::move(options)) {}
+  TlsServerContext(TlsServerOptions options, std::shared_ptr<const TlsIdentity> identity)
+      : options_(std::move(options)), identity_(std::move(identity)) {}
   StatusOr<SslContext> Read() const override;
   std::string Signature() const override;
 
   const TlsServerOptions options_;
+  const std::shared_ptr<const TlsIdentity> identity_;  // null: the files
 };
 
 class TlsClientContext final : public TlsContext {
@@ -103,7 +115,9 @@ class TlsClientContext final : public TlsContext {
   // Contexts with equal options are one: roots are many and take their time to read. Without roots
   // FAILED_PRECONDITION says where they were looked for.
   static StatusOr<std::shared_ptr<TlsClientContext>> Open(const TlsClientOptions& options = {});
-  // With the roots' file filled in.
+  // To the server with that key, whatever else it shows.
+  static StatusOr<std::shared_ptr<TlsClientContext>> OpenForKey(std::string key_hash);
+  // With the roots' file filled in, where there is to be one.
   const TlsClientOptions& options() const { return options_; }
 
  private:

@@ -15,6 +15,7 @@
 #include "liblever/rpc/counters.h"
 #include "liblever/rpc/endpoint.h"
 #include "liblever/rpc/limits.h"
+#include "liblever/rpc/tls_identity.h"
 
 namespace lever::rpc {
 
@@ -105,6 +106,8 @@ struct TlsHooks {
     if (passed != 0) return 1;
     auto* ssl = static_cast<SSL*>(
         X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    // Who has signed the key that is wanted does not matter; Established() looks at the key.
+    if (!Of(ssl)->key_hash_.empty()) return 1;
     const X509* certificate = X509_STORE_CTX_get0_cert(store);
     if (certificate != nullptr) Of(ssl)->peer_names_ = CertificateNames(certificate);
     return 0;
@@ -206,8 +209,11 @@ StatusOr<std::unique_ptr<TlsStream>> TlsStream::Client(std::unique_ptr<ByteStrea
   LEVER_RETURN_IF_ERROR(stream->Init(context.Current(clock)));
   SSL* const ssl = stream->ssl_;
   X509_VERIFY_PARAM* const wanted = SSL_get0_param(ssl);
-  bool set;
-  if (IsIpAddress(name)) {
+  stream->key_hash_ = context.options().server_key_hash;
+  bool set = true;
+  if (!stream->key_hash_.empty()) {
+    // The key says who it is.
+  } else if (IsIpAddress(name)) {
     set = X509_VERIFY_PARAM_set1_ip_asc(wanted, name.c_str()) == 1;
   } else {
     X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -236,7 +242,15 @@ TlsStream::Step TlsStream::Handshake() {
   return Step::kFailed;
 }
 
+bool TlsStream::HasWantedKey() {
+  if (key_hash_.empty()) return true;
+  if (KeyHashOf(SSL_get0_peer_certificate(ssl_)) == key_hash_) return true;
+  trouble_ = "the server at " + name_ + " has another key than the one that it was announced with";
+  return false;
+}
+
 bool TlsStream::Established() {
+  if (!HasWantedKey()) return false;
   const unsigned char* chosen = nullptr;
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl_, &chosen, &size);

@@ -48,8 +48,8 @@ class TlsStream final : public ByteStream {
   static StatusOr<std::unique_ptr<TlsStream>> Server(std::unique_ptr<ByteStream> inner,
                                                      TlsServerContext& context, TlsOffer offer,
                                                      const Clock& clock);
-  // A client's end: the server must show a certificate for `name` (a host name or an IP address) and
-  // speak HTTP/2.
+  // A client's end: the server must show a certificate for `name` (a host name or an IP address), or with
+  // the key that the context names, and speak HTTP/2.
   static StatusOr<std::unique_ptr<TlsStream>> Client(std::unique_ptr<ByteStream> inner,
                                                      TlsClientContext& context, std::string name,
                                                      const Clock& clock);
@@ -83,6 +83,7 @@ class TlsStream final : public ByteStream {
   TlsStream(std::unique_ptr<ByteStream> inner, TlsSide side, const Clock& clock);
   Status Init(std::shared_ptr<ssl_ctx_st> context);
   bool Established();
+  bool HasWantedKey();
   // An operation has failed with `ssl_error`, which is none of those that wait.
   int Fail(int ssl_error);
 
@@ -94,6 +95,7 @@ class TlsStream final : public ByteStream {
   TlsOffer offer_ = TlsOffer::kHttp2;
   TlsProtocol protocol_ = TlsProtocol::kNone;
   std::string name_;        // a client's: of the server
+  std::string key_hash_;    // and the key that it must have; empty: one that the roots vouch for
   std::string peer_names_;  // of the certificate that did not pass
   std::string trouble_;
   TokenBucket messages_;
