@@ -14,6 +14,7 @@ inline constexpr std::string_view kInvokePath = "/lever.v1.Lever/Invoke";
 inline constexpr std::string_view kStreamPath = "/lever.v1.Lever/Stream";
 inline constexpr std::string_view kAttachPath = "/lever.v1.Host/Attach";
 inline constexpr std::string_view kWatchPath = "/lever.v1.Host/Watch";
+inline constexpr std::string_view kHealthCheckPath = "/grpc.health.v1.Health/Check";
 
 // Headers. User metadata whose names begin with one of the two prefixes is dropped.
 inline constexpr std::string_view kReservedPrefix = "lever-";
@@ -34,6 +35,9 @@ inline constexpr std::string_view kCanaryHeader = "lever-canary";
 inline constexpr std::string_view kProtoHeader = "lever-proto";
 inline constexpr std::string_view kCallerHeader = "lever-caller";      // believed from hosts only
 inline constexpr std::string_view kProtoVersion = "1";
+// Who calls, over a connection to an instance's own address with "tls:" (token.h): with the first call, and
+// never indexed.
+inline constexpr std::string_view kTokenHeader = "lever-token";
 // Trailer of a refusal by an instance that runs as many calls as it may: another one may have room,
 // and a host lets the call wait.
 inline constexpr std::string_view kRefusedTrailer = "lever-refused";
