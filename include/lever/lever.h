@@ -478,8 +478,10 @@ typedef struct lever_service_options {
   size_t environment_size;
   const char* host; /* as for a client; not used in an instance that a host has started */
   size_t host_size;
-  /* A plain address of its own on which it takes calls from anybody, "127.0.0.1:9000" (port 0: any;
-   * see lever_service_info). Default: none; only connections that the host introduces. */
+  /* An address of its own on which it takes calls from anybody, "127.0.0.1:9000" (port 0: any; see
+   * lever_service_details). With "tls:" before it, for callers that the host cannot introduce: it tells them
+   * the address and gives each a token, and whoever calls without one is refused; it must be one that they
+   * reach, not 0.0.0.0. docs/tls.md. Default: none; only connections that the host introduces. */
   const char* listen;
   size_t listen_size;
   uint32_t concurrency_max; /* 0: only the transport's limits */
@@ -500,6 +502,9 @@ typedef struct lever_service_options {
   /* in_process: and as secrets_json. Default "{}". */
   const char* secrets_json;
   size_t secrets_json_size;
+  /* 1: calls from outside of its environment are refused, as "private" in lever.json says it of those that a
+   * host starts; there it is ignored. Not together with a plain `listen`. Since 0.1. */
+  int32_t is_private;
 } lever_service_options;
 
 LEVER_API lever_status lever_service_create(lever_queue* queue,

@@ -16,8 +16,9 @@ namespace {
 constexpr size_t kRuntimeBytesMax = 128;
 
 Status ToInProcess(const lever_service_options& options, service::ServiceOptions* to) {
-  if (options.host != nullptr || options.listen != nullptr || options.tls != nullptr) {
-    return InvalidArgument("host, listen, tls: not together with in_process");
+  if (options.host != nullptr || options.listen != nullptr || options.tls != nullptr ||
+      options.is_private != 0) {
+    return InvalidArgument("host, listen, tls, is_private: not together with in_process");
   }
   if (options.config_json != nullptr) {
     to->config_json = ReadText(options.config_json, options.config_json_size);
@@ -46,6 +47,7 @@ Status ToServiceOptions(const lever_service_options& options, service::ServiceOp
         "config_json, secrets_json: only together with in_process, else the host tells them");
   }
   if (options.name != nullptr) {
+    to->is_private = options.is_private != 0;
     LEVER_ASSIGN_OR_RETURN(to->tls, ReadTlsOptions(options.tls, to->host));
     return policy::CheckService(to->name);
   }

@@ -71,6 +71,8 @@ class HostLink final : private IntroductionHandler {
   // Connects to the introduction socket that a session's welcome names; nothing with an empty path.
   // Without it calls go through the host, and nobody is introduced to this program.
   Status OpenIntroductions(const std::string& path, std::string_view nonce);
+  // Whether connections can be handed to this program.
+  bool introducible() const { return !introductions_.empty(); }
   void set_acceptor(IncomingAcceptor* acceptor) { acceptor_ = acceptor; }
 
  private:

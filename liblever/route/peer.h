@@ -6,7 +6,7 @@
 // A peer's phases
 //   kIdle          no connection, none asked for (since a failure: not before retry_ns)
 //   kIntroducing   asked for, under introduction_id
-//   kConnecting    a socket has come; the HTTP/2 connection is not ready
+//   kConnecting    a socket has come, or an address; the HTTP/2 connection is not ready, or `token` not taken
 //   kReady         calls go over it
 //   kGone          out of the table: what is open finishes, nothing new
 #ifndef LIBLEVER_ROUTE_PEER_H_
@@ -34,7 +34,7 @@ enum class PeerPhase : uint8_t { kIdle, kIntroducing, kConnecting, kReady, kGone
 
 struct ServiceRoute;
 
-class Peer {
+class Peer : public std::enable_shared_from_this<Peer> {
  public:
   Peer(InstanceRoute instance_in, ServiceRoute* service_in);
   ~Peer();
@@ -55,6 +55,7 @@ class Peer {
   ServiceRoute* service;   // null once it is gone
   PeerPhase phase = PeerPhase::kIdle;
   std::unique_ptr<rpc::Channel> channel;
+  std::string token;  // still to be shown on the channel when it is ready; empty: nothing is
   uint64_t introduction_id = 0;
   int64_t deadline_ns = kNever;  // of the introduction
   int64_t retry_ns = 0;          // not introduced again before

@@ -9,6 +9,7 @@
 #include "liblever/base/log.h"
 #include "liblever/route/host_link.h"
 #include "liblever/route/service_key.h"
+#include "liblever/route/token_call.h"
 #include "liblever/route/wire.h"
 #include "liblever/rpc/channel.h"
 
@@ -127,7 +128,8 @@ void Router::OnSessionMessage(std::string_view message) {
   if (auto* welcome = std::get_if<WatcherWelcome>(&*parsed)) return OnWelcome(*welcome);
   if (auto* routes = std::get_if<Routes>(&*parsed)) return OnRoutes(std::move(*routes));
   if (auto* introduced = std::get_if<Introduced>(&*parsed)) {
-    if (!introduced->status.ok()) OnIntroductionFailed(introduced->id);
+    if (!introduced->status.ok()) return OnIntroductionFailed(introduced->id);
+    if (!introduced->way.address.empty()) OnAddress(introduced->id, std::move(introduced->way));
   }
 }
 
@@ -147,7 +149,9 @@ void Router::OnWelcome(const WatcherWelcome& welcome) {
   const Status introduced = link_->OpenIntroductions(welcome.introduction_path, welcome.nonce);
   if (!introduced.ok()) {
     Log(LogLevel::kWarning,
-        "no direct connections, calls go through the host: " + introduced.ToString());
+        "no connections can be handed over, calls go through the host where a service has no address "
+        "of its own: " +
+            introduced.ToString());
   }
   for (const auto& [key, route] : routes_) Subscribe(*route);
 }
@@ -200,7 +204,9 @@ void Router::Introduce(ServiceRoute* route) {
   }
   for (const auto& peer : route->table->peers) {
     if (direct >= kDirectPerServiceMax) return;
-    if (peer->phase != PeerPhase::kIdle || !peer->instance.local) continue;
+    const bool reachable =
+        peer->instance.listens || (peer->instance.local && link_->introducible());
+    if (peer->phase != PeerPhase::kIdle || !reachable) continue;
     if (peer->retry_ns <= now_ns && AskFor(peer)) {
       ++direct;
       continue;
@@ -216,25 +222,28 @@ bool Router::AskFor(const std::shared_ptr<Peer>& peer) {
   peer->introduction_id = next_introduction_id_++;
   peer->deadline_ns = loop_->now_ns() + kIntroductionTimeoutNs;
   introductions_.emplace(peer->introduction_id, peer);
-  session_.Send(WriteIntroduce(peer->introduction_id, peer->instance.id));
+  const IntroduceBy by = link_->introducible() ? IntroduceBy::kSocket : IntroduceBy::kAddress;
+  session_.Send(WriteIntroduce(peer->introduction_id, peer->instance.id, by));
   if (!introduction_timer_.armed()) loop_->Arm(&introduction_timer_, peer->deadline_ns);
   return true;
 }
 
-bool Router::OnOutgoing(uint64_t id, UniqueFd socket) {
+// The peer that is asked for under the id, which is answered now; null: nobody is.
+std::shared_ptr<Peer> Router::TakeIntroduction(uint64_t id) {
   const auto found = introductions_.find(id);
-  if (found == introductions_.end()) return false;
-  const std::shared_ptr<Peer> peer = found->second;
+  if (found == introductions_.end()) return nullptr;
+  std::shared_ptr<Peer> peer = std::move(found->second);
   introductions_.erase(found);
-  return Connect(peer, std::move(socket));
+  return peer;
+}
+
+bool Router::OnOutgoing(uint64_t id, UniqueFd socket) {
+  const std::shared_ptr<Peer> peer = TakeIntroduction(id);
+  return peer != nullptr && Connect(peer, std::move(socket));
 }
 
 void Router::OnIntroductionFailed(uint64_t id) {
-  const auto found = introductions_.find(id);
-  if (found == introductions_.end()) return;
-  const std::shared_ptr<Peer> peer = found->second;
-  introductions_.erase(found);
-  Failed(peer.get());
+  if (const std::shared_ptr<Peer> peer = TakeIntroduction(id)) Failed(peer.get());
 }
 
 void Router::ExpireIntroductions() {
@@ -262,27 +271,72 @@ bool Router::Connect(const std::shared_ptr<Peer>& peer, UniqueFd socket) {
     Failed(peer.get());
     return false;
   }
-  peer->phase = PeerPhase::kConnecting;
-  peer->channel = std::move(channel).value();
-  const rpc::Channel* made = peer->channel.get();
-  peer->channel->OnStateChange(
-      [this, made, weak = std::weak_ptr<Peer>(peer)](rpc::Channel::State, const Status&) {
-        const std::shared_ptr<Peer> held = weak.lock();
-        if (held != nullptr && held->channel.get() == made) OnChannelChange(held.get());
-      });
-  OnChannelChange(peer.get());
+  peer->token.clear();
+  Adopt(peer, std::move(channel).value());
   return true;
+}
+
+void Router::OnAddress(uint64_t id, AddressWay way) {
+  const std::shared_ptr<Peer> peer = TakeIntroduction(id);
+  if (peer == nullptr) return;
+  auto channel = Dial(way);
+  if (!channel.ok()) {
+    Log(LogLevel::kWarning, "no direct connection to " + peer->instance.id + " at " + way.address +
+                                ": " + channel.status().ToString());
+    return Failed(peer.get());
+  }
+  peer->token = std::move(way.token);
+  Adopt(peer, std::move(channel).value());
+}
+
+StatusOr<std::unique_ptr<rpc::Channel>> Router::Dial(const AddressWay& way) {
+  LEVER_ASSIGN_OR_RETURN(rpc::Endpoint endpoint, rpc::Endpoint::Parse(way.address));
+  if (!endpoint.tls || way.token.empty()) return InvalidArgument("not an address for a token");
+  LEVER_ASSIGN_OR_RETURN(auto tls, rpc::TlsClientContext::OpenForKey(way.key_hash));
+  rpc::ConnectionOptions options;
+  options.role = rpc::Role::kClient;
+  return rpc::Channel::Once(loop_, std::move(endpoint), options, std::move(tls));
+}
+
+std::shared_ptr<Peer> Router::HeldWith(const std::weak_ptr<Peer>& peer, const rpc::Channel* made) {
+  std::shared_ptr<Peer> held = peer.lock();
+  return held != nullptr && held->channel.get() == made ? held : nullptr;
+}
+
+void Router::Adopt(const std::shared_ptr<Peer>& peer, std::unique_ptr<rpc::Channel> channel) {
+  peer->phase = PeerPhase::kConnecting;
+  peer->channel = std::move(channel);
+  peer->channel->OnStateChange([this, made = peer->channel.get(), weak = std::weak_ptr<Peer>(peer)](
+                                   rpc::Channel::State, const Status&) {
+    if (const auto held = HeldWith(weak, made)) OnChannelChange(held.get());
+  });
+  OnChannelChange(peer.get());
+}
+
+void Router::ShowTokenOf(Peer* peer) {
+  const std::string token = std::exchange(peer->token, {});
+  ShowToken(loop_, peer->channel.get(), token,
+            [this, made = peer->channel.get(), weak = peer->weak_from_this()](const Status& shown) {
+              const auto held = HeldWith(weak, made);
+              if (held == nullptr || held->phase == PeerPhase::kGone) return;
+              if (shown.ok()) return BecomeReady(held.get());
+              Log(LogLevel::kWarning, "no direct connection to " + held->instance.id + ": " +
+                                          shown.ToString());
+              Failed(held.get());
+            });
 }
 
 void Router::OnChannelChange(Peer* peer) {
   const rpc::Channel::State state = peer->channel->state();
   if (state == rpc::Channel::State::kClosed) return Failed(peer);
-  if (peer->phase == PeerPhase::kGone) return;
-  const PeerPhase phase =
-      state == rpc::Channel::State::kReady ? PeerPhase::kReady : PeerPhase::kConnecting;
-  if (phase == peer->phase) return;
-  if (phase == PeerPhase::kReady) peer->failures = 0;
-  SetPhase(peer, phase);
+  if (peer->phase != PeerPhase::kConnecting || state != rpc::Channel::State::kReady) return;
+  if (!peer->token.empty()) return ShowTokenOf(peer);
+  BecomeReady(peer);
+}
+
+void Router::BecomeReady(Peer* peer) {
+  peer->failures = 0;
+  SetPhase(peer, PeerPhase::kReady);
   peer->service->RebuildReady();
 }
 

@@ -2,8 +2,9 @@
 //
 // Each service that is called has a ServiceRoute. The first use subscribes to it on the watch stream;
 // the host answers with the service's whole table, each time that it changes. For instances on this
-// machine the router asks the host to introduce a connection. Nothing here waits: who finds no direct
-// way calls through the host.
+// machine the router asks the host to introduce a connection; for those that listen at an address of their
+// own, where no connection can be handed over, for that address and a token, which is shown there once.
+// Nothing here waits: who finds no direct way calls through the host.
 //
 // Threads: used only by who holds the loop's word.
 //
@@ -83,8 +84,16 @@ class Router final : private HostSessionHandler {
   void OnRoutes(Routes routes);
   void Introduce(ServiceRoute* route);
   bool AskFor(const std::shared_ptr<Peer>& peer);
+  std::shared_ptr<Peer> TakeIntroduction(uint64_t id);
   bool Connect(const std::shared_ptr<Peer>& peer, UniqueFd socket);
+  void OnAddress(uint64_t id, AddressWay way);
+  StatusOr<std::unique_ptr<rpc::Channel>> Dial(const AddressWay& way);
+  void Adopt(const std::shared_ptr<Peer>& peer, std::unique_ptr<rpc::Channel> channel);
   void OnChannelChange(Peer* peer);
+  void ShowTokenOf(Peer* peer);
+  void BecomeReady(Peer* peer);
+  // `made` is a channel of the peer's, and still its own: what has come of it is of interest.
+  static std::shared_ptr<Peer> HeldWith(const std::weak_ptr<Peer>& peer, const rpc::Channel* made);
   void Failed(Peer* peer);
   void Retire(const std::shared_ptr<Peer>& peer);
   void DropChannel(Peer* peer);

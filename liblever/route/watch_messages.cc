@@ -63,6 +63,7 @@ InstanceRoute ReadInstance(pbf_reader reader) {
       case VarintField(5): instance.latency_ns = reader.get_uint64(); break;
       case VarintField(6): instance.load_max = reader.get_uint32(); break;
       case VarintField(7): instance.concurrency_max = reader.get_uint32(); break;
+      case VarintField(8): instance.listens = reader.get_uint64() != 0; break;
       default: reader.skip();
     }
   }
@@ -126,6 +127,9 @@ Introduced ReadIntroduced(pbf_reader reader) {
       case VarintField(1): introduced.id = reader.get_uint64(); break;
       case VarintField(2): code = reader.get_int32(); break;
       case BytesField(3): text = reader.get_string(); break;
+      case BytesField(4): introduced.way.address = reader.get_string(); break;
+      case BytesField(5): introduced.way.key_hash = reader.get_bytes(); break;
+      case BytesField(6): introduced.way.token = reader.get_string(); break;
       default: reader.skip();
     }
   }
@@ -188,12 +192,13 @@ std::string WriteUnsubscribe(std::string_view environment, std::string_view serv
   return WriteServiceName(kUnsubscribe, environment, service);
 }
 
-std::string WriteIntroduce(uint64_t id, std::string_view instance) {
+std::string WriteIntroduce(uint64_t id, std::string_view instance, IntroduceBy by) {
   std::string message;
   pbf_writer outer(message);
   pbf_writer inner(outer, kIntroduce);
   inner.add_uint64(1, id);
   inner.add_string(2, instance.data(), instance.size());
+  if (by == IntroduceBy::kAddress) inner.add_bool(3, true);
   inner.commit();
   return message;
 }

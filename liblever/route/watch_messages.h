@@ -25,7 +25,9 @@ inline constexpr size_t kInstancesPerServiceMax = 4096;
 std::string WriteWatcherHello(uint64_t pid, std::string_view runtime);
 std::string WriteSubscribe(std::string_view environment, std::string_view service);
 std::string WriteUnsubscribe(std::string_view environment, std::string_view service);
-std::string WriteIntroduce(uint64_t id, std::string_view instance);
+// Whether a connection is to come over the introduction socket, or an address and a token.
+enum class IntroduceBy : bool { kSocket, kAddress };
+std::string WriteIntroduce(uint64_t id, std::string_view instance, IntroduceBy by);
 
 // ---- From the host ----
 
@@ -44,6 +46,7 @@ struct InstanceRoute {
   uint64_t latency_ns = 0;
   uint32_t load_max = 0;
   uint32_t concurrency_max = 0;
+  bool listens = false;
 };
 
 struct ShardRoute {
@@ -61,9 +64,17 @@ struct Routes {
   uint32_t canary_share = 0;       // of policy::kShareParts
 };
 
+// How an instance is reached over a network.
+struct AddressWay {
+  std::string address = {};   // "tls:10.0.0.7:9000"
+  std::string key_hash = {};  // of the server that is there (rpc/tls_identity.h)
+  std::string token = {};     // what it is shown (token.h)
+};
+
 struct Introduced {
   uint64_t id = 0;
   Status status;
+  AddressWay way;  // without an address: the socket comes, or has come
 };
 
 // monostate: a message of a later protocol.

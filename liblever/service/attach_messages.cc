@@ -1,8 +1,10 @@
 #include "liblever/service/attach_messages.h"
 
+#include <algorithm>
 #include <exception>
 #include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
+#include <utility>
 
 #include "liblever/route/pbf.h"
 #include "liblever/route/wire.h"
@@ -32,6 +34,22 @@ enum ToInstanceField : uint32_t {
   kState = 6,
 };
 
+// One whose key has another length is none.
+void ReadTokenKey(pbf_reader reader, std::vector<route::TokenKey>* keys) {
+  route::TokenKey key;
+  std::string bytes;
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case BytesField(1): key.id = reader.get_string(); break;
+      case BytesField(2): bytes = reader.get_bytes(); break;
+      default: reader.skip();
+    }
+  }
+  if (bytes.size() != key.public_key.size() || keys->size() >= route::kTokenKeysMax) return;
+  std::copy(bytes.begin(), bytes.end(), key.public_key.begin());
+  keys->push_back(std::move(key));
+}
+
 InstanceWelcome ReadWelcome(pbf_reader reader) {
   InstanceWelcome welcome;
   while (reader.next()) {
@@ -49,6 +67,7 @@ InstanceWelcome ReadWelcome(pbf_reader reader) {
       case VarintField(11): welcome.concurrency_max = reader.get_uint32(); break;
       case BytesField(12): welcome.secrets_json = reader.get_bytes(); break;
       case VarintField(13): welcome.shards = reader.get_uint32(); break;
+      case BytesField(14): ReadTokenKey(reader.get_message(), &welcome.token_keys); break;
       default: reader.skip();
     }
   }
@@ -90,6 +109,8 @@ std::string WriteHello(const InstanceHello& hello) {
   for (const std::string& method : hello.methods) inner.add_string(8, method);
   inner.add_uint32(9, hello.concurrency_max);
   for (const std::string& method : hello.resource_methods) inner.add_string(10, method);
+  if (!hello.listen_key_hash.empty()) inner.add_bytes(11, hello.listen_key_hash);
+  if (hello.is_private) inner.add_bool(12, true);
   inner.commit();
   return message;
 }

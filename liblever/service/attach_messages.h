@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "liblever/base/status.h"
+#include "liblever/route/token.h"
 #include "liblever/service/shard_messages.h"
 
 namespace lever::service {
@@ -26,6 +27,8 @@ struct InstanceHello {
   std::vector<std::string> methods;
   uint32_t concurrency_max = 0;
   std::vector<std::string> resource_methods;
+  std::string listen_key_hash;  // of a `listen` with "tls:"
+  bool is_private = false;
 };
 std::string WriteHello(const InstanceHello& hello);
 std::string WriteReady();
@@ -72,6 +75,7 @@ struct InstanceWelcome {
   uint32_t concurrency_max = 0;
   uint32_t shards = 0;  // 0: the host knows of no resources
   std::string secrets_json;
+  std::vector<route::TokenKey> token_keys;
 };
 
 struct DrainRequest {

@@ -1,7 +1,9 @@
 // What becomes of a call that comes in: the checks before the program hears of it.
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "liblever/base/log.h"
 #include "liblever/policy/address.h"
 #include "liblever/route/wire.h"
 #include "liblever/service/health.h"
@@ -12,10 +14,11 @@
 namespace lever::service {
 namespace {
 
-// Who is on the other end of an introduced connection.
+// Who is on the other end of a connection that was introduced or admitted.
 struct CallerTag {
   std::string caller;
   bool host = false;
+  std::string token;  // that it was admitted with
 };
 
 // `text` as it may stand in an error: short, and printable.
@@ -82,11 +85,42 @@ std::string_view ServiceImpl::CallerOf(const rpc::Call& call) const {
   return call.headers().Find(route::kCallerHeader).value_or(std::string_view());
 }
 
+Status ServiceImpl::Admit(rpc::Call& call) {
+  const auto* tag = static_cast<const CallerTag*>(server_->connection_tag(call));
+  if (tag != nullptr && tag->token.empty()) return Status::Ok();  // introduced
+  const auto token = call.headers().Find(route::kTokenHeader);
+  if (tag != nullptr) {
+    if (!token || *token == tag->token) return Status::Ok();
+    return Status(LEVER_UNAUTHENTICATED, "this connection was opened with another token");
+  }
+  if (!token) {
+    return Status(LEVER_UNAUTHENTICATED,
+                  "who calls straight at this address shows a token of the host's first");
+  }
+  const int64_t now_s = route::UnixNowSeconds();
+  LEVER_ASSIGN_OR_RETURN(route::TokenClaims claims, admission_->Check(*token, now_s));
+  auto admitted = std::make_shared<CallerTag>();
+  admitted->caller = std::move(claims.caller);
+  admitted->host = claims.host;
+  admitted->token = *token;
+  const int64_t life_ns =
+      std::min(claims.expires_s - now_s, route::kTokenLifetimeSecondsMax) * kNanosPerSecond;
+  server_->Admit(call, std::move(admitted), DeadlineAfter(loop_->now_ns(), life_ns));
+  return Status::Ok();
+}
+
 void ServiceImpl::OnCall(rpc::Call& call) {
+  if (admission_ != nullptr) {
+    if (const Status admitted = Admit(call); !admitted.ok()) {
+      static constinit LogLimiter limiter(rpc::kPeerLogIntervalNs);
+      limiter.Log(LogLevel::kWarning, loop_->now_ns(), "a call was refused: " + admitted.message());
+      return call.Finish(admitted.WithExecuted(LEVER_EXECUTED_NO));
+    }
+  }
   const std::string_view path = call.path();
   const bool stream = path == route::kStreamPath;
   if (!stream && path != route::kInvokePath) {
-    if (path == kHealthCheckPath) {
+    if (path == route::kHealthCheckPath) {
       return AnswerHealthCheck(call, drain_.phase() == Drain::Phase::kServing
                                          ? Health::kServing
                                          : Health::kNotServing);

@@ -4,15 +4,11 @@
 #ifndef LIBLEVER_SERVICE_HEALTH_H_
 #define LIBLEVER_SERVICE_HEALTH_H_
 
-#include <string_view>
-
 namespace lever::rpc {
 class Call;
 }  // namespace lever::rpc
 
 namespace lever::service {
-
-inline constexpr std::string_view kHealthCheckPath = "/grpc.health.v1.Health/Check";
 
 enum class Health : int { kServing = 1, kNotServing = 2 };  // as the protocol numbers them
 

@@ -66,11 +66,7 @@ Status ServiceImpl::Start() {
   if (closing_) return FailedPrecondition("the service is closed");
   if (started_) return FailedPrecondition("the service has been started already");
   server_ = rpc::Server::Make(loop_, this);
-  if (!options_.listen.empty()) {
-    LEVER_ASSIGN_OR_RETURN(rpc::Endpoint endpoint, rpc::Endpoint::Parse(options_.listen));
-    LEVER_RETURN_IF_ERROR(server_->Listen(endpoint));
-    details_.listening = server_->bound().ToString();
-  }
+  LEVER_RETURN_IF_ERROR(Listen());
   if (options_.in_process != nullptr) {
     LEVER_RETURN_IF_ERROR(options_.in_process->Add(details_.environment, details_.name, this));
   }
@@ -84,6 +80,23 @@ Status ServiceImpl::Start() {
     if (ownership_ != nullptr) ownership_->OwnAll();
     SetState(State::kAttached);
   }
+  return Status::Ok();
+}
+
+Status ServiceImpl::Listen() {
+  if (options_.listen.empty()) return Status::Ok();
+  LEVER_ASSIGN_OR_RETURN(rpc::Endpoint endpoint, rpc::Endpoint::Parse(options_.listen));
+  rpc::ListenOptions listening;
+  if (endpoint.tls) {
+    const Privacy privacy = options_.is_private ? Privacy::kPrivate : Privacy::kPublic;
+    LEVER_ASSIGN_OR_RETURN(admission_, Admission::Open(endpoint, privacy));
+    LEVER_ASSIGN_OR_RETURN(listening, admission_->Listening());
+  } else if (options_.is_private) {
+    return InvalidArgument(
+        "a private service cannot listen on a plain address, where anybody calls: write tls: before it");
+  }
+  LEVER_RETURN_IF_ERROR(server_->Listen(endpoint, listening));
+  details_.listening = server_->bound().ToString();
   return Status::Ok();
 }
 
@@ -108,6 +121,8 @@ InstanceHello ServiceImpl::MakeHello() {
   hello.methods = methods_.Names();
   hello.resource_methods = resource_methods_.Names();
   hello.concurrency_max = options_.concurrency_max;
+  hello.is_private = options_.is_private;
+  if (admission_ != nullptr) hello.listen_key_hash = admission_->key_hash();
   return hello;
 }
 
@@ -124,6 +139,9 @@ void ServiceImpl::OnWelcome(const InstanceWelcome& welcome) {
   if (welcome.concurrency_max != 0 &&
       (concurrency_max_ == 0 || welcome.concurrency_max < concurrency_max_)) {
     concurrency_max_ = welcome.concurrency_max;
+  }
+  if (admission_ != nullptr) {
+    admission_->SetInstance(welcome.environment, welcome.instance, welcome.token_keys);
   }
   if (ownership_ != nullptr) {
     if (const Status owning = ownership_->Attached(welcome.shards); !owning.ok()) {

@@ -1,6 +1,7 @@
 // A service in this process: its methods, its attachment to a host, the calls that come in, its drain.
 //
-// Calls come over connections that the host introduces, and over an address of its own if it listens.
+// Calls come over connections that the host introduces, and over an address of its own if it listens: a
+// plain one, where anybody calls, or one with TLS, for those whom the host has given a token (admission.h).
 // The runtime refuses what must not run (unknown method, broken value, too much at once, drained)
 // before user code hears of it, and says so with `lever-executed: no`.
 //
@@ -174,7 +175,11 @@ struct ServiceOptions {
   // service from Open() on; -1: not such an instance. See TakeInheritedSockets().
   int attach_socket = -1;
   int introduction_socket = -1;
-  std::string listen;  // empty: only introduced connections
+  // An address of its own; empty: only introduced connections. With "tls:" before it, it is for callers
+  // with a token of the host's alone, and the host tells them of it.
+  std::string listen;
+  // Of an attached program: callers of other environments are refused. Not with a plain `listen`.
+  bool is_private = false;
   std::string runtime = "lever";  // "node 20.20.2, lever 0.1.0"
   uint32_t concurrency_max = 0;   // 0: only the transport's limits
   int64_t drain_timeout_ns = 0;   // 0: what the host says, else 30 s

@@ -15,6 +15,7 @@
 #include "liblever/policy/shard.h"
 #include "liblever/route/host_link.h"
 #include "liblever/rpc/server.h"
+#include "liblever/service/admission.h"
 #include "liblever/service/attachment.h"
 #include "liblever/service/drain.h"
 #include "liblever/service/load_tracker.h"
@@ -109,6 +110,8 @@ class ServiceImpl final : public Service,
 
   // rpc::CallDispatcher
   void OnCall(rpc::Call& call) override;
+  // Whether it came over a connection that may call; the first one of a connection may say who does.
+  Status Admit(rpc::Call& call);
   // Why a request is refused unexecuted, or what it is for.
   StatusOr<RequestInfo> Examine(const rpc::Call& call, bool stream) const;
   void RefuseAsFull(rpc::Call& call);
@@ -135,6 +138,7 @@ class ServiceImpl final : public Service,
   void OnNothingOwned() override;
   int64_t ReleaseTimeoutNs() const override;
 
+  Status Listen();
   bool Adopt(const route::Introduction& introduction, UniqueFd socket);
   // What was introduced before the service was attached.
   void AdoptParked();
@@ -168,6 +172,7 @@ class ServiceImpl final : public Service,
   LoadTracker load_;
   ShardLoads shard_loads_;
   Attachment attachment_;
+  std::unique_ptr<Admission> admission_;  // null unless it listens with TLS
   std::unique_ptr<rpc::Server> server_;
   bool server_drained_ = false;
   // A program that attached itself is attached when calls find it, and has no calls before.

@@ -293,7 +293,8 @@ TEST_F(Direct, TheTableOfARestartedHostReplacesTheOld) {
   }));
   EXPECT_EQ(host->watches.back().received[1].subscribe().service(), "hello") << "asked for anew";
   // Its revisions begin anew too.
-  Do([&] { host->SendRoutes("hello", 1, {"c"}); });
+  // Nothing can be handed over here, but an address can be asked for.
+  Do([&] { host->SendRoutes("hello", 1, {"c"}, FakeHost::Listens::kYes); });
   ASSERT_TRUE(Until([&] {
     for (const auto& asked : host->TakeIntroduceRequests()) {
       if (asked.instance() == "c") return true;

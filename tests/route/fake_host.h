@@ -155,8 +155,11 @@ class FakeHost final : public rpc::CallDispatcher {
     std::erase_if(received, [](const auto& message) { return message.has_introduce(); });
     return requests;
   }
-  // The whole table of lever://dev.lever/<service>, all of it on this machine.
-  void SendRoutes(const std::string& service, uint64_t revision, const std::vector<std::string>& ids) {
+  // The whole table of lever://dev.lever/<service>, all of it on this machine; with addresses of their own, or
+  // without.
+  enum class Listens : bool { kNo, kYes };
+  void SendRoutes(const std::string& service, uint64_t revision, const std::vector<std::string>& ids,
+                  Listens listens = Listens::kNo) {
     v1::ToWatcher message;
     auto* routes = message.mutable_routes();
     routes->set_environment("dev.lever");
@@ -167,6 +170,7 @@ class FakeHost final : public rpc::CallDispatcher {
       instance->set_id(id);
       instance->set_version(1);
       instance->set_local(true);
+      instance->set_listens(listens == Listens::kYes);
     }
     watches.back().Send(message);
   }

@@ -106,6 +106,11 @@ TEST(WatchMessages, TenThousandMutationsAreReadAsProtobufReadsThemOrRefused) {
   introduced.mutable_introduced()->set_message("gone");
   seeds.push_back(welcome.SerializeAsString());
   seeds.push_back(introduced.SerializeAsString());
+  introduced.mutable_introduced()->set_status(0);
+  introduced.mutable_introduced()->set_address("tls:10.0.0.7:9000");
+  introduced.mutable_introduced()->set_key_hash(std::string(32, 'k'));
+  introduced.mutable_introduced()->set_token("a.b.c");
+  seeds.push_back(introduced.SerializeAsString());
   const google::protobuf::LogSilencer silent;  // of text that is not UTF-8
   Random random(TestSeed());
   int compared = 0, refused = 0;
@@ -152,6 +157,9 @@ TEST(WatchMessages, TenThousandMutationsAreReadAsProtobufReadsThemOrRefused) {
       ASSERT_NE(ours, nullptr);
       ASSERT_EQ(ours->id, oracle.introduced().id());
       ASSERT_EQ(ours->status.ok(), oracle.introduced().status() == 0);
+      ASSERT_EQ(ours->way.address, oracle.introduced().address());
+      ASSERT_EQ(ours->way.key_hash, oracle.introduced().key_hash());
+      ASSERT_EQ(ours->way.token, oracle.introduced().token());
     }
   }
   EXPECT_GT(compared, 200);
@@ -206,8 +214,11 @@ TEST(WatchMessages, WhatIsWrittenProtobufReads) {
   EXPECT_EQ(subscribe.subscribe().service(), "hello");
   ASSERT_TRUE(unsubscribe.ParseFromString(WriteUnsubscribe("dev.lever", "hello")));
   EXPECT_EQ(unsubscribe.unsubscribe().environment(), "dev.lever");
-  ASSERT_TRUE(introduce.ParseFromString(WriteIntroduce(9, "i-1")));
+  ASSERT_TRUE(introduce.ParseFromString(WriteIntroduce(9, "i-1", IntroduceBy::kSocket)));
   EXPECT_EQ(introduce.introduce().id(), 9u);
+  EXPECT_FALSE(introduce.introduce().by_address());
+  ASSERT_TRUE(introduce.ParseFromString(WriteIntroduce(9, "i-1", IntroduceBy::kAddress)));
+  EXPECT_TRUE(introduce.introduce().by_address());
   v1::Introduction nonce, failed;
   ASSERT_TRUE(nonce.ParseFromString(WriteNonce(std::string("\0\xff", 2))));
   EXPECT_EQ(nonce.nonce(), std::string("\0\xff", 2));
