@@ -99,6 +99,7 @@ struct Flags {
   std::string sandbox = "auto";
   uint32_t runtime_pool = 0;
   uint64_t ram_mib = 0;
+  uint32_t token_lifetime_s = 300;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
@@ -151,6 +152,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--ram", flags.ram_mib,
                  "MiB that instances may reserve together (default: nine tenths of the machine's memory)")
       ->check(CLI::Range(1, 1 << 30));
+  app.add_option("--token-lifetime", flags.token_lifetime_s,
+                 "seconds for which a token holds that is shown at a service's own address")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
   app.add_option("--http-hosts", flags.http_hosts,
@@ -198,6 +203,7 @@ int Run(const Flags& flags) {
   options.sandbox = flags.sandbox.c_str();
   options.runtime_pool = flags.runtime_pool;
   options.ram_mib = flags.ram_mib;
+  options.token_lifetime_s = flags.token_lifetime_s;
   options.cors_origins = cors.data();
   options.cors_origin_count = cors.size();
   options.http_hosts = hosts.data();

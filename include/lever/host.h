@@ -130,6 +130,9 @@ typedef struct lever_host_options {
    * "ram"; 0: nine tenths of the machine's, or of what the host's cgroup is limited to. Beyond it none is
    * started: idle ones of other services give way, and calls wait. docs/autoscaling.md */
   uint64_t ram_mib;
+  /* How long a token holds that shows an instance, at an address of its own with "tls:", who calls; then the
+   * connection is replaced. Seconds, at most 86,400; 0: 300. docs/tls.md */
+  uint32_t token_lifetime_s;
 } lever_host_options;
 
 /* Starts a host; returns when it takes calls, or has failed to: then the driver's callbacks are over, and

@@ -223,6 +223,7 @@ Status Host::OpenControl() {
   };
   control.random_seed = RandomSeed();
   control.ram_bytes = options_.ram_bytes;
+  control.token_lifetime_s = options_.token_lifetime_s;
   LEVER_ASSIGN_OR_RETURN(control_, scale::ControlLoop::Open(std::move(control)));
   return Status::Ok();
 }

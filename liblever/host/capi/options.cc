@@ -10,6 +10,7 @@
 
 #include "liblever/capi/sized.h"
 #include "liblever/host/fleet/machine_memory.h"
+#include "liblever/route/token.h"
 
 namespace lever::host {
 namespace {
@@ -91,6 +92,7 @@ Status CheckUpstreams(const HostOptions& options) {
 Status FillDefaults(HostOptions& options) {
   if (options.listen.empty()) options.listen.push_back("127.0.0.1:8080");
   if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (options.token_lifetime_s == 0) options.token_lifetime_s = route::kTokenLifetimeSeconds;
   if (options.ram_bytes == 0) options.ram_bytes = fleet::MachineMemoryBytes() / 10 * kRamTenths;
   if (options.service_uids.empty()) options.service_uids = "61184-65519";
   if (options.runtime_dir.empty()) {
@@ -134,6 +136,11 @@ StatusOr<HostOptions> ReadHostOptions(const lever_host_options* given) {
     return InvalidArgument("ram_mib: more than " + std::to_string(kRamMibMax));
   }
   options.ram_bytes = raw.ram_mib * kMebibyte;
+  if (raw.token_lifetime_s > route::kTokenLifetimeSecondsMax) {
+    return InvalidArgument("token_lifetime_s: more than " +
+                           std::to_string(route::kTokenLifetimeSecondsMax));
+  }
+  options.token_lifetime_s = raw.token_lifetime_s;
   options.insecure = raw.insecure != 0;
   options.threads = raw.threads;
   options.service_uids = OrEmpty(raw.service_uids);

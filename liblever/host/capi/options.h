@@ -36,6 +36,7 @@ struct HostOptions {
   std::vector<gateway::UpstreamOptions> upstreams;
   fleet::SandboxMode sandbox = fleet::SandboxMode::kAuto;
   uint32_t runtime_pool = 0;
+  int64_t token_lifetime_s = 0;
   uint64_t ram_bytes = 0;  // that instances may reserve; 0: the machine does not say what it has
 };
 

@@ -15,6 +15,7 @@
 #include "liblever/base/loop.h"
 #include "liblever/base/status.h"
 #include "liblever/host/fleet/shard_messages.h"
+#include "liblever/route/token.h"
 
 namespace lever::fleet {
 
@@ -51,6 +52,8 @@ struct AttachHello {
   int64_t pid = 0;
   std::string runtime;
   std::string listen;
+  std::string listen_key_hash;
+  bool is_private = false;
   uint32_t concurrency_max = 0;
   bool has_resources = false;
 };
@@ -68,6 +71,7 @@ struct AttachWelcome {
   std::string nonce;
   uint32_t concurrency_max = 0;
   uint32_t shards = 0;  // of a service with resources
+  std::vector<route::TokenKey> token_keys;
 };
 
 struct LoadReportData {

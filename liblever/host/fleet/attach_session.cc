@@ -97,6 +97,8 @@ void AttachSession::OnHello(const lever::v1::InstanceHello& hello) {
   data.pid = static_cast<int64_t>(hello.pid());
   data.runtime = hello.runtime();
   data.listen = hello.listen();
+  data.listen_key_hash = hello.listen_key_hash();
+  data.is_private = hello.private_();
   data.concurrency_max = hello.concurrency_max();
   data.has_resources = hello.resource_methods_size() > 0;
   registry_->Attach(std::move(data), shared_from_this(), loop_,
@@ -131,6 +133,11 @@ void AttachSession::OnWelcome(StatusOr<AttachWelcome> welcome) {
   reply.set_load_interval_ns(kLoadIntervalNs);
   reply.set_concurrency_max(welcome->concurrency_max);
   reply.set_shards(welcome->shards);
+  for (const route::TokenKey& key : welcome->token_keys) {
+    lever::v1::TokenKey& row = *reply.add_token_keys();
+    row.set_id(key.id);
+    row.set_public_key(key.public_key.data(), key.public_key.size());
+  }
   call_->Write(Serialize(message));
 }
 

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <utility>
-
-#include "liblever/rpc/endpoint.h"
+#include <variant>
 
 namespace lever::gateway {
 namespace {
@@ -11,9 +10,6 @@ namespace {
 // Weight of the newest latency in the moving average: 1/8, as TCP's smoothed round-trip time has it
 // (RFC 6298 section 2).
 constexpr int64_t kLatencyShift = 3;
-
-// An instance's address is near; whoever waits for it has other instances, or a deadline.
-constexpr int64_t kConnectTimeoutNs = 5 * kNanosPerSecond;
 
 }  // namespace
 
@@ -39,51 +35,49 @@ void Backend::Await(BackendWaiter* waiter) {
 
 void Backend::Connect() {
   connecting_ = true;
-  if (instance_.address.empty()) {
-    control_->Connect(instance_.key, loop_,
-                      [self = shared_from_this()](StatusOr<UniqueFd> socket) {
-                        self->OnSocket(std::move(socket));
-                      });
+  if (!instance_.address.empty()) {
+    loop_->Post([self = shared_from_this()] { self->Dial({.address = self->instance_.address}); });
     return;
   }
-  loop_->Post([self = shared_from_this()] {
-    StatusOr<rpc::Endpoint> endpoint = rpc::Endpoint::Parse(self->instance_.address);
-    if (!endpoint.ok()) {
-      self->OnSocket(endpoint.status());
-      return;
-    }
-    self->connector_ = std::make_unique<rpc::Connector>(
-        self->loop_, *endpoint, DeadlineAfter(self->loop_->now_ns(), kConnectTimeoutNs),
-        [weak = self->weak_from_this()](StatusOr<UniqueFd> socket) {
-          if (const std::shared_ptr<Backend> backend = weak.lock()) {
-            backend->OnSocket(std::move(socket));
-          }
-        });
-    self->connector_->Start();
+  control_->Connect(instance_.key, loop_, [self = shared_from_this()](StatusOr<scale::HostWay> way) {
+    self->OnWay(std::move(way));
   });
 }
 
-void Backend::OnSocket(StatusOr<UniqueFd> socket) {
+void Backend::OnWay(StatusOr<scale::HostWay> way) {
+  if (!way.ok()) return OnConnection(way.status());
+  if (auto* address = std::get_if<route::AddressWay>(&*way)) return Dial(std::move(*address));
+  OnConnection(Over(std::get<UniqueFd>(std::move(*way))));
+}
+
+void Backend::Dial(route::AddressWay way) {
+  dial_ = std::make_unique<InstanceDial>(
+      loop_, std::move(way), this,
+      [weak = weak_from_this()](StatusOr<std::unique_ptr<rpc::Connection>> opened) {
+        if (const std::shared_ptr<Backend> backend = weak.lock()) {
+          backend->OnConnection(std::move(opened));
+        }
+      });
+  dial_->Start();
+}
+
+StatusOr<std::unique_ptr<rpc::Connection>> Backend::Over(UniqueFd socket) {
+  rpc::ConnectionOptions options;
+  options.role = rpc::Role::kClient;
+  return rpc::Connection::Open(loop_, std::move(socket), options, this);
+}
+
+void Backend::OnConnection(StatusOr<std::unique_ptr<rpc::Connection>> opened) {
   connecting_ = false;
-  Status status;
-  if (!socket.ok()) {
-    status = socket.status();
-  } else if (retired_) {
-    status = Unavailable("the instance " + instance_.id + " is gone");
+  Status status = opened.status();
+  if (status.ok() && retired_) status = Unavailable("the instance " + instance_.id + " is gone");
+  if (status.ok()) {
+    // One that has ended already, and is still to say so, ends its calls by itself.
+    if (connection_ != nullptr) old_connections_.push_back(std::move(connection_));
+    connection_ = std::move(opened).value();
   } else {
-    rpc::ConnectionOptions options;
-    options.role = rpc::Role::kClient;
-    StatusOr<std::unique_ptr<rpc::Connection>> opened =
-        rpc::Connection::Open(loop_, std::move(*socket), options, this);
-    if (opened.ok()) {
-      // One that has ended already, and is still to say so, ends its calls by itself.
-      if (connection_ != nullptr) old_connections_.push_back(std::move(connection_));
-      connection_ = std::move(*opened);
-    } else {
-      status = opened.status();
-    }
+    failed_ns_ = loop_->now_ns();
   }
-  if (!status.ok()) failed_ns_ = loop_->now_ns();
   TellWaiters(status);
 }
 

@@ -16,11 +16,11 @@
 
 #include "liblever/base/fd.h"
 #include "liblever/base/loop.h"
+#include "liblever/host/gateway/instance_dial.h"
 #include "liblever/host/scale/control.h"
 #include "liblever/host/scale/directory.h"
 #include "liblever/policy/retry.h"
 #include "liblever/rpc/connection.h"
-#include "liblever/rpc/connector.h"
 
 namespace lever::gateway {
 
@@ -92,14 +92,17 @@ class Backend final : public rpc::ConnectionHandler, public std::enable_shared_f
       boost::intrusive::list<BackendWaiter, boost::intrusive::constant_time_size<false>>;
 
   void Connect();
-  void OnSocket(StatusOr<UniqueFd> socket);
+  void OnWay(StatusOr<scale::HostWay> way);
+  void Dial(route::AddressWay way);
+  StatusOr<std::unique_ptr<rpc::Connection>> Over(UniqueFd socket);
+  void OnConnection(StatusOr<std::unique_ptr<rpc::Connection>> opened);
   void TellWaiters(const Status& status);
 
   Loop* loop_;
   scale::Control* control_;
   scale::InstanceView instance_;
   const std::shared_ptr<policy::RetryBudget> retry_budget_;
-  std::unique_ptr<rpc::Connector> connector_;  // to an address; of the latest attempt
+  std::unique_ptr<InstanceDial> dial_;  // to an address; of the latest attempt
   std::unique_ptr<rpc::Connection> connection_;
   // Drained by its peer; kept until its streams have ended.
   std::vector<std::unique_ptr<rpc::Connection>> old_connections_;

@@ -88,15 +88,12 @@ void WatchSession::OnWatchingMessage(const lever::v1::FromWatcher& message) {
       return;
     case lever::v1::FromWatcher::kIntroduce: {
       const uint64_t id = message.introduce().id();
+      const auto by = message.introduce().by_address() ? route::IntroduceBy::kAddress
+                                                       : route::IntroduceBy::kSocket;
       context_.control->Introduce(
-          watcher_key_, id, message.introduce().instance(), context_.loop,
-          [self = shared_from_this(), id](Status status) {
-            if (self->call_ == nullptr) return;
-            lever::v1::ToWatcher answer;
-            answer.mutable_introduced()->set_id(id);
-            answer.mutable_introduced()->set_status(status.code());
-            answer.mutable_introduced()->set_message(status.message());
-            self->Send(answer);
+          watcher_key_, id, message.introduce().instance(), by, context_.loop,
+          [self = shared_from_this(), id](StatusOr<route::AddressWay> way) {
+            self->OnIntroduced(id, way);
           });
       return;
     }
@@ -105,6 +102,21 @@ void WatchSession::OnWatchingMessage(const lever::v1::FromWatcher& message) {
       return;
     case lever::v1::FromWatcher::MESSAGE_NOT_SET: return;  // of a newer protocol
   }
+}
+
+void WatchSession::OnIntroduced(uint64_t id, const StatusOr<route::AddressWay>& way) {
+  if (call_ == nullptr) return;
+  lever::v1::ToWatcher message;
+  lever::v1::Introduced& answer = *message.mutable_introduced();
+  answer.set_id(id);
+  answer.set_status(way.status().code());
+  answer.set_message(way.status().message());
+  if (way.ok() && !way->address.empty()) {
+    answer.set_address(way->address);
+    answer.set_key_hash(way->key_hash);
+    answer.set_token(way->token);
+  }
+  Send(message);
 }
 
 void WatchSession::Subscribe(Name name) {
@@ -171,12 +183,13 @@ void WatchSession::SendRoutes(const Name& name) {
     for (size_t i = 0; i < service->instances.size(); ++i) {
       const scale::InstanceView& instance = service->instances[i];
       // An instance that is only an address is the host's driver's own: calls go through the host.
-      if (!allowed || !instance.introducible) continue;
+      if (!allowed || !(instance.introducible || instance.listens)) continue;
       places[i] = static_cast<uint32_t>(routes.instances_size()) + 1;
       lever::v1::Instance& row = *routes.add_instances();
       row.set_id(instance.id);
       row.set_version(instance.version);
-      row.set_local(true);
+      row.set_local(instance.introducible);
+      row.set_listens(instance.listens);
       row.set_in_flight(instance.load->calls.load(std::memory_order_relaxed) +
                         instance.load->streams.load(std::memory_order_relaxed));
       row.set_latency_ns(instance.load->latency_ns.load(std::memory_order_relaxed));

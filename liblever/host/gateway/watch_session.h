@@ -59,6 +59,7 @@ class WatchSession final : public rpc::CallHandler,
   void OnHello(const lever::v1::FromWatcher& message);
   void OnTicket(const scale::Control::WatcherTicket& ticket);
   void OnWatchingMessage(const lever::v1::FromWatcher& message);
+  void OnIntroduced(uint64_t id, const StatusOr<route::AddressWay>& way);
   void Subscribe(Name name);
   void SendRoutes(const Name& name);
   void Send(const lever::v1::ToWatcher& message);

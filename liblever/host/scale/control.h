@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "liblever/base/fd.h"
@@ -27,6 +28,7 @@
 #include "liblever/host/scale/directory.h"
 #include "liblever/policy/shard.h"
 #include "liblever/policy/shard_wishes.h"
+#include "liblever/route/watch_messages.h"
 
 namespace lever::scale {
 
@@ -144,6 +146,9 @@ struct ControlCounters {
   uint64_t ram_reserved_bytes = 0;  // that they have
 };
 
+// How the host gets at an instance that has no plain address: a socket to it, or its address with TLS.
+using HostWay = std::variant<UniqueFd, route::AddressWay>;
+
 class Control : public fleet::AttachRegistry {
  public:
   ~Control() override = default;
@@ -152,9 +157,9 @@ class Control : public fleet::AttachRegistry {
   // So many calls are held for a service now, by one `holder`: a data loop's address, or that of whatever
   // else holds calls. The answer is a change of the Directory or its StartFailed().
   virtual void Demand(ServiceName name, const void* holder, uint32_t held_calls) = 0;
-  // A connection of the host's own to an instance; `done` runs on `loop`.
+  // A way of the host's own to an instance; `done` runs on `loop`.
   virtual void Connect(uint64_t instance_key, Loop* loop,
-                       std::function<void(StatusOr<UniqueFd>)> done) = 0;
+                       std::function<void(StatusOr<HostWay>)> done) = 0;
 
   // Introductions between two others. A watcher gets a key (and a nonce, if it has no socket yet).
   struct WatcherTicket {
@@ -164,9 +169,11 @@ class Control : public fleet::AttachRegistry {
   };
   virtual void AddWatcher(fleet::Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) = 0;
   virtual void RemoveWatcher(uint64_t watcher_key) = 0;
-  // Makes a socketpair, gives one end to the instance, the other to the watcher under `id`.
-  virtual void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
-                         std::function<void(Status)> done) = 0;
+  // Makes a socketpair, gives one end to the instance, the other to the watcher under `id`; or where that
+  // cannot be, or is not wanted, finds an address and a token. Without an address the socket is on its way.
+  virtual void Introduce(uint64_t watcher_key, uint64_t id, std::string instance,
+                         route::IntroduceBy by, Loop* loop,
+                         std::function<void(StatusOr<route::AddressWay>)> done) = 0;
 
   // For the admin service; `done` runs on `loop`.
   virtual void ListInstances(Loop* loop,

@@ -1,24 +1,28 @@
 #include "liblever/host/scale/control_loop.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "liblever/base/log.h"
+#include "liblever/host/scale/answer.h"
+#include "liblever/rpc/tls_identity.h"
 
 namespace lever::scale {
 namespace {
 
-// Runs `done(value)` on `loop`.
-template <typename Done, typename Value>
-void Answer(Loop* loop, Done done, Value value) {
-  loop->Post([done = std::move(done), value = std::make_shared<Value>(std::move(value))] {
-    done(std::move(*value));
-  });
+// Of a program that attaches itself.
+Status CheckAddress(const fleet::AttachHello& hello) {
+  if (hello.listen.empty() && hello.listen_key_hash.empty()) return Status::Ok();
+  LEVER_ASSIGN_OR_RETURN(const rpc::Endpoint endpoint, rpc::Endpoint::Parse(hello.listen));
+  const size_t wanted_bytes = endpoint.tls ? rpc::kKeyHashBytes : 0;
+  if (hello.listen_key_hash.size() != wanted_bytes) {
+    return InvalidArgument("attach: an address with tls: comes with the hash of its key, and no other");
+  }
+  if (hello.is_private && !endpoint.tls) {
+    return InvalidArgument("attach: a private service cannot listen on a plain address");
+  }
+  return Status::Ok();
 }
-
-std::string CallerIdentity(const fleet::Caller& caller) { return caller.identity; }
 
 }  // namespace
 
@@ -40,6 +44,7 @@ ControlLoop::~ControlLoop() {
 StatusOr<std::unique_ptr<ControlLoop>> ControlLoop::Open(ControlOptions options) {
   std::unique_ptr<ControlLoop> control(new ControlLoop(std::move(options)));
   ControlLoop* self = control.get();
+  LEVER_ASSIGN_OR_RETURN(control->signer_, route::TokenSigner::Make());
   LEVER_ASSIGN_OR_RETURN(
       control->introducer_,
       fleet::Introducer::Open(
@@ -94,93 +99,6 @@ void ControlLoop::Demand(ServiceName name, const void* holder, uint32_t held_cal
   });
 }
 
-StatusOr<UniqueFd> ControlLoop::ConnectNow(uint64_t instance_key, const std::string& caller,
-                                           fleet::Introducer::CallerIs kind, uint64_t id) {
-  Instance* instance = FindInstance(instance_key);
-  if (instance == nullptr || instance->phase != InstancePhase::kReady) {
-    return Unavailable("the instance is not ready");
-  }
-  return SocketTo(instance, caller, kind, id);
-}
-
-StatusOr<UniqueFd> ControlLoop::SocketTo(Instance* instance, const std::string& caller,
-                                         fleet::Introducer::CallerIs kind, uint64_t id) {
-  LEVER_ASSIGN_OR_RETURN(auto ends, SocketPair(SOCK_STREAM));
-  const Status sent = introducer_->SendIncoming(instance->key, id, caller, kind, ends.first);
-  if (sent.ok()) return std::move(ends.second);
-  // Out of the directories before the answer is there: whoever asked then looks for another one.
-  if (sent.code() != LEVER_RESOURCE_EXHAUSTED) OnUnreachable(instance);
-  return sent;
-}
-
-void ControlLoop::Connect(uint64_t instance_key, Loop* loop,
-                          std::function<void(StatusOr<UniqueFd>)> done) {
-  this->loop().Post([this, instance_key, loop, done = std::move(done)]() mutable {
-    Answer(loop, std::move(done),
-           ConnectNow(instance_key, "", fleet::Introducer::CallerIs::kHost, next_key_++));
-  });
-}
-
-void ControlLoop::AddWatcher(fleet::Caller caller, Loop* loop,
-                             std::function<void(WatcherTicket)> done) {
-  this->loop().Post([this, caller = std::move(caller), loop, done = std::move(done)]() mutable {
-    WatcherTicket ticket;
-    if (watchers_.size() < kWatchersMax) {
-      ticket.key = next_key_++;
-      Watcher& watcher = watchers_[ticket.key];
-      // An instance that the host started has an introduction socket already.
-      if (caller.instance_key != 0) {
-        watcher.peer_key = caller.instance_key;
-      } else {
-        watcher.peer_key = ticket.key;
-        ticket.introduction_path = introducer_->path();
-        ticket.nonce = introducer_->ExpectPeer(ticket.key);
-      }
-      watcher.caller = std::move(caller);
-    }
-    Answer(loop, std::move(done), std::move(ticket));
-  });
-}
-
-void ControlLoop::RemoveWatcher(uint64_t watcher_key) {
-  loop().Post([this, watcher_key] {
-    const auto found = watchers_.find(watcher_key);
-    if (found == watchers_.end()) return;
-    if (found->second.peer_key == watcher_key) introducer_->RemovePeer(watcher_key);
-    watchers_.erase(found);
-  });
-}
-
-Status ControlLoop::IntroduceNow(uint64_t watcher_key, uint64_t id, const std::string& instance) {
-  const auto watcher = watchers_.find(watcher_key);
-  if (watcher == watchers_.end()) return NotFound("the watch has ended");
-  const Instance* callee = FindInstanceById(instance);
-  if (callee == nullptr) return NotFound("there is no instance " + instance);
-  const fleet::Caller& caller = watcher->second.caller;
-  const ServiceController& controller = *callee->controller;
-  if (controller.current() && controller.current()->is_private &&
-      caller.environment != controller.name().environment) {
-    return PermissionDenied(controller.name().ToString() + " is private");
-  }
-  if (!introducer_->Reachable(watcher->second.peer_key)) {
-    return Unavailable("the caller has no introduction socket");
-  }
-  LEVER_ASSIGN_OR_RETURN(UniqueFd end,
-                         ConnectNow(callee->key, CallerIdentity(caller),
-                                    fleet::Introducer::CallerIs::kOther, id));
-  LEVER_RETURN_IF_ERROR(introducer_->SendOutgoing(watcher->second.peer_key, id, instance, end));
-  introductions_.fetch_add(1, std::memory_order_relaxed);
-  return Status::Ok();
-}
-
-void ControlLoop::Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
-                            std::function<void(Status)> done) {
-  this->loop().Post([this, watcher_key, id, instance = std::move(instance), loop,
-                     done = std::move(done)]() mutable {
-    Answer(loop, std::move(done), IntroduceNow(watcher_key, id, instance));
-  });
-}
-
 // ---- Attaching ----
 
 void ControlLoop::Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer,
@@ -208,14 +126,15 @@ StatusOr<Instance*> ControlLoop::AttachProgram(const fleet::AttachHello& hello) 
       !std::binary_search(environments_->begin(), environments_->end(), hello.environment)) {
     return NotFound("attach: there is no environment " + hello.environment);
   }
+  LEVER_RETURN_IF_ERROR(CheckAddress(hello));
   ServiceController* controller = FindController(name);
-  if (controller != nullptr && controller->current() && controller->current()->is_private) {
-    return PermissionDenied("attach: " + name.ToString() + " is private and deployed");
-  }
+  if (controller != nullptr) LEVER_RETURN_IF_ERROR(controller->CheckMayAttach(hello.is_private));
   if (controller == nullptr) controller = ControllerOf(name);
   Instance* instance = AddInstance(controller, 0);
   instance->attached = true;
+  instance->is_private = hello.is_private;
   instance->address = hello.listen;
+  instance->key_hash = hello.listen_key_hash;
   controller->AddAttached(instance);
   return instance;
 }
@@ -264,6 +183,7 @@ StatusOr<fleet::AttachWelcome> ControlLoop::AttachNow(const fleet::AttachHello& 
   welcome.secrets_json = instance->secrets_json;
   welcome.drain_timeout_ns = instance->drain_timeout_ns;
   welcome.concurrency_max = instance->concurrency_max;
+  welcome.token_keys = {signer_->key()};
   if (!started) {
     welcome.introduction_path = introducer_->path();
     welcome.nonce = introducer_->ExpectPeer(instance->key);

@@ -29,6 +29,7 @@
 #include "liblever/host/scale/service_controller.h"
 #include "liblever/host/scale/shard_controller.h"
 #include "liblever/policy/host_memory.h"
+#include "liblever/route/token.h"
 
 namespace lever::scale {
 
@@ -51,6 +52,7 @@ struct ControlOptions {
   // Serves the host's end of a started instance's attach socket.
   std::function<Status(UniqueFd socket, fleet::Caller caller)> adopt;
   uint64_t random_seed = 0;
+  int64_t token_lifetime_s = route::kTokenLifetimeSeconds;  // of tokens for instances' own addresses
   uint64_t ram_bytes = 0;  // what instances may reserve together; 0: without a bound
 };
 
@@ -75,12 +77,12 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   // Control, any thread.
   void Demand(ServiceName name, const void* holder, uint32_t held_calls) override;
   void Connect(uint64_t instance_key, Loop* loop,
-               std::function<void(StatusOr<UniqueFd>)> done) override;
+               std::function<void(StatusOr<HostWay>)> done) override;
   void AddWatcher(fleet::Caller caller, Loop* loop,
                   std::function<void(WatcherTicket)> done) override;
   void RemoveWatcher(uint64_t watcher_key) override;
-  void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, Loop* loop,
-                 std::function<void(Status)> done) override;
+  void Introduce(uint64_t watcher_key, uint64_t id, std::string instance, route::IntroduceBy by,
+                 Loop* loop, std::function<void(StatusOr<route::AddressWay>)> done) override;
   void Attach(fleet::AttachHello hello, std::shared_ptr<fleet::AttachPeer> peer, Loop* loop,
               std::function<void(StatusOr<fleet::AttachWelcome>)> done) override;
   void AttachReady(uint64_t instance_key) override;
@@ -177,9 +179,12 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
   // A socket to it, whatever its phase.
   StatusOr<UniqueFd> SocketTo(Instance* instance, const std::string& caller,
                               fleet::Introducer::CallerIs kind, uint64_t id);
-  StatusOr<UniqueFd> ConnectNow(uint64_t instance_key, const std::string& caller,
-                                fleet::Introducer::CallerIs kind, uint64_t id);
-  Status IntroduceNow(uint64_t watcher_key, uint64_t id, const std::string& instance);
+  // Its own address with TLS, and a token for the caller.
+  StatusOr<route::AddressWay> AddressOf(const Instance& instance, const std::string& caller,
+                                        fleet::Introducer::CallerIs kind) const;
+  StatusOr<HostWay> WayTo(uint64_t instance_key);
+  StatusOr<route::AddressWay> IntroduceNow(uint64_t watcher_key, uint64_t id,
+                                           const std::string& instance, route::IntroduceBy by);
   void Gone(Instance* instance, const Status& why);
   void Note(const Instance& instance, std::string_view line);
   void DropFinishedControllers();
@@ -197,6 +202,7 @@ class ControlLoop final : public Control, public ControllerShell, public fleet::
 
   ControlOptions options_;
   std::unique_ptr<fleet::Introducer> introducer_;
+  std::unique_ptr<route::TokenSigner> signer_;
   Random random_;
   uint64_t next_key_ = 1;
   uint64_t last_revision_ = 0;

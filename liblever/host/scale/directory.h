@@ -62,8 +62,9 @@ struct InstanceView {
   std::string environment;
   std::string service;
   uint64_t version = 0;
-  std::string address;        // where the host reaches it; empty: by introduction
+  std::string address;        // where the host reaches it plainly; empty: Control::Connect() knows a way
   bool introducible = false;  // others on this machine can be introduced to it
+  bool listens = false;       // at an address of its own, for callers with a token
   uint32_t concurrency_max = 0;
   uint32_t load_max = 0;
   std::shared_ptr<InstanceLoad> load;

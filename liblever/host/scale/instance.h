@@ -49,7 +49,9 @@ struct Instance {
 
   int64_t pid = 0;
   std::string runtime;
-  std::string address;
+  std::string address;   // of its own; empty: it is reached by introductions
+  std::string key_hash;  // of an address with TLS: of the key that it shows there
+  bool is_private = false;  // of an attached one
   std::string confined;  // what runs it, and how it is limited and sandboxed
   uint64_t ram_bytes = 0;  // reserved of the host's memory
   uint32_t concurrency_max = 0;

@@ -502,8 +502,8 @@ void ServiceController::Publish() {
     view->lacks = lacks_.message();
     view->queue_max = current_->queue_max;
     view->version = current_->version;
-    view->is_private = current_->is_private;
   }
+  view->is_private = IsPrivate();
   std::vector<const Instance*> shown;
   for (const Instance* instance : instances_) {
     if (Serves(*instance)) shown.push_back(instance);
@@ -523,7 +523,8 @@ void ServiceController::Publish() {
     row.environment = environment_;
     row.service = service_;
     row.version = instance->version;
-    row.address = instance->address;
+    row.listens = !instance->key_hash.empty();
+    if (!row.listens) row.address = instance->address;
     row.introducible = instance->peer != nullptr;
     row.concurrency_max = instance->concurrency_max;
     row.load_max = instance->load_max;
@@ -532,6 +533,24 @@ void ServiceController::Publish() {
   }
   view->shards = ShardOwnersOf(*view);
   shell_->Publish(std::move(view));
+}
+
+bool ServiceController::IsPrivate() const {
+  if (current_) return current_->is_private;
+  return std::any_of(instances_.begin(), instances_.end(),
+                     [](const Instance* i) { return i->is_private; });
+}
+
+Status ServiceController::CheckMayAttach(bool is_private) const {
+  if (current_ && current_->is_private && !is_private) {
+    return PermissionDenied("attach: " + name().ToString() +
+                            " is private and deployed: a program of it has to be private, too");
+  }
+  const bool known = current_ || std::any_of(instances_.begin(), instances_.end(),
+                                             [](const Instance* i) { return i->attached; });
+  if (!known || IsPrivate() == is_private) return Status::Ok();
+  return FailedPrecondition("attach: " + name().ToString() + " is " +
+                            (is_private ? "not " : "") + "private: all of its programs are, or none");
 }
 
 Status ServiceController::CheckOwners() const {

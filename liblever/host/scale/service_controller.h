@@ -83,6 +83,11 @@ class ServiceController final : private ShardControllerShell {
   bool deployed() const { return current_.has_value(); }
   const std::optional<ServiceSpec>& current() const { return current_; }
   const std::vector<Instance*>& instances() const { return instances_; }
+  // Whether calls from outside of its environment are refused: as its version says, or without one the
+  // programs that attached themselves.
+  bool IsPrivate() const;
+  // Whether such a program may be one of it. PERMISSION_DENIED, FAILED_PRECONDITION.
+  Status CheckMayAttach(bool is_private) const;
   // Nothing deployed and nothing running: it may be dropped.
   bool Finished() const { return !current_ && !next_ && instances_.empty(); }
 

@@ -54,6 +54,15 @@ TEST(HostOptions, RefuseWhatTheyDoNotKnow) {
   EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
 }
 
+TEST(HostOptions, TokensHoldFiveMinutesOrAsLongAsIsSaid) {
+  lever_host_options raw = Minimal();
+  EXPECT_EQ(ReadHostOptions(&raw)->token_lifetime_s, 300);
+  raw.token_lifetime_s = 86'400;
+  EXPECT_EQ(ReadHostOptions(&raw)->token_lifetime_s, 86'400);
+  raw.token_lifetime_s = 86'401;
+  EXPECT_EQ(ReadHostOptions(&raw).status().code(), LEVER_INVALID_ARGUMENT);
+}
+
 TEST(HostOptions, MemoryIsMostOfTheMachinesOrWhatIsSaid) {
   lever_host_options raw = Minimal();
   auto options = ReadHostOptions(&raw);

@@ -68,15 +68,15 @@ class FakeControl : public scale::Control {
   void Shutdown(std::function<void()> done) override { done(); }
 
   void Demand(scale::ServiceName name, const void* holder, uint32_t held_calls) override {}
-  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
+  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<scale::HostWay>)> done) override {
     loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
   }
   void AddWatcher(fleet::Caller caller, Loop* loop, std::function<void(WatcherTicket)> done) override {
     loop->Post([done = std::move(done)] { done({}); });
   }
   void RemoveWatcher(uint64_t key) override {}
-  void Introduce(uint64_t key, uint64_t id, std::string instance, Loop* loop,
-                 std::function<void(Status)> done) override {
+  void Introduce(uint64_t key, uint64_t id, std::string instance, route::IntroduceBy by, Loop* loop,
+                 std::function<void(StatusOr<route::AddressWay>)> done) override {
     loop->Post([done = std::move(done)] { done(Unavailable("no instance")); });
   }
   scale::ControlCounters Counters() const override { return {.ram_bytes = ram_bytes}; }

@@ -169,11 +169,15 @@ class GatewayControl final : public FakeControl {
     if (held_calls == 0) return;
     demands.push_back(name.ToString());
   }
-  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<UniqueFd>)> done) override {
+  void Connect(uint64_t key, Loop* loop, std::function<void(StatusOr<scale::HostWay>)> done) override {
     ++connects;
+    if (on_way) {
+      loop->Post([done = std::move(done), way = on_way()] { done(scale::HostWay(way)); });
+      return;
+    }
     if (on_connect) {
       auto socket = std::make_shared<UniqueFd>(on_connect());
-      loop->Post([done = std::move(done), socket] { done(std::move(*socket)); });
+      loop->Post([done = std::move(done), socket] { done(scale::HostWay(std::move(*socket))); });
       return;
     }
     const auto found = instances_by_key.find(key);
@@ -183,13 +187,14 @@ class GatewayControl final : public FakeControl {
     }
     auto socket = std::make_shared<UniqueFd>(found->second->host.IntroduceCaller("", true));
     last_socket = socket->get();
-    loop->Post([done = std::move(done), socket] { done(std::move(*socket)); });
+    loop->Post([done = std::move(done), socket] { done(scale::HostWay(std::move(*socket))); });
   }
 
   std::vector<std::string> demands;
   std::map<std::string, uint32_t> demanded;  // what was said last
   int connects = 0;
   std::function<UniqueFd()> on_connect;  // instead of asking the instance
+  std::function<route::AddressWay()> on_way;  // the same, of an address
   int last_socket = -1;  // the host's end of the newest connection
   std::map<uint64_t, TestInstance*> instances_by_key;
 };

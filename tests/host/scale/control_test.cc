@@ -459,12 +459,18 @@ TEST_F(Control, ShutdownDrainsAllAndStartsNothing) {
 
 class AttachedPrograms : public ControlTest {
  protected:
-  StatusOr<fleet::AttachWelcome> Attach(std::shared_ptr<FakePeer> peer, const std::string& listen = "") {
+  static constexpr char kAddress[] = "tls:127.0.0.1:5000";
+
+  StatusOr<fleet::AttachWelcome> Attach(std::shared_ptr<FakePeer> peer, const std::string& listen = "",
+                                        bool is_private = false,
+                                        std::optional<std::string> key_hash = std::nullopt) {
     fleet::AttachHello hello;
     hello.environment = "dev.lever";
     hello.service = "hello";
     hello.pid = 42;
     hello.listen = listen;
+    hello.is_private = is_private;
+    hello.listen_key_hash = key_hash.value_or(listen.starts_with("tls:") ? std::string(32, 'k') : "");
     std::optional<StatusOr<fleet::AttachWelcome>> welcome;
     Do([&] {
       control->Attach(std::move(hello), std::move(peer), loop.get(), [&](auto answer) { welcome = std::move(answer); });
@@ -498,6 +504,36 @@ TEST_F(AttachedPrograms, OfAPrivateDeployedServiceAreRefused) {
   spec.is_private = true;
   Deploy(spec);
   EXPECT_EQ(Attach(std::make_shared<FakePeer>()).status().code(), LEVER_PERMISSION_DENIED);
+  EXPECT_TRUE(Attach(std::make_shared<FakePeer>(), "", true).ok()) << "unless they are private, too";
+}
+
+TEST_F(AttachedPrograms, OfOneServiceArePrivateAllOrNone) {
+  ASSERT_TRUE(Attach(std::make_shared<FakePeer>(), "", true).ok());
+  EXPECT_EQ(Attach(std::make_shared<FakePeer>()).status().code(), LEVER_FAILED_PRECONDITION);
+  EXPECT_TRUE(Attach(std::make_shared<FakePeer>(), kAddress, true).ok());
+}
+
+TEST_F(AttachedPrograms, OfAPublicServiceAreNotPrivate) {
+  ASSERT_TRUE(Attach(std::make_shared<FakePeer>()).ok());
+  EXPECT_EQ(Attach(std::make_shared<FakePeer>(), "", true).status().code(), LEVER_FAILED_PRECONDITION);
+}
+
+TEST_F(AttachedPrograms, WhoIsPrivateIsListedSo) {
+  const auto welcome = Attach(std::make_shared<FakePeer>(), kAddress, true);
+  Do([&] { control->AttachReady(welcome->instance_key); });
+  Settle();
+  EXPECT_TRUE(directory.Find(Hello())->is_private);
+}
+
+TEST_F(AttachedPrograms, AnAddressWithTlsComesWithTheHashOfItsKeyAndNoOther) {
+  const auto peer = std::make_shared<FakePeer>();
+  EXPECT_EQ(Attach(peer, kAddress, false, "").status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Attach(peer, kAddress, false, "short").status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Attach(peer, "127.0.0.1:5000", false, std::string(32, 'k')).status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Attach(peer, "", false, std::string(32, 'k')).status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Attach(peer, "nonsense").status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(Attach(peer, "127.0.0.1:5000", true).status().code(), LEVER_INVALID_ARGUMENT);
+  EXPECT_EQ(directory.Find(Hello()), nullptr);
 }
 
 TEST_F(AttachedPrograms, ServeBesideWhatIsDeployed) {
@@ -518,7 +554,7 @@ TEST_F(AttachedPrograms, ServeBesideWhatIsDeployed) {
 TEST_F(Control, AConnectionToAnInstanceComesOverItsSocket) {
   Deploy(Spec());
   const uint64_t key = Up();
-  std::optional<StatusOr<UniqueFd>> end;
+  std::optional<StatusOr<HostWay>> end;
   Do([&] { control->Connect(key, loop.get(), [&](auto answer) { end = std::move(answer); }); });
   Settle();
   ASSERT_TRUE(end.has_value() && end->ok()) << end->status().ToString();
@@ -530,6 +566,94 @@ TEST_F(Control, AConnectionToAnInstanceComesOverItsSocket) {
   Do([&] { control->Connect(99999, loop.get(), [&](auto answer) { end = std::move(answer); }); });
   Settle();
   EXPECT_EQ(end->status().code(), LEVER_UNAVAILABLE);
+}
+
+class Introducing : public AttachedPrograms {
+ protected:
+  // An attached program that is ready, and cannot be handed a socket.
+  std::string Listening(bool is_private = false) {
+    welcome = Attach(std::make_shared<FakePeer>(), kAddress, is_private).value();
+    Do([&] { control->AttachReady(welcome.instance_key); });
+    Settle();
+    verifier.SetKeys(welcome.token_keys);
+    return welcome.instance;
+  }
+  uint64_t Watcher(const std::string& environment) {
+    fleet::Caller caller;
+    caller.environment = environment;
+    if (!environment.empty()) caller.identity = "lever://" + environment + "/shop";
+    uint64_t key = 0;
+    Do([&] { control->AddWatcher(caller, loop.get(), [&](const auto& ticket) { key = ticket.key; }); });
+    Settle();
+    return key;
+  }
+  StatusOr<route::AddressWay> Introduce(uint64_t watcher, const std::string& instance,
+                                        route::IntroduceBy by = route::IntroduceBy::kAddress) {
+    std::optional<StatusOr<route::AddressWay>> way;
+    Do([&] { control->Introduce(watcher, 1, instance, by, loop.get(), [&](auto answer) { way = std::move(answer); }); });
+    Settle();
+    return std::move(*way);
+  }
+  route::TokenClaims Claims(const route::AddressWay& way) {
+    const auto claims = verifier.Verify(way.token, welcome.instance, route::UnixNowSeconds());
+    EXPECT_TRUE(claims.ok()) << claims.status().ToString();
+    return claims.ok() ? *claims : route::TokenClaims();
+  }
+
+  fleet::AttachWelcome welcome;
+  route::TokenVerifier verifier;
+};
+
+TEST_F(Introducing, ByAddressACallerGetsATokenForTheInstance) {
+  const auto way = Introduce(Watcher("dev.lever"), Listening());
+  ASSERT_TRUE(way.ok()) << way.status().ToString();
+  EXPECT_EQ(way->address, kAddress);
+  EXPECT_EQ(way->key_hash, std::string(32, 'k'));
+  const route::TokenClaims claims = Claims(*way);
+  EXPECT_EQ(claims.issuer, "h-1");
+  EXPECT_EQ(claims.caller, "lever://dev.lever/shop");
+  EXPECT_EQ(claims.expires_s - claims.issued_s, route::kTokenLifetimeSeconds);
+  EXPECT_FALSE(claims.host);
+  EXPECT_EQ(control->Counters().introductions, 1u);
+}
+
+TEST_F(Introducing, SomebodyFromOutsideGetsOneThatNamesNobody) {
+  const auto way = Introduce(Watcher(""), Listening());
+  ASSERT_TRUE(way.ok());
+  EXPECT_EQ(Claims(*way).caller, "");
+}
+
+TEST_F(Introducing, AnInstanceThatCannotBeHandedASocketIsReachedAtItsAddress) {
+  const auto way = Introduce(Watcher("dev.lever"), Listening(), route::IntroduceBy::kSocket);
+  ASSERT_TRUE(way.ok());
+  EXPECT_EQ(way->address, kAddress);
+}
+
+TEST_F(Introducing, OnesThatMayNotCallGetNone) {
+  const std::string instance = Listening(true);
+  EXPECT_TRUE(Introduce(Watcher("dev.lever"), instance).ok());
+  for (const char* environment : {"", "staging"}) {
+    EXPECT_EQ(Introduce(Watcher(environment), instance).status().code(), LEVER_PERMISSION_DENIED);
+  }
+}
+
+TEST_F(Introducing, AnInstanceWithoutAnAddressHasNone) {
+  Deploy(Spec());
+  const uint64_t key = Up();
+  const std::string id = directory.Find(Hello())->instances[0].id;
+  EXPECT_EQ(Introduce(Watcher("dev.lever"), id).status().code(), LEVER_UNAVAILABLE);
+  EXPECT_NE(key, 0u);
+}
+
+TEST_F(Introducing, TheHostsOwnTokenSaysSo) {
+  Listening();
+  std::optional<StatusOr<HostWay>> way;
+  Do([&] { control->Connect(welcome.instance_key, loop.get(), [&](auto answer) { way = std::move(answer); }); });
+  Settle();
+  ASSERT_TRUE(way->ok()) << way->status().ToString();
+  const auto* address = std::get_if<route::AddressWay>(&**way);
+  ASSERT_NE(address, nullptr);
+  EXPECT_TRUE(Claims(*address).host);
 }
 
 TEST_F(Control, AnInstanceWhoseIntroductionSocketEndsIsLost) {

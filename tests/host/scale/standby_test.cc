@@ -51,7 +51,7 @@ TEST_F(Standby, IsStartedByTheDeployAndListedNowhere) {
 
 TEST_F(Standby, NobodyIsConnectedToIt) {
   const uint64_t key = Idle();
-  std::optional<StatusOr<UniqueFd>> end;
+  std::optional<StatusOr<HostWay>> end;
   Do([&] { control->Connect(key, loop.get(), [&](auto answer) { end = std::move(answer); }); });
   Settle();
   EXPECT_EQ(end->status().code(), LEVER_UNAVAILABLE);
