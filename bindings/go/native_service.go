@@ -54,7 +54,8 @@ func newNativeService(q *queue, options ServiceOptions, config, secrets string) 
 	n := &nativeService{queue: q, gone: make(chan struct{})}
 	n.token = q.addObject(n)
 	var failure *C.lever_error
-	status := C.lever_go_service_create(q.c, t.data(), name, env, host, listen, version, tls,
+	status := C.lever_go_service_create(q.c, t.data(), name, env, host, listen,
+		flag(options.Private), version, tls,
 		C.uint32_t(options.MaxConcurrency), C.int64_t(options.DrainTimeout), flag(config != ""), ownConfig,
 		ownSecrets, C.uint64_t(n.token), &n.c, &failure)
 	if status != C.LEVER_OK {

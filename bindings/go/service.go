@@ -22,8 +22,12 @@ type ServiceOptions struct {
 	// 127.0.0.1:8080.
 	Host string
 	// Listen is an address of its own on which it takes calls from anybody, "127.0.0.1:9000"; port 0 for
-	// any, which Details then tells. Default: none.
+	// any, which Details then tells. With "tls:" before it, it is for callers that the host cannot introduce:
+	// each shows a token of the host's there. Default: none.
 	Listen string
+	// Private refuses calls from outside of its environment, as "private" in lever.json does for services that
+	// a host starts (there it is ignored). Not together with a plain Listen.
+	Private bool
 	// TLS is for a host with "tls:" before its address.
 	TLS *TLSOptions
 	// MaxConcurrency bounds the calls that run at a time; the excess is refused, unexecuted. 0: no bound.

@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+func TestAPrivateServiceListensOverTLSOrNotAtAll(t *testing.T) {
+	svc := NewService(ServiceOptions{Name: "direct", Host: noHost, Listen: "tls:127.0.0.1:0", Private: true})
+	if err := svc.Start(withLimit(t)); err != nil {
+		t.Fatal(err)
+	}
+	if listening := svc.Details().Listening; !strings.HasPrefix(listening, "tls:127.0.0.1:") {
+		t.Error(listening)
+	}
+	svc.Close()
+	plain := NewService(ServiceOptions{Name: "direct", Host: noHost, Listen: "127.0.0.1:0", Private: true})
+	if e := trouble(t, plain.Serve(withLimit(t))); e.Code != CodeInvalidArgument {
+		t.Error(e)
+	}
+	noGoroutinesLeft(t)
+}
+
 func TestAServiceDrainsWhenItsContextEnds(t *testing.T) {
 	began, may := make(chan struct{}), make(chan struct{})
 	states := make(chan State, 10)

@@ -192,7 +192,7 @@ lever_status lever_go_client_create(lever_queue* queue, lever_service* service, 
 
 lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint32_t name,
                                      uint32_t environment, uint32_t host, uint32_t listen,
-                                     uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
+                                     int is_private, uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
                                      int64_t drain_timeout_ns, int in_process, uint32_t config,
                                      uint32_t secrets, uint64_t token, lever_service** out,
                                      lever_error** error) {
@@ -202,6 +202,7 @@ lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint
   set_text(texts, environment, &options.environment, &options.environment_size);
   set_text(texts, host, &options.host, &options.host_size);
   set_text(texts, listen, &options.listen, &options.listen_size);
+  options.is_private = is_private;
   set_text(texts, runtime, &options.runtime, &options.runtime_size);
   options.concurrency_max = concurrency_max;
   options.drain_timeout_ns = drain_timeout_ns;

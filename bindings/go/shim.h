@@ -64,6 +64,7 @@ lever_status lever_go_client_create(lever_queue* queue, lever_service* service, 
                                     lever_client** out, lever_error** error);
 lever_status lever_go_service_create(lever_queue* queue, const char* texts, uint32_t name,
                                      uint32_t environment, uint32_t host, uint32_t listen,
+                                     int is_private,
                                      uint32_t runtime, lever_go_tls tls, uint32_t concurrency_max,
                                      int64_t drain_timeout_ns, int in_process, uint32_t config,
                                      uint32_t secrets, uint64_t token, lever_service** out,

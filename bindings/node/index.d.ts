@@ -297,8 +297,11 @@ export interface ServiceOptions {
   env?: string;
   /** As for a client. */
   host?: string;
-  /** An address of its own on which it takes calls from anybody; port 0 for any. */
+  /** An address of its own on which it takes calls from anybody; port 0 for any. With `tls:` before it, for
+   * callers that the host cannot introduce: each shows there a token of the host's. */
   listen?: string;
+  /** Calls from outside of its environment are refused. Not together with a plain `listen`. */
+  private?: boolean;
   /** 0: only the transport's limits. */
   maxConcurrency?: number;
   /** Default: what the host says, else 30 s. */

@@ -34,7 +34,7 @@ class Service extends EventEmitter {
   #state = State.STARTING;
   #waiting = { attached: [], drained: [], closed: [] };
 
-  // {name, env, host, listen, maxConcurrency, drainTimeoutMs, resource}. Without a name: the instance
+  // {name, env, host, listen, private, maxConcurrency, drainTimeoutMs, resource}. Without a name: the instance
   // that a host has started this process as. resource: {serial, maxConcurrency, idleTimeoutMs}.
   constructor(options = {}) {
     super();
@@ -42,6 +42,7 @@ class Service extends EventEmitter {
     this.#resourceOptions = options.resource;
     const given = {
       ...textsOf(options, ['name', 'env', 'host', 'listen', 'configJson', 'secretsJson']),
+      private: options.private,
       inProcess: options.inProcess,
       runtime: `node ${process.versions.node}`,
       maxConcurrency: countOf(options.maxConcurrency, 'maxConcurrency'),

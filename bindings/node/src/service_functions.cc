@@ -13,7 +13,7 @@ bool Text(const Napi::Object& options, const char* name, std::string* out) {
   return true;
 }
 
-// serviceCreate(token, {name, env, host, listen, runtime, maxConcurrency, drainTimeoutMs,
+// serviceCreate(token, {name, env, host, listen, private, runtime, maxConcurrency, drainTimeoutMs,
 // inProcess, configJson, secretsJson}) -> status
 Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   Binding& binding = BindingOf(info);
@@ -32,6 +32,7 @@ Napi::Value ServiceCreate(const Napi::CallbackInfo& info) {
   options.listen_size = listen.size();
   if (Text(given, "runtime", &runtime)) options.runtime = runtime.data();
   options.runtime_size = runtime.size();
+  options.is_private = given.Get("private").ToBoolean().Value();
   options.in_process = given.Get("inProcess").ToBoolean().Value();
   if (Text(given, "configJson", &config)) options.config_json = config.data();
   options.config_json_size = config.size();

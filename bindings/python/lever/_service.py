@@ -94,7 +94,9 @@ class Service:
             ...
 
     `name` is left out in an instance that a host has started. `env` and `host` are as for a client. `listen`
-    is an address of its own on which it takes calls from anybody, port 0 for any. `max_concurrency` 0: only
+    is an address of its own on which it takes calls from anybody, port 0 for any; with `tls:` before it, it is
+    for callers that the host cannot introduce, each of which shows a token of the host's there. `private`: calls
+    from outside of its environment are refused; not together with a plain `listen`. `max_concurrency` 0: only
     the transport's limits. `drain_timeout` is in seconds, `math.inf` for no end; by default (0) what the host
     says, else 30.
     `threads`: how many plain `def` methods run at a time, by default 4 more than there are processors, 32 at
@@ -105,12 +107,12 @@ class Service:
     """
 
     def __init__(self, name: str | None = None, *, env: str | None = None, host: str | None = None,
-                 listen: str | None = None, max_concurrency: int = 0, drain_timeout: float = 0,
-                 threads: int | None = None, tls: TlsOptions | None = None) -> None:
+                 listen: str | None = None, private: bool = False, max_concurrency: int = 0,
+                 drain_timeout: float = 0, threads: int | None = None, tls: TlsOptions | None = None) -> None:
         if threads is not None and threads < 1:
             raise invalid("threads: a number above 0 is expected")
         version = ".".join(str(part) for part in sys.version_info[:3])
-        self._options = {"name": name, "env": env, "host": host, "listen": listen,
+        self._options = {"name": name, "env": env, "host": host, "listen": listen, "private": private,
                          "max_concurrency": max_concurrency, "drain_timeout": drain_timeout,
                          "runtime": f"python {version}", "tls": tls}
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)

@@ -272,6 +272,7 @@ class ServiceHandle {
     PointTo(runtime, &options.runtime, &options.runtime_size);
     PointTo(config, &options.config_json, &options.config_json_size);
     PointTo(secrets, &options.secrets_json, &options.secrets_json_size);
+    options.is_private = Flag(given, "private") ? 1 : 0;
     options.in_process = Flag(given, "in_process") ? 1 : 0;
     options.concurrency_max = Count<uint32_t>(given, "max_concurrency");
     options.drain_timeout_ns = Seconds(given, "drain_timeout");

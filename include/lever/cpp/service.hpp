@@ -38,7 +38,8 @@ struct ServiceOptions {
   std::string name = {};         // empty in an instance that a host has started: the host knows
   std::string environment = {};  // empty: $LEVER_ENV, else dev.lever
   std::string host = {};         // empty: $LEVER_HOST, else 127.0.0.1:8080
-  // A plain address of its own, "127.0.0.1:0"; empty: only connections that the host introduces.
+  // An address of its own, "127.0.0.1:0", where anybody calls; with "tls:" before it, those whom the host has
+  // given a token. Empty: only connections that the host introduces.
   std::string listen = {};
   uint32_t concurrency_max = 0;               // 0: only the transport's limits
   std::chrono::nanoseconds drain_timeout{0};  // 0: what the host says, else 30 s
@@ -47,6 +48,9 @@ struct ServiceOptions {
   size_t method_threads = 1;
   // Streaming methods that run at a time, each on a thread; more are refused, surely not run.
   size_t stream_threads_max = 256;
+  // Calls from outside of its environment are refused, as lever.json says it of those that a host starts (there
+  // it is ignored). Not together with a plain `listen`.
+  bool is_private = false;
 };
 
 namespace detail {
@@ -175,6 +179,7 @@ class Service {
     set(options.environment, native.environment, native.environment_size);
     set(options.host, native.host, native.host_size);
     set(options.listen, native.listen, native.listen_size);
+    native.is_private = options.is_private ? 1 : 0;
     native.concurrency_max = options.concurrency_max;
     native.drain_timeout_ns = options.drain_timeout.count();
     native.user_data = static_cast<detail::EventTarget*>(&core_);

@@ -222,6 +222,14 @@ test('what throws when it is looked at is an error of its method, and ends nothi
   await assert.rejects(stream.next(), { name: 'MethodError', message: 'it cannot be sent' });
 });
 
+test('a service with TLS at its address takes nobody without a token, and a private one is not plain', async () => {
+  const options = { name: 'direct', host: NO_HOST, private: true };
+  const secured = lever.serve({ echo: (value) => value }, { ...options, listen: 'tls:127.0.0.1:0' });
+  assert.match(secured.details.listening, /^tls:127\.0\.0\.1:\d+$/);
+  await secured.close();
+  assert.throws(() => lever.serve({}, { ...options, listen: '127.0.0.1:0' }), { code: 'INVALID_ARGUMENT' });
+});
+
 test('a listener that throws takes no other event with it', async () => {
   const [loud, calm] = ['loud', 'calm'].map((name) =>
     new lever.Service({ name, inProcess: true }).add({ f() {} }));

@@ -509,6 +509,16 @@ def test_decorator_and_async_with(run):
     run(main())
 
 
+def test_a_private_service_listens_over_tls_or_not_at_all(run):
+    async def main():
+        service = lever.serve({"a": lambda: 1}, "tested", host=NO_HOST, listen="tls:127.0.0.1:0", private=True)
+        assert service.details.listening.startswith("tls:127.0.0.1:")
+        await service.close()
+        with pytest.raises(lever.LeverError, match="write tls: before it"):
+            lever.serve({"a": lambda: 1}, "tested", host=NO_HOST, listen="127.0.0.1:0", private=True)
+    run(main())
+
+
 def test_served_service_is_not_started_again_by_async_with(run):
     async def main():
         async with lever.serve({"a": lambda: 1}, "tested", host=NO_HOST, listen="127.0.0.1:0") as service:
