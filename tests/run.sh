@@ -68,7 +68,8 @@ run_e2e() {
   local report=$PWD/build/release/e2e.xml
   printf '\n== end to end\n'
   rm -f "$report"
-  (cd tests/e2e/peers/go && go build -o "$OLDPWD/build/release/e2e/grpc-go-client" .)
+  (cd tests/e2e/peers/go && go build -o "$OLDPWD/build/release/e2e/grpc-go-client" . &&
+    go build -o "$OLDPWD/build/release/e2e/plain-callers" ./callers)
   LEVER_BUILD_DIR=build/release .deps/venv/bin/python -m pytest -q -rA --junitxml="$report" tests/e2e || true
   junit e2e "$report"
 }
