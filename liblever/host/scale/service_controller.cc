@@ -553,6 +553,16 @@ Status ServiceController::CheckMayAttach(bool is_private) const {
                             (is_private ? "not " : "") + "private: all of its programs are, or none");
 }
 
+Status ServiceController::CheckAttached(const ServiceSpec& spec) const {
+  const bool agreed = std::none_of(instances_.begin(), instances_.end(), [&](const Instance* i) {
+    return i->attached && i->is_private != spec.is_private;
+  });
+  if (agreed) return Status::Ok();
+  return FailedPrecondition(name().ToString() + " is served by programs that attached themselves and are " +
+                            (spec.is_private ? "not private: end them before it becomes private"
+                                             : "private: end them before it becomes public"));
+}
+
 Status ServiceController::CheckOwners() const {
   if (shards_ == nullptr) {
     return FailedPrecondition("no instance of " + name().ToString() +

@@ -88,6 +88,9 @@ class ServiceController final : private ShardControllerShell {
   bool IsPrivate() const;
   // Whether such a program may be one of it. PERMISSION_DENIED, FAILED_PRECONDITION.
   Status CheckMayAttach(bool is_private) const;
+  // Whether a version may serve beside those that have: FAILED_PRECONDITION where not all of them are private,
+  // or none.
+  Status CheckAttached(const ServiceSpec& spec) const;
   // Nothing deployed and nothing running: it may be dropped.
   bool Finished() const { return !current_ && !next_ && instances_.empty(); }
 

@@ -13,6 +13,10 @@ void ServiceController::Deploy(ServiceSpec spec, std::function<void(Status)> don
     done(Aborted("another deploy of " + name().ToString() + " is in progress"));
     return;
   }
+  if (const Status agreed = CheckAttached(spec); !agreed.ok()) {
+    done(agreed);
+    return;
+  }
   EndWatch();
   if (!IsCanary(spec.version)) {
     EndCanary(Aborted("version " + std::to_string(spec.version) + " takes its place"));

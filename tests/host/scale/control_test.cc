@@ -518,6 +518,26 @@ TEST_F(AttachedPrograms, OfAPublicServiceAreNotPrivate) {
   EXPECT_EQ(Attach(std::make_shared<FakePeer>(), "", true).status().code(), LEVER_FAILED_PRECONDITION);
 }
 
+TEST_F(AttachedPrograms, AVersionThatIsNotAsPrivateAsTheyAreIsRefused) {
+  for (const bool is_private : {true, false}) {
+    const auto welcome = Attach(std::make_shared<FakePeer>(), "", is_private);
+    ASSERT_TRUE(welcome.ok()) << welcome.status().ToString();
+    auto spec = Spec();
+    spec.is_private = !is_private;
+    Deploy(spec);
+    ASSERT_TRUE(deployed.has_value());
+    EXPECT_EQ(deployed->code(), LEVER_FAILED_PRECONDITION);
+    EXPECT_TRUE(driver.order.empty());
+    Do([&] { control->AttachEnded(welcome->instance_key, Unavailable("it went")); });
+    Settle();
+  }
+  auto spec = Spec();
+  spec.is_private = true;
+  Deploy(spec);
+  ASSERT_TRUE(deployed.has_value());
+  EXPECT_TRUE(deployed->ok());
+}
+
 TEST_F(AttachedPrograms, WhoIsPrivateIsListedSo) {
   const auto welcome = Attach(std::make_shared<FakePeer>(), kAddress, true);
   Do([&] { control->AttachReady(welcome->instance_key); });
