@@ -63,6 +63,8 @@ void Relay::BuildHeaders(rpc::HeaderList* headers) {
       case route::kCallerHeader.size():
         static_assert(route::kCallerHeader.size() == rpc::kTimeoutHeader.size());
         return name != route::kCallerHeader && name != rpc::kTimeoutHeader;
+      case route::kTokenHeader.size():
+        return name != route::kTokenHeader;
       case route::kGenerationHeader.size():
         return name != route::kGenerationHeader;
       case route::kAttemptHeader.size():

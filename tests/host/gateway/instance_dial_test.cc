@@ -153,6 +153,12 @@ TEST_F(InstanceDialTest, CallsOfTheHostGoThere) {
   ASSERT_TRUE(Until([&] { return handler.ended(); }));
   EXPECT_TRUE(handler.status.ok()) << handler.Text();
   EXPECT_EQ(instance.calls, 1);
+  // What a caller of the host shows is not the instance's to look at.
+  TestCall shows;
+  Begin(*channels.back(), shows, {.headers = {{"lever-url", "/hello/echo"}, {"lever-token", "nonsense"}}},
+        {ValueMessage("\x91\x05")});
+  ASSERT_TRUE(Until([&] { return shows.ended(); }));
+  EXPECT_TRUE(shows.status.ok()) << shows.Text();
 }
 
 }  // namespace
