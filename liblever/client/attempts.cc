@@ -1,5 +1,6 @@
 #include "liblever/client/attempts.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -44,6 +45,9 @@ void Attempts::Reset() {
   idempotent_ = false;
   compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
+  attempts_before_ = 0;
+  told_generation_ = 0;
+  moves_ = 0;
   version_draw_ = 0;
   to_canary_.reset();
 }
@@ -53,7 +57,8 @@ void Attempts::BuildHeaders(bool stream) {
   headers_.Clear();
   if (!bare()) {
     char digits[10];
-    const auto end = std::to_chars(digits, digits + sizeof(digits), retry_.attempts()).ptr;
+    const uint32_t attempt = attempts_before_ + retry_.attempts();
+    const auto end = std::to_chars(digits, digits + sizeof(digits), attempt).ptr;
     headers_.Add(route::kProtoHeader, route::kProtoVersion);
     headers_.Add(route::kUrlHeader, target_->url);
     headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
@@ -109,11 +114,20 @@ bool Attempts::Redirected(const rpc::CallEnd& end) {
   if (!header.has_value()) return false;
   const auto shard = policy::ParseShardGeneration(*header);
   if (!shard.has_value()) return false;
+  NoteGeneration(shard->generation);
   // Who calls through the host alone keeps no table: it knows more by then.
   if (target_->route == nullptr) return true;
   const std::string_view instance = end.trailers->Find(route::kOwnerTrailer).value_or("");
   told_of_owner_ = target_->route->Learn(*shard, instance);
   return true;
+}
+
+void Attempts::NoteGeneration(uint64_t generation) {
+  if (generation <= told_generation_ || moves_ >= kMovesFollowedMax) return;
+  told_generation_ = generation;
+  ++moves_;
+  attempts_before_ += retry_.attempts() - 1;
+  retry_ = policy::RetryState();
 }
 
 rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
@@ -184,7 +198,16 @@ std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {
                           &retry_, &budget());
   if (decision.action == policy::RetryAction::kGiveUp) return std::nullopt;
   if (decision.action == policy::RetryAction::kRetry) ++client_->counters().retries;
-  return now_ns + decision.delay_ns;
+  const int64_t delay_ns = std::max(decision.delay_ns, moved ? MoveWaitNs() : 0);
+  if (delay_ns >= deadline_ns_ - now_ns) return std::nullopt;
+  return now_ns + delay_ns;
+}
+
+int64_t Attempts::MoveWaitNs() const {
+  if (moves_ <= policy::kRedirectsMax) return 0;
+  constexpr uint32_t kDoublingsMax = 16;
+  const uint32_t doublings = std::min(moves_ - policy::kRedirectsMax - 1, kDoublingsMax);
+  return std::min(policy::kRetryFirstNs << doublings, policy::kRetryMaxNs);
 }
 
 policy::RetryBudget& Attempts::budget() {

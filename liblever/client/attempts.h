@@ -33,6 +33,10 @@ namespace lever::client {
 class ClientImpl;
 struct Target;
 
+// How often a call learns that its resource has moved on once more and begins anew; from then on that is a
+// refusal as any. More than shards move in the 60 s that a call has.
+inline constexpr uint32_t kMovesFollowedMax = 32;
+
 class Attempts {
  public:
   // `target` is null for gRPC pass-through, whose path is the request's address.
@@ -67,6 +71,11 @@ class Attempts {
   void ChoosePeer(const route::Peer* failed);
   // Whether the refusal says that the resource has another owner, which is known from then on.
   bool Redirected(const rpc::CallEnd& end);
+  // A refusal has named this generation. A newer one than before: the shard has moved meanwhile, and nothing
+  // is wrong with it, so that what was tried until then does not count.
+  void NoteGeneration(uint64_t generation);
+  // Before it is followed once more: the first times at once, then with growing patience.
+  int64_t MoveWaitNs() const;
   policy::RetryBudget& budget();
 
   ClientImpl* client_ = nullptr;
@@ -84,6 +93,9 @@ class Attempts {
   int64_t deadline_ns_ = 0;
   int64_t started_ns_ = 0;
   policy::RetryState retry_;
+  uint32_t attempts_before_ = 0;  // those that do not count any more
+  uint64_t told_generation_ = 0;
+  uint32_t moves_ = 0;
   uint64_t version_draw_ = 0;         // which version it goes to while one is a canary; 0: not drawn
   std::optional<bool> to_canary_;     // so drawn; nullopt: the service has none
 };

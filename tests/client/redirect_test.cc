@@ -1,6 +1,8 @@
 // Calls of a resource: straight to the owner that the table names, and on to whom a refusal names.
 #include <gmock/gmock.h>
 
+#include "liblever/client/attempts.h"
+#include "liblever/policy/retry.h"
 #include "tests/client/redirect_fixture.h"
 
 namespace lever::client {
@@ -55,6 +57,45 @@ TEST_F(Redirect, ARefusalThatNamesTheOwnerIsFollowedStraight) {
   SendTable(2, 9);
   ASSERT_TRUE(Ended(CallRoom()));
   EXPECT_EQ(Generation(CallsOf(1).back()), Stamp(9));
+}
+
+// A call that comes too late at each owner, because its resource is moved again and again.
+TEST_F(Redirect, AResourceThatMovesOnAndOnIsFollowed) {
+  SendTable(1, 7);
+  constexpr uint64_t kMoves = 20;
+  uint64_t generation = 7;
+  for (size_t i = 0; i < 2; ++i) {
+    instances[i]->on_call = [&, i](TestCall& handler, rpc::Call& call) {
+      if (generation == 7 + kMoves) return Succeed(handler, call);
+      Refuse(++generation, i == 0 ? "b" : "a")(handler, call);
+    };
+  }
+  Result& result = CallRoom();
+  const int64_t began_ns = clock.NowNs();
+  ASSERT_TRUE(Ended(result));
+  EXPECT_TRUE(result.status.ok()) << result.status.ToString();
+  EXPECT_GT(clock.NowNs() - began_ns, 5 * kNanosPerSecond) << "with growing patience";
+  EXPECT_LT(clock.NowNs() - began_ns, 20 * kNanosPerSecond);
+  EXPECT_EQ(CallsOf(0).size() + CallsOf(1).size(), kMoves + 1);
+  EXPECT_EQ(CallsOf(0).back().headers.Find("lever-attempt"), std::to_string(kMoves + 1));
+  EXPECT_EQ(ThroughHost(), 0u);
+}
+
+TEST_F(Redirect, OneThatIsNamedAnewForEverIsGivenUp) {
+  SendTable(1, 7);
+  uint64_t generation = 7;
+  for (size_t i = 0; i < 2; ++i) {
+    instances[i]->on_call = [&, i](TestCall& handler, rpc::Call& call) {
+      Refuse(++generation, i == 0 ? "b" : "a")(handler, call);
+    };
+  }
+  Result& result = CallRoom();
+  ASSERT_TRUE(Ended(result));
+  EXPECT_EQ(result.status.code(), LEVER_UNAVAILABLE);
+  EXPECT_EQ(result.status.executed(), LEVER_EXECUTED_NO);
+  const size_t attempts = CallsOf(0).size() + CallsOf(1).size() + ThroughHost();
+  EXPECT_GE(attempts, kMovesFollowedMax);
+  EXPECT_LE(attempts, kMovesFollowedMax + 1 + policy::kRedirectsMax + policy::kRetriesMax);
 }
 
 TEST_F(Redirect, ARefusalThatNamesNobodyIsFollowedThroughTheHost) {
