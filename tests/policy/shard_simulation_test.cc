@@ -14,6 +14,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "liblever/policy/grant.h"
@@ -49,10 +50,12 @@ class Process {
 
  private:
   void Run(const std::function<void()>& action);
+  void GoOn();
 
   int64_t offset_ns_;
   double rate_;
   int64_t paused_until_ns_ = 0;
+  std::deque<std::function<void()>> waiting_;  // what happened to it in the pause, in order
 };
 
 class Registry {
@@ -189,11 +192,21 @@ void Process::After(int64_t delay_ns, std::function<void()> action) {
 
 void Process::Run(const std::function<void()>& action) {
   if (dead) return;
+  if (world->now_ns >= paused_until_ns_ && waiting_.empty()) return action();
+  waiting_.push_back(action);
+  if (waiting_.size() == 1) world->At(paused_until_ns_, [this] { GoOn(); });
+}
+
+// The pause is over, unless it has become longer meanwhile. No message overtakes another by that: a link keeps
+// their order.
+void Process::GoOn() {
+  if (dead) return;
   if (world->now_ns < paused_until_ns_) {
-    world->At(paused_until_ns_, [this, action] { Run(action); });
-    return;
+    return world->At(paused_until_ns_, [this] { GoOn(); });
   }
-  action();
+  for (const auto& action : std::exchange(waiting_, {})) {
+    if (!dead) action();
+  }
 }
 
 void Process::Pause(int64_t for_ns) {
