@@ -119,6 +119,10 @@ void ShardController::Resign(const std::string& why) {
   Changed();
 }
 
+bool ShardController::LeaseHolds() const {
+  return lease_->id() == led_under_ && lease_->Valid();
+}
+
 void ShardController::Changed() {
   if (shell_ != nullptr) shell_->OnOwnersChanged();
 }
@@ -277,6 +281,12 @@ void ShardController::Act() {
   loop_->Disarm(&act_timer_);
   if (std::exchange(acting_, true)) return;
   while (ledger_ != nullptr) {
+    // After a pause somebody else may decide. An instance that has come since then would take what it is told
+    // here for true: its grant was renewed by the other one.
+    if (!LeaseHolds()) {
+      Resign("its lease may have ended");
+      break;
+    }
     const std::vector<LedgerAction> actions = ledger_->TakeActions();
     if (actions.empty() && !rows_changed_) break;
     std::map<std::string, fleet::ShardOrdersData> orders;
@@ -382,7 +392,7 @@ void ShardController::OnRenew(const std::string& instance, uint64_t id) {
     session->second = id;
     return;
   }
-  if (lease_->id() != led_under_ || !lease_->Valid()) return;
+  if (!LeaseHolds()) return;
   if (!ledger_->AnswerRenewal(instance, loop_->clock().NowNs())) return;
   if (shell_ != nullptr) shell_->TellRenewed(instance, id);
 }

@@ -10,8 +10,9 @@
 // may answer it.
 //
 // Invariants
-//  1. Renewals are answered, and rows written, only by the holder of the key: the host's lease is
-//     valid by the clock as read then, and each write compares the key's create revision.
+//  1. Renewals are answered, instances told of their shards, and rows written, only by the holder of the
+//     key: the host's lease is valid by the clock as read then, and each write compares the key's create
+//     revision.
 //  2. After a write of which the outcome is not known, or another's key, everything begins anew
 //     from what is durable.
 #ifndef LIBLEVER_HOST_SCALE_SHARD_CONTROLLER_H_
@@ -119,6 +120,8 @@ class ShardController {
   void Lead(registry::Revision revision, int64_t since_ns);
   void OnLoaded(StatusOr<ShardStore::Loaded> loaded, int64_t since_ns);
   void Resign(const std::string& why);
+  // Whether this host surely decides; reads the clock.
+  bool LeaseHolds() const;
   void Changed();
   void Place();
   std::vector<policy::PlacementInstance> Takers() const;

@@ -145,6 +145,27 @@ TEST_F(ShardControllerTest, ARenewalIsNotAnsweredOnceTheLeaseMayHaveEnded) {
   EXPECT_THAT(shell().renewed["a"], ElementsAre(2));
 }
 
+// As a host that was paused for so long, and whose instances came meanwhile from the one that decides now.
+TEST_F(ShardControllerTest, NobodyIsToldAnythingOnceTheLeaseMayHaveEnded) {
+  Start();
+  OwnsAll("a");
+  SessionEnds("a");
+  shell().Forget();
+  world.faulty->HoldAll();
+  host().clock.Advance(kHostLeaseTtlNs);
+  world.On(host(), [&] { controller().OnSession("a"); });
+  EXPECT_THAT(shell().told["a"], IsEmpty());
+  EXPECT_FALSE(controller().leading());
+  // It is told when it is sure again.
+  world.SettleHeld();
+  world.faulty->ReleaseHeld();
+  world.Live(10 * kSecond);
+  EXPECT_TRUE(controller().leading());
+  ASSERT_FALSE(shell().told["a"].empty());
+  EXPECT_TRUE(shell().told["a"][0].begins && shell().told["a"].back().synced);
+  EXPECT_THAT(shell().Orders("a", ShardOrderKind::kGrant), SizeIs(kShards));
+}
+
 // What is not told yet must not be made valid again: the resync comes first.
 TEST_F(ShardControllerTest, ARenewalIsAnsweredBehindTheResync) {
   Start();
