@@ -281,7 +281,7 @@ TEST_P(RandomShardsTest, NeverHaveTwoInstancesAValidGrant) {
   for (size_t i = 0; i < kHosts; ++i) AddHost();
   for (size_t i = 0; i < kInstances; ++i) AddInstance();
   for (int i = 0; i < kFaultySteps && !HasFailure(); ++i) Step();
-  EXPECT_GT(grants_, static_cast<int>(kShards)) << "nothing has happened";
+  EXPECT_GE(grants_, static_cast<int>(kShards)) << "nothing has happened";
   // Without faults every shard is somebody's again.
   links_.faulty = false;
   unwanted_.clear();
