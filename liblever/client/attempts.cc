@@ -45,7 +45,7 @@ void Attempts::Reset() {
   idempotent_ = false;
   compression_ = rpc::Compression::kIdentity;
   retry_ = policy::RetryState();
-  attempts_before_ = 0;
+  started_ = 0;
   told_generation_ = 0;
   moves_ = 0;
   version_draw_ = 0;
@@ -57,8 +57,7 @@ void Attempts::BuildHeaders(bool stream) {
   headers_.Clear();
   if (!bare()) {
     char digits[10];
-    const uint32_t attempt = attempts_before_ + retry_.attempts();
-    const auto end = std::to_chars(digits, digits + sizeof(digits), attempt).ptr;
+    const auto end = std::to_chars(digits, digits + sizeof(digits), started_).ptr;
     headers_.Add(route::kProtoHeader, route::kProtoVersion);
     headers_.Add(route::kUrlHeader, target_->url);
     headers_.Add(route::kAttemptHeader, {digits, static_cast<size_t>(end - digits)});
@@ -126,7 +125,6 @@ void Attempts::NoteGeneration(uint64_t generation) {
   if (generation <= told_generation_ || moves_ >= kMovesFollowedMax) return;
   told_generation_ = generation;
   ++moves_;
-  attempts_before_ += retry_.attempts() - 1;
   retry_ = policy::RetryState();
 }
 
@@ -141,6 +139,7 @@ rpc::Call* Attempts::Start(std::string_view path, uint64_t credit_messages,
     ChoosePeer(failed.get());
   }
   sampled_ = path == route::kInvokePath;
+  ++started_;
   BuildHeaders(!sampled_);
   rpc::Channel* channel = &link.channel();
   if (peer_ != nullptr) {
@@ -180,6 +179,7 @@ void Attempts::Ended(const rpc::CallEnd& end) {
 
 void Attempts::MovedTo(const policy::ShardGeneration& shard, std::string_view owner) {
   retry_ = policy::RetryState();
+  started_ = 0;
   refused_full_ = false;
   told_of_owner_ = target_->route != nullptr && target_->route->Learn(shard, owner);
 }
@@ -198,16 +198,9 @@ std::optional<int64_t> Attempts::NextAt(const rpc::CallEnd& end) {
                           &retry_, &budget());
   if (decision.action == policy::RetryAction::kGiveUp) return std::nullopt;
   if (decision.action == policy::RetryAction::kRetry) ++client_->counters().retries;
-  const int64_t delay_ns = std::max(decision.delay_ns, moved ? MoveWaitNs() : 0);
+  const int64_t delay_ns = std::max(decision.delay_ns, moved ? policy::MoveWaitNs(moves_) : 0);
   if (delay_ns >= deadline_ns_ - now_ns) return std::nullopt;
   return now_ns + delay_ns;
-}
-
-int64_t Attempts::MoveWaitNs() const {
-  if (moves_ <= policy::kRedirectsMax) return 0;
-  constexpr uint32_t kDoublingsMax = 16;
-  const uint32_t doublings = std::min(moves_ - policy::kRedirectsMax - 1, kDoublingsMax);
-  return std::min(policy::kRetryFirstNs << doublings, policy::kRetryMaxNs);
 }
 
 policy::RetryBudget& Attempts::budget() {

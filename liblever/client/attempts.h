@@ -56,7 +56,8 @@ class Attempts {
   rpc::Call* Start(std::string_view path, uint64_t credit_messages, rpc::CallHandler* handler);
   // The attempt has ended so.
   void Ended(const rpc::CallEnd& end);
-  // The stream goes on at another owner, whom the old one has named: what follows are its attempts.
+  // The stream goes on at another owner, whom the old one has named: what follows are its attempts, counted
+  // from 1.
   void MovedTo(const policy::ShardGeneration& shard, std::string_view owner);
   // Whether and when the next attempt begins (on the loop's clock; now or before: at once); nullopt: it
   // does not. To be asked once after a failed attempt that may be repeated at all.
@@ -74,8 +75,6 @@ class Attempts {
   // A refusal has named this generation. A newer one than before: the shard has moved meanwhile, and nothing
   // is wrong with it, so that what was tried until then does not count.
   void NoteGeneration(uint64_t generation);
-  // Before it is followed once more: the first times at once, then with growing patience.
-  int64_t MoveWaitNs() const;
   policy::RetryBudget& budget();
 
   ClientImpl* client_ = nullptr;
@@ -93,7 +92,7 @@ class Attempts {
   int64_t deadline_ns_ = 0;
   int64_t started_ns_ = 0;
   policy::RetryState retry_;
-  uint32_t attempts_before_ = 0;  // those that do not count any more
+  uint32_t started_ = 0;  // what lever-attempt says: also attempts that retry_ does not count any more
   uint64_t told_generation_ = 0;
   uint32_t moves_ = 0;
   uint64_t version_draw_ = 0;         // which version it goes to while one is a canary; 0: not drawn

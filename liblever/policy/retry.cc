@@ -28,7 +28,7 @@ RetryDecision DecideRetry(const AttemptFailure& failure, int64_t now_ns, int64_t
   if (!not_run && !failure.idempotent) return {};
   budget->OnFailure();
   if (state->retries >= kRetriesMax || !budget->AllowsRetry()) return {};
-  const int64_t wait_ns = std::min(kRetryFirstNs << state->retries, kRetryMaxNs);
+  const int64_t wait_ns = BackoffNs(kRetryFirstNs, state->retries, kRetryMaxNs);
   const double jitter = 1.0 + kRetryJitter * (2.0 * random - 1.0);
   const int64_t delay_ns = static_cast<int64_t>(static_cast<double>(wait_ns) * jitter);
   // One that could not begin before its deadline is not waited for.

@@ -20,6 +20,7 @@
 
 #include "lever/status.h"
 #include "liblever/base/clock.h"
+#include "liblever/policy/backoff.h"
 
 namespace lever::policy {
 
@@ -27,13 +28,18 @@ inline constexpr uint32_t kRedirectsMax = 3;
 inline constexpr uint32_t kRetriesMax = 4;
 // Wait before the n-th retry: 5 ms doubling to 1 s, times a random factor in [0.8, 1.2) (gRFC A6).
 inline constexpr int64_t kRetryFirstNs = 5 * kNanosPerMilli;
+inline constexpr int64_t kRetryMaxNs = 1 * kNanosPerSecond;
+inline constexpr double kRetryJitter = 0.2;
 // A host's wait before the attempt that follows so many: the first time at once, for a connection that
 // was about to end; then with a little patience.
 constexpr int64_t HostRetryWaitNs(uint32_t attempts) {
-  return attempts <= 1 ? 0 : kRetryFirstNs << attempts;
+  return attempts <= 1 ? 0 : BackoffNs(kRetryFirstNs, attempts, kRetryMaxNs);
 }
-inline constexpr int64_t kRetryMaxNs = 1 * kNanosPerSecond;
-inline constexpr double kRetryJitter = 0.2;
+// A call's wait before it follows its resource for the `moves`-th time: the first times at once, then with
+// growing patience.
+constexpr int64_t MoveWaitNs(uint32_t moves) {
+  return moves <= kRedirectsMax ? 0 : BackoffNs(kRetryFirstNs, moves - kRedirectsMax - 1, kRetryMaxNs);
+}
 inline constexpr double kTokensMax = 10;
 inline constexpr double kTokensPerSuccess = 0.1;  // the 10 % of extra load
 

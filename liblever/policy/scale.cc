@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "liblever/policy/backoff.h"
+
 namespace lever::policy {
 
 namespace {
@@ -243,8 +245,7 @@ void CrashBackoff::OnCrash(int64_t now_ns, int64_t uptime_ns, double random) {
     until_ns_ = 0;
     return;
   }
-  const uint32_t doublings = std::min<uint32_t>(crashes_ - 1, 16);
-  const int64_t wait_ns = std::min(kBackoffFirstNs << doublings, kBackoffMaxNs);
+  const int64_t wait_ns = BackoffNs(kBackoffFirstNs, crashes_ - 1, kBackoffMaxNs);
   const double jitter = 1.0 + kBackoffJitter * (2.0 * random - 1.0);
   until_ns_ = now_ns + static_cast<int64_t>(static_cast<double>(wait_ns) * jitter);
 }

@@ -1,9 +1,9 @@
 #include "liblever/route/host_session.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "liblever/base/random.h"
+#include "liblever/policy/backoff.h"
 #include "liblever/rpc/channel.h"
 
 namespace lever::route {
@@ -94,12 +94,7 @@ void HostSession::OnEnd(const Status& status) {
 void HostSession::OnTimer() { Open(); }
 
 int64_t HostSession::NextWaitNs(const Status& status) {
-  int64_t wait_ns = rpc::kReconnectMaxNs;
-  constexpr uint32_t kDoublingsMax = 16;
-  if (failures_ < kDoublingsMax) {
-    wait_ns = std::min(rpc::kReconnectMinNs << failures_, rpc::kReconnectMaxNs);
-  }
-  ++failures_;
+  int64_t wait_ns = policy::BackoffNs(rpc::kReconnectMinNs, failures_++, rpc::kReconnectMaxNs);
   if (status.code() == LEVER_UNIMPLEMENTED) wait_ns = kUnknownSessionWaitNs;
   return static_cast<int64_t>(static_cast<double>(wait_ns) * (0.8 + 0.4 * random_->NextDouble()));
 }

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "liblever/base/log.h"
+#include "liblever/policy/backoff.h"
 #include "liblever/route/host_link.h"
 #include "liblever/route/service_key.h"
 #include "liblever/route/token_call.h"
@@ -14,15 +15,6 @@
 #include "liblever/rpc/channel.h"
 
 namespace lever::route {
-namespace {
-
-int64_t RetryWaitNs(uint32_t failures) {
-  constexpr uint32_t kDoublingsMax = 16;
-  if (failures > kDoublingsMax) return kIntroductionRetryMaxNs;
-  return std::min(kIntroductionRetryMinNs << failures, kIntroductionRetryMaxNs);
-}
-
-}  // namespace
 
 Router::Router(HostLink* link)
     : link_(link),
@@ -348,7 +340,8 @@ void Router::Failed(Peer* peer) {
     return;
   }
   SetPhase(peer, PeerPhase::kIdle);
-  peer->retry_ns = loop_->now_ns() + RetryWaitNs(peer->failures++);
+  peer->retry_ns = loop_->now_ns() + policy::BackoffNs(kIntroductionRetryMinNs, peer->failures++,
+                                                       kIntroductionRetryMaxNs);
   ServiceRoute* route = peer->service;
   route->next_introduction_ns = std::min(route->next_introduction_ns, peer->retry_ns);
   route->RebuildReady();
