@@ -99,7 +99,7 @@ struct Flags {
   std::string sandbox = "auto";
   uint32_t runtime_pool = 0;
   uint64_t ram_mib = 0;
-  uint32_t token_lifetime_s = 300;
+  uint32_t token_lifetime_s = 0;
   std::vector<std::string> cors_origins;
   std::vector<std::string> http_hosts;
   std::vector<std::string> upstreams;
@@ -153,9 +153,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "MiB that instances may reserve together (default: nine tenths of the machine's memory)")
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--token-lifetime", flags.token_lifetime_s,
-                 "seconds for which a token holds that is shown at a service's own address")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
+                 "seconds for which a token holds that is shown at a service's own address (default: 300)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
   app.add_option("--http-hosts", flags.http_hosts,
