@@ -120,6 +120,9 @@ class ShardWorld {
     EXPECT_TRUE(closed);
     TurnAll(0);
     hosts.clear();
+    faulty.reset();
+    // Its thread may still be in the middle of posting that it has closed: it ends before the loop does.
+    sqlite.reset();
   }
 
   ShardHost& AddHost(const std::string& id, int64_t now_ns = kSecond) {
