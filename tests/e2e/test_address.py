@@ -4,12 +4,14 @@ straight over TCP with TLS, and show a token of the host's once."""
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 
 import pytest
 from host_watch import Watcher, claims
-from lever_testing import BUILD, Host, wait_until, write_service
+from lever_testing import BUILD, ROOT, Host, wait_until, write_service
+from test_go import replace_module
 from test_tls import Certificates
 
 PACKAGES = BUILD / "runtime" / "node" / "node_modules"
@@ -38,6 +40,33 @@ async def main():
         print(service.details.listening, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 asyncio.run(main())
+"""
+GO_SERVICE = """
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
+
+	lever "github.com/leveros/lever/bindings/go"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	svc := lever.NewService(lever.ServiceOptions{Name: "callee", Listen: "tls:127.0.0.1:0"})
+	svc.Handle("echo", func(value int) int { return value })
+	if err := svc.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(svc.Details().Listening)
+	if err := svc.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}
 """
 # Answers each line [address, count] with how many calls were answered and what failed.
 CLIENT = """
@@ -135,17 +164,29 @@ def test_who_cannot_be_handed_a_connection_calls_straight_over_tls(host):
             goes_straight(host, client, "/callee/echo", 1)
 
 
-@pytest.mark.parametrize("language", ["python", "cpp"])
-def test_a_program_of_each_language_listens_so(host, language):
+def built_in_go(directory):
+    """GO_SERVICE with the module of this build."""
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(ROOT / "examples" / "hello-go" / name, directory)
+    replace_module(directory)
+    (directory / "main.go").write_text(GO_SERVICE)
+    subprocess.run(["go", "build", "-o", "serve", "."], cwd=directory, check=True, timeout=300)
+    return str(directory / "serve")
+
+
+@pytest.mark.parametrize("language", ["python", "go", "cpp"])
+def test_a_program_of_each_language_listens_so(host, tmp_path, language):
+    environment = {}
+    call = ("/callee/echo", 1)
     if language == "python":
         words = ["python3", "-c", PYTHON_SERVICE]
         environment = {"PYTHONPATH": str(PYTHON), "OPTIONS": json.dumps({"name": "callee", "listen": "tls:127.0.0.1:0"})}
-        call = ("/callee/echo", 1)
+    elif language == "go":
+        words = [built_in_go(tmp_path)]
     else:
         words = [str(COUNTER), "attach", "--listen", "tls:127.0.0.1:0"]
-        environment = {}
         call = ("/counter/add", 1)
-    with Program(words, {"LEVER_HOST": host.address, **environment}, by_signal=language == "cpp") as callee:
+    with Program(words, {"LEVER_HOST": host.address, **environment}, by_signal=language != "python") as callee:
         assert "tls:127.0.0.1:" in callee.line()
         wait_until(lambda: [row for row in host.instances() if row["phase"] == "ready"], what="the instance")
         hand_nothing_over(host)
