@@ -22,6 +22,8 @@ namespace {
 
 constexpr int kBusySteps = 500;
 constexpr int kCalmSteps = 600;
+// Acknowledged at least, in a history by which something is shown.
+constexpr uint64_t kAcknowledgedMin = kBusySteps / 20;
 
 class OwnershipSimulation : public ::testing::TestWithParam<uint64_t> {
  protected:
@@ -42,7 +44,10 @@ class OwnershipSimulation : public ::testing::TestWithParam<uint64_t> {
     say("refused", totals_.refused);
     say("stored", totals_.stored);
     say("fenced", totals_.fenced);
+    EXPECT_GE(totals_.acknowledged, histories_ < kHistoriesMin ? 1 : histories_ * kAcknowledgedMin)
+        << "nothing has happened";
     totals_ = {};
+    histories_ = 0;
   }
 
   void Run(Faults faults) {
@@ -59,16 +64,25 @@ class OwnershipSimulation : public ::testing::TestWithParam<uint64_t> {
     for (const std::string& what : Violations(world.history(), faults)) ADD_FAILURE() << what;
     HistoryTotals here;
     AddTotals(world.history(), &here);
-    EXPECT_GT(here.hand_offs, world.kShards / 2) << "nothing has happened";
-    EXPECT_GT(here.acknowledged, static_cast<uint64_t>(kBusySteps) / 20) << "nothing has happened";
+    // Of those with faults a few have all hosts paused for most of the time: their mean counts, above.
+    if (faults == Faults::kNone) {
+      EXPECT_GT(here.hand_offs, world.kShards / 2) << "nothing has happened";
+      EXPECT_GE(here.acknowledged, kAcknowledgedMin) << "nothing has happened";
+    }
     AddTotals(world.history(), &totals_);
+    ++histories_;
   }
 
  private:
+  // As many as a mean means anything of.
+  static constexpr uint64_t kHistoriesMin = 6;
+
   static HistoryTotals totals_;
+  static uint64_t histories_;
 };
 
 HistoryTotals OwnershipSimulation::totals_;
+uint64_t OwnershipSimulation::histories_ = 0;
 
 class CleanHandOffs : public OwnershipSimulation {};
 class AnyFaults : public OwnershipSimulation {};
