@@ -123,7 +123,7 @@ Status Retry(const lever_attempt_failure* given, int64_t now_ns, int64_t deadlin
 }
 
 // The first word of a memory that was used: other bytes are not one.
-constexpr uint64_t kScaleMemoryMark = 0x1e7e5ca1e0000001;
+constexpr uint64_t kScaleMemoryMark = 0x1e7e5ca1e0000002;
 static_assert(std::is_trivially_copyable_v<policy::ScaleMemory>);
 static_assert(sizeof(policy::ScaleMemory) <= (LEVER_SCALE_MEMORY_WORDS - 1) * sizeof(uint64_t));
 

@@ -104,6 +104,30 @@ uint32_t Need(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
   return need;
 }
 
+// What is to be kept of the mean load, whatever was started for what queues or is forecast.
+uint32_t MeanNeed(const ScaleLimits& limits, const ScaleLoad& load, const ScaleMemory& memory) {
+  if (!Busy(load)) return 0;
+  const double mean = memory.window.PanicMean();
+  return std::max(1u, InstancesFor(mean + kKeepHeadroom * std::sqrt(mean), limits));
+}
+
+// How long an instance more than needed is kept.
+int64_t WaitNs(const ScaleLimits& limits, const ScaleMemory& memory) {
+  return std::min(memory.wait_ns, limits.idle_timeout_ns);
+}
+
+int64_t SpareWaitNs(const ScaleLimits& limits, const ScaleMemory& memory) {
+  return std::min(kSpareWaitNs, WaitNs(limits, memory));
+}
+
+void NoteNeeds(const ScaleLimits& limits, const ScaleLoad& load, uint32_t need, int64_t now_ns,
+               ScaleMemory* memory) {
+  const uint32_t of_mean = MeanNeed(limits, load, *memory);
+  memory->mean_peaks.Note(now_ns, of_mean, WaitNs(limits, *memory));
+  memory->peaks.Note(now_ns, need, SpareWaitNs(limits, *memory));
+  memory->proven = std::max(memory->proven, std::min(of_mean, PresentForLoad(limits, load)));
+}
+
 void NoteIdle(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
               ScaleMemory* memory) {
   const int64_t price_ns = limits.idle_timeout_ns;
@@ -156,8 +180,9 @@ Keep KeepIdle(const ScaleLimits& limits, const ScaleLoad& load, int64_t now_ns,
 // How many of the present ones stay, where fewer are needed.
 uint32_t Lowered(uint32_t present, uint32_t need, const ScaleLimits& limits, int64_t now_ns,
                  ScaleMemory* memory) {
-  const int64_t wait_ns = std::min(memory->wait_ns, limits.idle_timeout_ns);
-  const uint32_t kept = std::max(need, memory->peaks.Most(now_ns, wait_ns));
+  const int64_t wait_ns = WaitNs(limits, *memory);
+  const uint32_t kept = std::max({need, memory->mean_peaks.Most(now_ns, wait_ns),
+                                  memory->peaks.Most(now_ns, SpareWaitNs(limits, *memory))});
   if (kept >= present) return present;
   const int64_t step_ns = std::min(kScaleDownStepNs, wait_ns / 4);
   if (memory->stepped_ns != 0 && now_ns - memory->stepped_ns < step_ns) return present;
@@ -175,8 +200,11 @@ void NoteStart(int64_t now_ns, ScaleMemory* memory) {
   memory->wait_ns = std::min(2 * memory->wait_ns, kScaleDownWaitMostNs);
 }
 
-void NoteStop(int64_t now_ns, ScaleMemory* memory) {
-  memory->stepped_ns = memory->stopped_ns = now_ns;
+// `left` stay. To stop what the mean load has never needed is no reason to wait longer, if it is started again.
+void NoteStop(uint32_t left, int64_t now_ns, ScaleMemory* memory) {
+  memory->stepped_ns = now_ns;
+  if (left < memory->proven) memory->stopped_ns = now_ns;
+  memory->proven = std::min(memory->proven, left);
   if (memory->wait_ns > kScaleDownWaitNs &&
       now_ns - memory->regretted_ns > 8 * memory->wait_ns) {
     memory->wait_ns = std::max(memory->wait_ns / 2, kScaleDownWaitNs);
@@ -256,7 +284,7 @@ ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int6
   NoteQueue(load, now_ns, memory);
   NoteIdle(limits, load, now_ns, memory);
   const uint32_t need = Need(limits, load, now_ns, *memory);
-  memory->peaks.Note(now_ns, need, std::min(memory->wait_ns, limits.idle_timeout_ns));
+  NoteNeeds(limits, load, need, now_ns, memory);
 
   const bool busy = Busy(load);
   const Keep keep = busy ? Keep{true, false, kNever} : KeepIdle(limits, load, now_ns, *memory);
@@ -285,7 +313,7 @@ ScaleDecision DecideScale(const ScaleLimits& limits, const ScaleLoad& load, int6
   } else {
     // One that is ready is not stopped for one that starts, and may not become so.
     decision.stop = load.instances_ready - std::min(load.instances_ready, decision.wanted);
-    if (decision.stop > 0 && keep.last) NoteStop(now_ns, memory);
+    if (decision.stop > 0 && keep.last) NoteStop(decision.wanted, now_ns, memory);
   }
   return decision;
 }

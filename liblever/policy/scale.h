@@ -9,8 +9,10 @@
 //  3. what the mean of the panic window needs, followed along its trend until an instance that is started
 //     now is ready, with a headroom that grows with the square root of the load (square-root staffing:
 //     Halfin and Whitt, "Heavy-traffic limits for queues with many exponential servers", 1981);
-//  4. not less than the most that it needed within the scale-down wait (the stable window), then at most
-//     half of the instances at a step. A wait that was too short doubles, which ends flapping;
+//  4. not less than the most that its mean load needed within the scale-down wait (the stable window), with a
+//     greater headroom than starts one, so that chance does not stop what it has started. What it needed
+//     beyond that, of which much was for a queue that is gone, is kept for kSpareWaitNs. Then it loses at
+//     most half of the instances at a step. A wait that was too short doubles, which ends flapping;
 //  5. the last instance by the plan of policy/idle_history.h.
 //
 // Beside these, `standby` more are started and kept out of the load. What the load wants more is taken
@@ -30,9 +32,11 @@
 
 namespace lever::policy {
 
-// The stable window: an instance more than needed is kept so long, idleTimeout at most. 60 s is the stable
+// The stable window: an instance that the mean load does not need any more is kept so long, idleTimeout at most. 60 s is the stable
 // window of Knative's pod autoscaler (config/core/configmaps/autoscaler.yaml).
 inline constexpr int64_t kScaleDownWaitNs = 60 * kNanosPerSecond;
+// One that it never needed, but a queue, a panic or a forecast: as far back as a forecast looks.
+inline constexpr int64_t kSpareWaitNs = static_cast<int64_t>(kTrendSeconds) * kNanosPerSecond;
 // The stabilization window of Kubernetes' horizontal pod autoscaler: the wait doubles up to this.
 inline constexpr int64_t kScaleDownWaitMostNs = 300 * kNanosPerSecond;
 // Between two steps down, of at most half of the instances each.
@@ -44,6 +48,9 @@ inline constexpr double kPanicFactor = 2.0;
 // Headroom, in square roots of the load. At 1, about a fifth of the calls of an M/M/n queue wait, for a
 // part 1 / sqrt(load) of a call's own time.
 inline constexpr double kHeadroom = 1.0;
+// The same for what is kept. In the simulator 1 starts twice as many under a slow wave of long calls; 2 starts
+// fewer there, and costs 3 % after a step.
+inline constexpr double kKeepHeadroom = 1.5;
 // What a queue is to be drained within, once there are the instances for it.
 inline constexpr int64_t kDrainGoalNs = 200 * kNanosPerMilli;
 // A queue that the ready instances drain within this time asks for no other one: it is what independent
@@ -133,7 +140,9 @@ class NeedPeaks {
 // What is remembered from one decision to the next. A value: a copy goes on by itself.
 struct ScaleMemory {
   LoadWindow window;
-  NeedPeaks peaks;
+  NeedPeaks mean_peaks;         // of what the mean load needs, within the scale-down wait
+  NeedPeaks peaks;              // of the need, within kSpareWaitNs
+  uint32_t proven = 0;          // the most that the mean load has needed of what is there, since the last step down
   IdleHistory history;
   IdlePlan plan;                // of the pause that lasts
   int64_t idle_since_ns = 0;    // 0: something is in flight
@@ -144,7 +153,7 @@ struct ScaleMemory {
   double queue_growth = 0;      // calls a second
   int64_t wait_ns = kScaleDownWaitNs;
   int64_t stepped_ns = 0;       // the last step down; 0: none
-  int64_t stopped_ns = 0;       // the last step down that was not regretted yet; 0: none
+  int64_t stopped_ns = 0;       // the last step down that can be regretted, and was not yet; 0: none
   int64_t regretted_ns = 0;
 };
 

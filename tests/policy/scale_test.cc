@@ -176,6 +176,33 @@ TEST_F(DecideScaleTest, ScaleDownWaitsForTheStableWindowThenSteps) {
   EXPECT_EQ(present(), 1u);
 }
 
+TEST_F(DecideScaleTest, WhatAQueueHasStartedIsStoppedSoonerAndWithoutRegret) {
+  load.latency_ns = kNanosPerSecond;
+  load.calls = 20;
+  Pass(120 * kNanosPerSecond);
+  const uint32_t usual = present();
+  for (int queue = 0; queue < 5; ++queue) {
+    load.held_calls = 200;
+    Pass(kNanosPerSecond);
+    EXPECT_GT(present(), 2 * usual);
+    load.held_calls = 0;
+    Pass(kSpareWaitNs + 4 * kScaleDownStepNs);
+    EXPECT_EQ(present(), usual);
+  }
+  EXPECT_EQ(memory.wait_ns, kScaleDownWaitNs);
+}
+
+TEST_F(DecideScaleTest, ChanceDoesNotStopWhatItHasStarted) {
+  for (int turn = 0; turn < 10; ++turn) {
+    load.calls = 101;  // (101 + sqrt(101)) / 10: 12
+    Pass(120 * kNanosPerSecond);
+    load.calls = 97;  // (97 + sqrt(97)) / 10: 11
+    Pass(120 * kNanosPerSecond);
+  }
+  EXPECT_EQ(starts, 12u);
+  EXPECT_EQ(stops, 0u);
+}
+
 TEST_F(DecideScaleTest, BurstsThatComeAgainAreWaitedForInsteadOfFlapping) {
   for (int burst = 0; burst < 20; ++burst) {
     load.calls = 100;
@@ -332,9 +359,9 @@ TEST_F(StandbyTest, IsPromotedForACallThatWaitsAndReplaced) {
 }
 
 TEST_F(StandbyTest, IsNotCountedForTheLoad) {
-  load.calls = 100;
+  load.calls = 110;
   Pass(600 * kNanosPerSecond);
-  EXPECT_EQ(load.instances_ready, 11u) << "(100 + sqrt(100)) / 10";
+  EXPECT_EQ(load.instances_ready, 13u) << "(110 + sqrt(110)) / 10";
   EXPECT_EQ(load.instances_standby, 1u);
 }
 
@@ -351,7 +378,7 @@ TEST_F(StandbyTest, StaysWhereTheLastLoadedOneIsStopped) {
 
 TEST_F(StandbyTest, IsNotAddedToTheMostThatThereMayBe) {
   limits.instances_max = 3;
-  load.calls = 15;
+  load.calls = 12;
   Pass(120 * kNanosPerSecond);
   EXPECT_EQ(load.instances_ready, 2u);
   EXPECT_EQ(load.instances_standby, 1u);
@@ -359,7 +386,7 @@ TEST_F(StandbyTest, IsNotAddedToTheMostThatThereMayBe) {
   Pass(20 * kNanosPerSecond);
   EXPECT_EQ(load.instances_ready, 3u);
   EXPECT_EQ(load.instances_standby, 0u);
-  load.calls = 15;
+  load.calls = 12;
   Pass(300 * kNanosPerSecond);
   EXPECT_EQ(load.instances_ready, 2u);
   EXPECT_EQ(load.instances_standby, 1u);
