@@ -32,8 +32,8 @@
 
 namespace lever::policy {
 
-// The stable window: an instance that the mean load does not need any more is kept so long, idleTimeout at most. 60 s is the stable
-// window of Knative's pod autoscaler (config/core/configmaps/autoscaler.yaml).
+// The stable window: an instance that the mean load does not need any more is kept so long, idleTimeout at
+// most. 60 s is the stable window of Knative's pod autoscaler (config/core/configmaps/autoscaler.yaml).
 inline constexpr int64_t kScaleDownWaitNs = 60 * kNanosPerSecond;
 // One that it never needed, but a queue, a panic or a forecast: as far back as a forecast looks.
 inline constexpr int64_t kSpareWaitNs = static_cast<int64_t>(kTrendSeconds) * kNanosPerSecond;
