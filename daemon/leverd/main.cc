@@ -154,7 +154,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--token-lifetime", flags.token_lifetime_s,
                  "seconds for which a token holds that is shown at a service's own address (default: 300)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 86400));
   app.add_option("--cors-origins", flags.cors_origins, "origins that browsers may call from")
       ->delimiter(',');
   app.add_option("--http-hosts", flags.http_hosts,
