@@ -44,7 +44,8 @@ TEST_P(OnTheFrontier, NoRivalIsBetterInCostAndWaiting) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, OnTheFrontier,
-                         ::testing::Values("steady", "step", "ramp", "bursts", "diurnal", "flash", "tailed", "crashes", "rare"),
+                         ::testing::Values("steady", "step", "ramp", "bursts", "diurnal", "flash", "tailed",
+                                           "crashes", "rare"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
